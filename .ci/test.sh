@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# `make test`: format, vet, staticcheck, and every test under the race
+# detector, the CLI scripts and the arrow test among them. A skipped test is
+# printed and counted; under CI=true a test that skips for something
+# installable fails by itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+GO=${GO:-go}
+
+bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
+if [ -n "$bad" ]; then
+  echo "not gofmt-clean:" >&2
+  echo "$bad" >&2
+  exit 1
+fi
+echo "gofmt    clean"
+$GO vet ./...
+echo "vet      clean"
+$GO tool -modfile=tools/go.mod staticcheck ./...
+echo "static   clean"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# -v to see each skip; the log is shown whole only where something failed.
+# Packages run one after another: tests that start fleets must not starve
+# each other of two cores.
+status=0
+$GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
+grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true
+if [ "$status" -ne 0 ]; then
+  echo "--- what failed, with its output:"
+  grep -nE -B2 -A40 -e '--- FAIL|^panic:|DATA RACE|^FAIL' "$log" | head -n 600
+fi
+passed=$(grep -cE '^ *--- PASS' "$log" || true)
+failed=$(grep -cE '^ *--- FAIL' "$log" || true)
+skipped=$(grep -cE '^ *--- SKIP' "$log" || true)
+if [ "$skipped" -gt 0 ]; then
+  echo "SKIPPED ($skipped):"
+  grep -E -A2 '^ *--- SKIP' "$log"
+fi
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
+echo "$passed passed, $failed failed, $skipped skipped"
+exit "$status"

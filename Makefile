@@ -1,0 +1,59 @@
+# Rebound: `make help` lists the targets. Needs Go and make only.
+SHELL := /bin/bash
+GO    ?= go
+TOOL  := $(GO) tool -modfile=tools/go.mod
+BIN   := bin/rebound
+OUT   ?= reports/runs
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## build bin/rebound
+	$(GO) build -trimpath -o $(BIN) ./cmd/rebound
+
+.PHONY: run
+run: build ## the main job: 1,000 clients, all connections closed at once, a report
+	$(BIN) run kick-all
+
+.PHONY: test
+test: ## everything: format, vet, staticcheck, race tests, CLI scripts, arrows
+	GO="$(GO)" bash .ci/test.sh
+
+.PHONY: test-short
+test-short: ## quick tests while editing
+	$(GO) test -short ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "not gofmt-clean:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+.PHONY: bench
+bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
+	mkdir -p bench-out
+	$(GO) test ./bench -run '^$$' -bench . -benchtime 3x -count 10 -timeout 60m -artifacts -outputdir $(CURDIR)/bench-out | tee bench-out/bench.txt
+
+.PHONY: soak
+soak: build ## five minutes of kick-all, run after run
+	$(BIN) run kick-all --repeat 20 --quiet
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for ten seconds
+	@set -e; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$p; done; done
+
+.PHONY: golden
+golden: ## write the golden files again; look at the diff before you commit it
+	$(GO) test ./scenarios ./reports ./harness/judge ./cmd/rebound -update
+
+.PHONY: tidy-check
+tidy-check: ## go.mod and go.sum are what the sources need
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin bench-out .cache
