@@ -1,0 +1,93 @@
+package ledger
+
+import "github.com/rebound-mqtt/rebound/harness/timeline"
+
+// Record is one line of accounts.jsonl.gz: exactly one field is set.
+type Record struct {
+	Stream   *StreamAccount   `json:"stream,omitempty"`
+	Delivery *DeliveryAccount `json:"delivery,omitempty"`
+	Stray    *Stray           `json:"stray,omitempty"`
+}
+
+// StreamAccount is what the publisher's wire showed of one stream. A stream is
+// (run, publisher session, topic, QoS).
+type StreamAccount struct {
+	ID        uint32 `json:"id"`
+	Publisher string `json:"publisher"`
+	Topic     string `json:"topic"`
+	QoS       byte   `json:"qos"`
+
+	Scheduled int64 `json:"scheduled"` // slots of the timetable that came due
+	Missed    int64 `json:"missed"`    // slots that passed unsent
+	Refused   int64 `json:"refused"`   // refused by the library
+	Queued    int64 `json:"queued"`    // taken by the library, first byte never seen at the tap
+
+	Attempted Set `json:"attempted"` // first byte offered to the socket
+	Acked     Set `json:"acked"`     // PUBACK read; empty at QoS 0
+
+	SentinelSent  timeline.Instant `json:"sentinel_sent,omitempty"`
+	SentinelAcked timeline.Instant `json:"sentinel_acked,omitempty"`
+
+	// Open holds, one by one, the messages that some expecting subscriber did
+	// not get, or got otherwise than once and in order, or that were not
+	// acknowledged: all whose times the judgement can need.
+	Open []Message `json:"open,omitempty"`
+}
+
+// Message is one message with its instants at the publisher's tap.
+type Message struct {
+	Seq      uint64           `json:"seq"`
+	Intended timeline.Instant `json:"intended"`
+	Sent     timeline.Instant `json:"sent"`
+	Acked    timeline.Instant `json:"acked,omitempty"`
+}
+
+// DeliveryAccount is what one subscriber's wire showed of one stream in one
+// epoch of its session. An epoch runs from a CONNACK with session present 0 to
+// the next such one.
+type DeliveryAccount struct {
+	Stream  uint32           `json:"stream"`
+	Client  string           `json:"client"`
+	Epoch   int              `json:"epoch"` // from 1
+	Began   timeline.Instant `json:"began"`
+	Ended   timeline.Instant `json:"ended,omitempty"` // 0 = still open at the end
+	Granted byte             `json:"granted"`
+
+	// Messages expected in this epoch: From is the first sequence number
+	// attempted after the SUBACK was read (0 = none), To the last one attempted
+	// in it.
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+
+	Delivered Set              `json:"delivered"`         // complete PUBLISH read at the tap
+	Handled   Set              `json:"handled,omitempty"` // handler called
+	Extra     []Extra          `json:"extra,omitempty"`
+	Reordered []Reorder        `json:"reordered,omitempty"`
+	Sentinel  timeline.Instant `json:"sentinel,omitempty"` // read
+}
+
+// Extra is a message read more than once in one epoch.
+type Extra struct {
+	Seq    uint64           `json:"seq"`
+	Copies int              `json:"copies"` // all, the first included
+	DUP    bool             `json:"dup,omitempty"`
+	At     timeline.Instant `json:"at"` // of the last copy
+}
+
+// Reorder is a first delivery that came after the first delivery of a message
+// that was certainly sent later.
+type Reorder struct {
+	Seq   uint64           `json:"seq"`
+	After uint64           `json:"after"`
+	At    timeline.Instant `json:"at"`
+}
+
+// Stray is a PUBLISH that no attempt explains.
+type Stray struct {
+	Client string           `json:"client"`
+	Topic  string           `json:"topic"`
+	Stream uint32           `json:"stream,omitempty"`
+	Seq    uint64           `json:"seq,omitempty"`
+	Why    string           `json:"why"` // wrong-run | unknown-stream | never-attempted | no-header | checksum
+	At     timeline.Instant `json:"at"`
+}

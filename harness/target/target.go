@@ -1,0 +1,51 @@
+// Package target holds the words for a broker under test: what it is, where it
+// listens and what it can do. It holds no code that talks to one.
+//
+// In: nothing. Out: types for the main path, the faults and the fleet.
+// It may import reports (for the ability record).
+package target
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// ErrUnreachable says that no MQTT broker answered at the target's address
+// with an accepting CONNACK in bounded time.
+var ErrUnreachable = errors.New("broker unreachable")
+
+// Target is a broker that clients can reach.
+type Target interface {
+	// Info says what was started and where it can be reached.
+	Info() Info
+	// Close stops what Start started and waits for it; it may be called twice.
+	Close() error
+}
+
+// Info describes a started target.
+type Info struct {
+	Kind      string            // row of the target table: embedded | child | address
+	Broker    string            // "mochi", or "unknown" for an address
+	Version   string            // "" = not known
+	Addresses []string          // MQTT listeners as URLs, tcp://127.0.0.1:18830
+	Endpoint  string            // URL of the CloseConnection endpoint, "" = none
+	SameClock bool              // Closed instants are comparable with the run's clock
+	Settings  map[string]string // what was tuned, for the report
+	Abilities reports.Abilities // the row's static ability record
+}
+
+// Closed is what a closer of connections knows after it has closed one.
+type Closed struct {
+	Found *bool            // whether the client was online; nil = the closer can't say
+	At    timeline.Instant // just before the close call, on the run's clock; 0 = not known
+}
+
+// ConnectionCloser closes the connection of one client. It returns when the
+// connection is closed, as far as the closer can know. It is no ability of a
+// Target: the main path picks one and gives it to the faults.
+type ConnectionCloser interface {
+	CloseConnection(ctx context.Context, clientID string) (Closed, error)
+}

@@ -1,0 +1,8 @@
+// Package timeline holds the words that the rooms of the harness share about
+// what happened when: the run's clock, connection records, fault actions,
+// phases and waves, and the JSONL evidence file that carries them.
+//
+// In: instants and records from the tap, the fleet, the faults and the main
+// path. Out: events.jsonl.gz, written as the run goes and read by judge.
+// It imports nothing of this module.
+package timeline

@@ -1,0 +1,160 @@
+package timeline
+
+// Instant is a point of the run: nanoseconds since the run's base time on the
+// monotonic clock. The zero Instant means "did not happen" or "not known".
+type Instant int64
+
+// EndKind says how a connection ended, as its first error over Read and Write
+// showed it; that first error is latched and later ones are ignored.
+type EndKind string
+
+// The kinds of end.
+const (
+	EndOpen     EndKind = ""               // still open when the record was written
+	EndLocal    EndKind = "local-close"    // our side (the client library) closed it
+	EndEOF      EndKind = "eof"            // FIN from the peer
+	EndReset    EndKind = "reset"          // RST: ECONNRESET, EPIPE, ENOTCONN
+	EndTimeout  EndKind = "timeout"        // a read or write deadline passed
+	EndProtocol EndKind = "protocol-error" // bytes that are no MQTT control packet
+	EndDial     EndKind = "dial-error"     // there never was a connection
+	EndOther    EndKind = "other"
+)
+
+// Packet is one line of the ring of last packets that the tap keeps for each
+// connection.
+type Packet struct {
+	At    Instant `json:"at"`
+	Out   bool    `json:"out,omitempty"` // written by the client
+	Type  string  `json:"type"`          // MQTT name: PUBLISH, PUBACK, …
+	Flags byte    `json:"flags,omitempty"`
+	ID    uint16  `json:"id,omitempty"`
+	Bytes int     `json:"bytes"`
+}
+
+// End is how the tap saw a connection end.
+type End struct {
+	At         Instant
+	Kind       EndKind
+	Err        string   // text of the latched error, without addresses
+	PartialIn  int      // bytes of an unfinished packet from the broker
+	PartialOut int      // bytes of an unfinished packet to the broker
+	Last       []Packet // the last 16 packets, oldest first
+}
+
+// Sub is one topic filter of a connection: what was asked and what was granted.
+type Sub struct {
+	Filter   string  `json:"filter"`
+	QoS      byte    `json:"qos"`
+	Sent     Instant `json:"sent,omitempty"`
+	Acked    Instant `json:"acked,omitempty"`
+	Granted  byte    `json:"granted"` // SUBACK return code; 0x80 = refused
+	Restored bool    `json:"restored,omitempty"`
+}
+
+// Conn is the record of one connection attempt of one client, from the start
+// of the dial to the end, all instants taken at the tap. A later record with
+// the same Fleet, Client and N replaces an earlier one.
+type Conn struct {
+	Fleet    string `json:"fleet"`
+	Client   int    `json:"client"` // index in the fleet, from 0
+	ClientID string `json:"id"`
+	N        int    `json:"n"` // number of the attempt in the life of the client, from 1
+
+	Backoff int64   `json:"backoff_ns,omitempty"` // sleep that the reconnect policy asked for before this dial, where it is known
+	Dial    Instant `json:"dial"`                 // dial starts
+	Dialed  Instant `json:"dialed,omitempty"`     // transport connected
+	Local   string  `json:"local,omitempty"`
+	Remote  string  `json:"remote,omitempty"`
+
+	Connect        Instant `json:"connect,omitempty"` // before the first byte of CONNECT was written
+	Clean          bool    `json:"clean,omitempty"`
+	KeepAlive      int     `json:"keep_alive_s,omitempty"`
+	Connack        Instant `json:"connack,omitempty"`         // after the last byte of CONNACK was read
+	ConnackCode    byte    `json:"connack_code,omitempty"`    // MQTT 3.1.1 section 3.2.2.3; 0 = accepted
+	SessionPresent bool    `json:"session_present,omitempty"` // MQTT 3.1.1 section 3.2.2.2
+	SessionWanted  bool    `json:"session_wanted,omitempty"`  // a kept session that this broker knew before
+
+	Subs     []Sub   `json:"subs,omitempty"`
+	Restored Instant `json:"restored,omitempty"` // subscriptions restored: CONNACK with session present as wanted, or the last SUBACK with a granted QoS
+
+	Probes       int     `json:"probes,omitempty"`        // probes sent for this connection until it was back
+	FirstMessage Instant `json:"first_message,omitempty"` // first probe numbered after the loss, read
+
+	LastIn     Instant `json:"last_in,omitempty"`
+	LastOut    Instant `json:"last_out,omitempty"`
+	MaxOutGap  int64   `json:"max_out_gap_ns,omitempty"` // longest silence from client to broker
+	PacketsIn  uint64  `json:"packets_in,omitempty"`
+	PacketsOut uint64  `json:"packets_out,omitempty"`
+	PingReqs   int     `json:"pingreqs,omitempty"`
+	PingResps  int     `json:"pingresps,omitempty"`
+	Disconnect string  `json:"disconnect,omitempty"` // "out" or "in": who wrote a DISCONNECT packet
+
+	End        Instant `json:"end,omitempty"`
+	EndKind    EndKind `json:"end_kind,omitempty"`
+	EndErr     string  `json:"end_err,omitempty"`
+	PartialIn  int     `json:"partial_in,omitempty"`
+	PartialOut int     `json:"partial_out,omitempty"`
+	Scripted   bool    `json:"scripted,omitempty"` // the harness itself ended it (stop at the end of the run)
+
+	Last []Packet `json:"-"` // goes into findings.jsonl.gz when a finding names this connection
+}
+
+// Live reports whether the connection was accepted (CONNACK code 0 read) and
+// not yet ended at t.
+func (c *Conn) Live(t Instant) bool {
+	return c.Connack != 0 && c.ConnackCode == 0 && c.Connack <= t && (c.End == 0 || c.End > t)
+}
+
+// Action is one issued action of a discrete fault on one client, such as one
+// CloseConnection call.
+type Action struct {
+	Fault    string  `json:"fault"` // row of the fault table: "close"
+	Phase    string  `json:"phase"`
+	Wave     int     `json:"wave"` // from 1
+	Fleet    string  `json:"fleet"`
+	Client   int     `json:"client"`
+	ClientID string  `json:"id"`
+	Intended Instant `json:"intended"`           // i: when the plan wanted it
+	Issued   Instant `json:"issued,omitempty"`   // s: our call began; 0 = never issued
+	Closed   Instant `json:"closed,omitempty"`   // b: just before the broker's close call, where the target can say
+	Answered Instant `json:"answered,omitempty"` // the call returned
+	OK       bool    `json:"ok"`                 // answered success
+	Found    *bool   `json:"found,omitempty"`    // the endpoint says whether the client was online
+	Err      string  `json:"err,omitempty"`
+}
+
+// Wave is one repetition of the faults of a phase.
+type Wave struct {
+	Phase string  `json:"phase"`
+	Wave  int     `json:"wave"`  // from 1
+	Start Instant `json:"start"` // first intended instant
+	End   Instant `json:"end"`   // horizon: start + timeout, cut at the next wave
+}
+
+// Phase is one phase as it really ran.
+type Phase struct {
+	Name   string  `json:"name"`
+	Start  Instant `json:"start"`
+	End    Instant `json:"end"`
+	Reason string  `json:"reason"` // for | until | timeout | interrupted | aborted
+}
+
+// Mark is the frame of the run. The first event of a file is a Mark with
+// Start; a complete file ends with one that has Stop.
+type Mark struct {
+	RunID       string  `json:"run_id,omitempty"`
+	StartedAt   string  `json:"started_at,omitempty"` // RFC 3339, UTC: wall time of the base
+	Monotonic   int64   `json:"monotonic_ns,omitempty"`
+	Stop        Instant `json:"stop,omitempty"` // the harness stopped its clients here: the horizon of all that is open
+	Interrupted bool    `json:"interrupted,omitempty"`
+	Aborted     string  `json:"aborted,omitempty"` // why a phase before any fault gave up
+}
+
+// Event is one line of events.jsonl.gz: exactly one field is set.
+type Event struct {
+	Mark   *Mark   `json:"mark,omitempty"`
+	Phase  *Phase  `json:"phase,omitempty"`
+	Wave   *Wave   `json:"wave,omitempty"`
+	Action *Action `json:"action,omitempty"`
+	Conn   *Conn   `json:"conn,omitempty"`
+}

@@ -1,0 +1,98 @@
+package scenarios
+
+import "time"
+
+// Plan is the resolved, seeded timetable of one run: a Scenario with every
+// default filled in, fleets counted out, waves laid down and victims chosen.
+// harness.NewPlan makes it; WritePlan and ReadPlan are its file, plan.yaml.
+// The same scenario, seed and options give a byte-equal file.
+type Plan struct {
+	SchemaVersion int           `yaml:"schema_version"` // 1
+	Scenario      string        `yaml:"scenario"`
+	Summary       string        `yaml:"summary"`
+	ScenarioHash  string        `yaml:"scenario_hash"` // meaning without seed, addresses and output
+	PlanHash      string        `yaml:"plan_hash"`     // with seed and victims
+	Seed          uint64        `yaml:"seed"`
+	Target        string        `yaml:"target"` // row of the target table
+	Closer        string        `yaml:"closer"` // close-connection | fin: who closes connections
+	Clients       int           `yaml:"clients"`
+	Fleets        []PlanFleet   `yaml:"fleets"`
+	Traffic       []Traffic     `yaml:"traffic,omitempty"`
+	Phases        []PlanPhase   `yaml:"phases"`
+	Expect        []Expectation `yaml:"expect,omitempty"`
+}
+
+// PlanFleet is a fleet with its number of clients.
+type PlanFleet struct {
+	Clients int `yaml:"clients"`
+	Fleet   `yaml:",inline"`
+}
+
+// PlanPhase is a phase with its waves.
+type PlanPhase struct {
+	Name      string        `yaml:"name"`
+	For       time.Duration `yaml:"for,omitempty"`
+	Until     *Until        `yaml:"until,omitempty"`
+	Timeout   time.Duration `yaml:"timeout,omitempty"`
+	OnTimeout string        `yaml:"on_timeout,omitempty"`
+	Waves     []PlanWave    `yaml:"waves,omitempty"`
+}
+
+// PlanWave is one repetition of a phase's faults. At is its start, from the
+// start of the phase; Horizon is how long after its start its clients are
+// watched: the phase's timeout, cut at the next wave.
+type PlanWave struct {
+	Wave    int           `yaml:"wave"` // from 1
+	At      time.Duration `yaml:"at"`
+	Horizon time.Duration `yaml:"horizon"`
+	Faults  []PlanFault   `yaml:"faults"`
+}
+
+// PlanFault is one fault of one wave with its victims. The plan holds the
+// victims' rule, number and digest; Victims itself is written only on demand
+// (rebound plan --victims), and is always there in memory.
+type PlanFault struct {
+	Kind    string            `yaml:"kind"`
+	Fleet   string            `yaml:"fleet"`
+	Params  map[string]string `yaml:"params,omitempty"` // resolved, for the reader
+	Count   int               `yaml:"count"`
+	Digest  string            `yaml:"digest"` // of the victims and their offsets
+	Victims []Victim          `yaml:"victims,omitempty"`
+}
+
+// Victim is one client of a fault and its intended instant, from the start of
+// the wave.
+type Victim struct {
+	Client int           `yaml:"client"` // index in the fleet, from 0
+	Offset time.Duration `yaml:"offset"`
+}
+
+// Faulted reports whether any phase of the plan has a fault.
+func (p *Plan) Faulted() bool {
+	for _, ph := range p.Phases {
+		if len(ph.Waves) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Phase finds a phase by name; nil if there is none.
+func (p *Plan) Phase(name string) *PlanPhase {
+	for i := range p.Phases {
+		if p.Phases[i].Name == name {
+			return &p.Phases[i]
+		}
+	}
+	return nil
+}
+
+// Fleet finds a fleet by name; nil if there is none.
+func (p *Plan) Fleet(name string) *PlanFleet {
+	for i := range p.Fleets {
+		if p.Fleets[i].Name == name {
+			return &p.Fleets[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package scenarios
+
+import (
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Scenario is what to do, as written, with defaults filled in. Equal input
+// gives an equal value.
+type Scenario struct {
+	Name    string
+	Summary string
+	Seed    uint64
+	Clients int
+	Fleets  []Fleet
+	Traffic []Traffic
+	Phases  []Phase
+	Expect  []Expectation
+}
+
+// Fleet is a group of clients that are made alike.
+type Fleet struct {
+	Name        string         `yaml:"name"`
+	Share       float64        `yaml:"share"`     // of Scenario.Clients, 0..1
+	ClientID    string         `yaml:"client_id"` // template: {run}, {fleet}, {index}, {index:06}
+	Session     Session        `yaml:"session"`
+	Reconnect   Reconnect      `yaml:"reconnect"`
+	Connect     Connect        `yaml:"connect"`
+	Resubscribe string         `yaml:"resubscribe"` // when-absent | always | never
+	Subscribe   []Subscription `yaml:"subscribe,omitempty"`
+	Back        string         `yaml:"back"` // connack | subscribed | first-message
+}
+
+// Session is the MQTT session that each client asks for.
+type Session struct {
+	Clean     bool          `yaml:"clean"`
+	KeepAlive time.Duration `yaml:"keep_alive"` // whole seconds; 0 = off
+}
+
+// Reconnect names the reconnect policy and its longest sleep.
+type Reconnect struct {
+	Policy string        `yaml:"policy"` // row of the policy table
+	Max    time.Duration `yaml:"max"`
+}
+
+// Connect is the schedule of first connects.
+type Connect struct {
+	Rate float64 `yaml:"rate"` // clients per second
+}
+
+// Subscription is one topic filter of each client; {client} is its client id.
+type Subscription struct {
+	Topic string `yaml:"topic"`
+	QoS   byte   `yaml:"qos"`
+}
+
+// Traffic is one open-loop stream of publishes for each receiving client.
+type Traffic struct {
+	From    string  `yaml:"from"` // fleet, or "control"
+	To      string  `yaml:"to"`   // fleet whose {client} fills the topic
+	Topic   string  `yaml:"topic"`
+	QoS     byte    `yaml:"qos"`
+	Each    float64 `yaml:"each,omitempty"`  // messages per second to each client of To
+	Total   float64 `yaml:"total,omitempty"` // or: messages per second over all
+	Payload int     `yaml:"payload"`         // bytes
+}
+
+// Phase is one step of the timetable. Exactly one of For and Until is set.
+type Phase struct {
+	Name      string
+	For       time.Duration
+	Until     *Until
+	Timeout   time.Duration
+	OnTimeout string // continue | abort
+	Faults    []FaultSpec
+	Repeat    Repeat
+}
+
+// Until is the condition that ends a phase: exactly one is set.
+type Until struct {
+	Connected *float64       `yaml:"connected,omitempty"` // share of all clients connected and subscribed
+	Back      *float64       `yaml:"back,omitempty"`      // share of the phase's hit clients that are back
+	Quiet     *time.Duration `yaml:"quiet,omitempty"`     // no message read by any client for this long, publishers stopped
+}
+
+// Repeat repeats the faults of a phase as waves; wave k starts at k × Every.
+type Repeat struct {
+	Times int           `yaml:"times"`
+	Every time.Duration `yaml:"every"`
+}
+
+// FaultSpec is one fault as written: its kind and its undecoded parameters,
+// which keep their positions for the errors of the kind's own strict decoder.
+type FaultSpec struct {
+	Kind   string
+	Params *yaml.Node // mapping
+	Pos    Pos
+}
+
+// Pos is a position in a scenario file; Line and Column count from 1.
+type Pos struct {
+	File         string
+	Line, Column int
+}
+
+// Expectation is one gate over one metric. Exactly one limit is set.
+type Expectation struct {
+	Metric  string `yaml:"metric"`
+	Fleet   string `yaml:"fleet,omitempty"`
+	Phase   string `yaml:"phase,omitempty"`
+	Wave    string `yaml:"wave,omitempty"` // "each" = in every wave
+	Below   *Limit `yaml:"below,omitempty"`
+	AtMost  *Limit `yaml:"at_most,omitempty"`
+	AtLeast *Limit `yaml:"at_least,omitempty"`
+	Above   *Limit `yaml:"above,omitempty"`
+	Equals  *Limit `yaml:"equals,omitempty"`
+	OnFail  string `yaml:"on_fail"` // fail | warn
+	Pos     Pos    `yaml:"-"`
+}
+
+// Limit is a number as written: a time such as 5s, a share such as 95%, or a
+// plain count. Value is in seconds, or a fraction, or the count.
+type Limit struct {
+	Text  string
+	Unit  string // "s", "%" or ""
+	Value float64
+}
