@@ -93,9 +93,10 @@ type Repeat struct {
 // FaultSpec is one fault as written: its kind and its undecoded parameters,
 // which keep their positions for the errors of the kind's own strict decoder.
 type FaultSpec struct {
-	Kind   string
-	Params *yaml.Node // mapping
-	Pos    Pos
+	Kind    string
+	Params  *yaml.Node // mapping; nil = no parameters
+	Pos     Pos
+	Meaning string // canonical text of the parameters that are not at the kind's default, for Hash; Load fills it in
 }
 
 // Pos is a position in a scenario file; Line and Column count from 1.

@@ -25,12 +25,17 @@ type StreamAccount struct {
 	Attempted Set `json:"attempted"` // first byte offered to the socket
 	Acked     Set `json:"acked"`     // PUBACK read; empty at QoS 0
 
+	Late   Set `json:"late,omitzero"`   // first offered after a higher sequence number had been
+	Resent Set `json:"resent,omitzero"` // offered more than once
+
 	SentinelSent  timeline.Instant `json:"sentinel_sent,omitempty"`
 	SentinelAcked timeline.Instant `json:"sentinel_acked,omitempty"`
 
 	// Open holds, one by one, the messages that some expecting subscriber did
 	// not get, or got otherwise than once and in order, or that were not
-	// acknowledged: all whose times the judgement can need.
+	// acknowledged: all whose times the judgement can need. Of a message that
+	// was settled when a further copy came, only the instants in its payload
+	// are known, and Acked is 0.
 	Open []Message `json:"open,omitempty"`
 }
 
@@ -44,23 +49,27 @@ type Message struct {
 
 // DeliveryAccount is what one subscriber's wire showed of one stream in one
 // epoch of its session. An epoch runs from a CONNACK with session present 0 to
-// the next such one.
+// the next such one. Where the granted QoS rises within an epoch, the epoch has
+// two accounts, the earlier one ended there.
 type DeliveryAccount struct {
 	Stream  uint32           `json:"stream"`
 	Client  string           `json:"client"`
 	Epoch   int              `json:"epoch"` // from 1
 	Began   timeline.Instant `json:"began"`
-	Ended   timeline.Instant `json:"ended,omitempty"` // 0 = still open at the end
-	Granted byte             `json:"granted"`
+	Ended   timeline.Instant `json:"ended,omitempty"`   // 0 = still open at the end
+	Granted byte             `json:"granted"`           // highest QoS of the matching filters; the lowest it was in this account
+	Filters int              `json:"filters,omitempty"` // most matching filters held at once
 
 	// Messages expected in this epoch: From is the first sequence number
 	// attempted after the SUBACK was read (0 = none), To the last one attempted
-	// in it.
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
+	// in it. Except holds what was attempted between the two in number but not
+	// in time.
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	Except Set    `json:"except,omitzero"`
 
-	Delivered Set              `json:"delivered"`         // complete PUBLISH read at the tap
-	Handled   Set              `json:"handled,omitempty"` // handler called
+	Delivered Set              `json:"delivered"`        // complete PUBLISH read at the tap
+	Handled   Set              `json:"handled,omitzero"` // handler called
 	Extra     []Extra          `json:"extra,omitempty"`
 	Reordered []Reorder        `json:"reordered,omitempty"`
 	Sentinel  timeline.Instant `json:"sentinel,omitempty"` // read
@@ -69,9 +78,9 @@ type DeliveryAccount struct {
 // Extra is a message read more than once in one epoch.
 type Extra struct {
 	Seq    uint64           `json:"seq"`
-	Copies int              `json:"copies"` // all, the first included
-	DUP    bool             `json:"dup,omitempty"`
-	At     timeline.Instant `json:"at"` // of the last copy
+	Copies int              `json:"copies"`        // all, the first included
+	DUP    bool             `json:"dup,omitempty"` // of some copy after the first
+	At     timeline.Instant `json:"at"`            // of the last copy
 }
 
 // Reorder is a first delivery that came after the first delivery of a message
@@ -86,8 +95,19 @@ type Reorder struct {
 type Stray struct {
 	Client string           `json:"client"`
 	Topic  string           `json:"topic"`
+	QoS    byte             `json:"qos,omitempty"` // of the PUBLISH
 	Stream uint32           `json:"stream,omitempty"`
 	Seq    uint64           `json:"seq,omitempty"`
-	Why    string           `json:"why"` // wrong-run | unknown-stream | never-attempted | no-header | checksum
+	Why    string           `json:"why"` // one of the Why constants
 	At     timeline.Instant `json:"at"`
+	Count  int64            `json:"count,omitempty"` // > 0: stands for this many that were not kept one by one
 }
+
+// Why a PUBLISH is a stray.
+const (
+	WhyWrongRun       = "wrong-run"       // another run's id in the payload
+	WhyUnknownStream  = "unknown-stream"  // no such stream; without client: the publisher's side named it
+	WhyNeverAttempted = "never-attempted" // no publisher offered this sequence number before
+	WhyWrongTopic     = "wrong-topic"     // came on another topic than it was published to
+	WhyCorrupt        = "corrupt"         // no payload header of ours, or a checksum that does not fit
+)

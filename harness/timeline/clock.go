@@ -34,11 +34,20 @@ func JoinClock(mono int64) *Clock {
 	return &Clock{base: base, offset: here - mono, mono: mono}
 }
 
-// Now is the current instant.
-func (c *Clock) Now() Instant { return Instant(int64(time.Since(c.base)) + c.offset) }
+// Now is the current instant, never 0.
+func (c *Clock) Now() Instant { return c.instant(time.Since(c.base)) }
 
-// At converts a time of this process, which must carry a monotonic reading.
-func (c *Clock) At(t time.Time) Instant { return Instant(int64(t.Sub(c.base)) + c.offset) }
+// At converts a time of this process, which must carry a monotonic reading. It
+// is never 0; a time before the base is negative.
+func (c *Clock) At(t time.Time) Instant { return c.instant(t.Sub(c.base)) }
+
+// instant keeps 0 for "never": the one nanosecond that would be 0 is put off.
+func (c *Clock) instant(d time.Duration) Instant {
+	if i := Instant(int64(d) + c.offset); i != 0 {
+		return i
+	}
+	return 1
+}
 
 // Time converts an instant to a time of this process.
 func (c *Clock) Time(i Instant) time.Time { return c.base.Add(time.Duration(int64(i) - c.offset)) }

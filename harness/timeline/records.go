@@ -60,11 +60,12 @@ type Conn struct {
 	ClientID string `json:"id"`
 	N        int    `json:"n"` // number of the attempt in the life of the client, from 1
 
-	Backoff int64   `json:"backoff_ns,omitempty"` // sleep that the reconnect policy asked for before this dial, where it is known
-	Dial    Instant `json:"dial"`                 // dial starts
-	Dialed  Instant `json:"dialed,omitempty"`     // transport connected
-	Local   string  `json:"local,omitempty"`
-	Remote  string  `json:"remote,omitempty"`
+	Intended Instant `json:"intended,omitempty"`   // when the schedule wanted the client's first dial; on each attempt up to the first accepted CONNACK
+	Backoff  int64   `json:"backoff_ns,omitempty"` // sleep that the reconnect policy asked for before this dial, where it is known
+	Dial     Instant `json:"dial"`                 // dial starts
+	Dialed   Instant `json:"dialed,omitempty"`     // transport connected
+	Local    string  `json:"local,omitempty"`
+	Remote   string  `json:"remote,omitempty"`
 
 	Connect        Instant `json:"connect,omitempty"` // before the first byte of CONNECT was written
 	Clean          bool    `json:"clean,omitempty"`

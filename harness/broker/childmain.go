@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+const (
+	// childMarker in the environment makes a re-executed program a broker child.
+	childMarker = "REBOUND_BROKER_CHILD"
+	// The control pipes are the first of the inherited files.
+	childIn  = 3
+	childOut = 4
+	// childExit bounds the child's own end after EOF: nobody may be left to kill it.
+	childExit = 5 * time.Second
+)
+
+// Mount sets up a CloseConnection endpoint over a child's broker.
+type Mount func(ctx context.Context, b *Embedded, addr string) (url string, closeEndpoint func() error, err error)
+
+// IsChild reports whether this process was started as a broker child.
+func IsChild() bool { return os.Getenv(childMarker) != "" }
+
+// RunChild is the life of a broker child: it serves until the control pipe
+// ends and returns the exit code. Call it only if IsChild.
+func RunChild(mount Mount) int {
+	if err := os.Unsetenv(childMarker); err != nil {
+		return 1
+	}
+	// Ctrl-C is for the parent, which ends the child when it is done with it.
+	signal.Ignore(os.Interrupt, syscall.SIGHUP)
+	in, out := os.NewFile(childIn, "control-in"), os.NewFile(childOut, "control-out")
+	if in == nil || out == nil {
+		return 1
+	}
+	if err := serveChild(newControl(in, out), mount); err != nil {
+		fmt.Fprintln(os.Stderr, "broker child:", err)
+		return 1
+	}
+	return 0
+}
+
+// serveChild speaks the control protocol over one broker.
+func serveChild(c *control, mount Mount) error {
+	m, err := c.receive()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if m.Type != typeStart {
+		return fmt.Errorf("%w: the first message is %s, not %s", ErrControl, m.Type, typeStart)
+	}
+	clock := timeline.JoinClock(m.Start.Monotonic)
+	b, err := startInChild(clock, *m.Start, mount)
+	if err != nil {
+		return errors.Join(err, c.send(message{Type: typeFailed, Failed: err.Error()}))
+	}
+	err = answerParent(c, b, clock)
+	exit := time.AfterFunc(childExit, func() { os.Exit(1) })
+	defer exit.Stop()
+	return errors.Join(err, b.Close())
+}
+
+// startInChild starts the broker with its endpoint.
+func startInChild(clock *timeline.Clock, order startOrder, mount Mount) (*Embedded, error) {
+	ctx := context.Background()
+	b, err := StartEmbedded(ctx, Options{
+		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending,
+	})
+	if err != nil {
+		return nil, err
+	}
+	url, closeEndpoint, err := mount(ctx, b, order.EndpointAddr)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.Mount(url, closeEndpoint)
+	return b, nil
+}
+
+// answerParent says ready and answers until the parent is gone.
+func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
+	info := b.Info()
+	err := c.send(message{Type: typeReady, Ready: &readyReport{
+		Addresses: info.Addresses, Endpoint: info.Endpoint, PID: os.Getpid(), At: clock.Now(),
+	}})
+	for err == nil {
+		var m message
+		if m, err = c.receive(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && m.Type == typeStats {
+			err = c.send(message{Type: typeStats, Stats: &statsReport{At: clock.Now(), Stats: b.Stats()}})
+		}
+	}
+	return err
+}

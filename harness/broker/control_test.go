@@ -1,0 +1,72 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestParseMessage(t *testing.T) {
+	for _, tc := range []struct{ line, want string }{
+		{`{"v":1,"type":"stats"}`, ""},
+		{`{"v":1,"type":"ready","ready":{"addresses":["tcp://127.0.0.1:1"],"pid":2},"later":"ignored"}`, ""},
+		{`{"v":2,"type":"stats"}`, "protocol version 2"},
+		{`{"type":"stats"}`, "protocol version 0"},
+		{`{"v":1,"type":"start"}`, "unknown or incomplete"},
+		{`{"v":1,"type":"ready","ready":{}}`, "unknown or incomplete"},
+		{`{"v":1,"type":"failed"}`, "unknown or incomplete"},
+		{`{"v":1,"type":"gate"}`, "unknown or incomplete"},
+		{`{"v":1,"type":"stats"} {}`, "is no message"},
+		{`PASS`, "is no message"},
+		{``, "is no message"},
+		{strings.Repeat(" ", maxControlLine+1), "the limit is"},
+	} {
+		_, err := parseMessage([]byte(tc.line))
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, ErrControl) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%.60q: %v, want %q", tc.line, err, tc.want)
+		}
+	}
+}
+
+func TestControlReceive(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want error
+	}{
+		{"", io.EOF},
+		{`{"v":1,"type":"stats"}`, io.ErrUnexpectedEOF}, // cut off
+		{strings.Repeat("x", 2*maxControlLine), ErrControl},
+	} {
+		if _, err := newControl(strings.NewReader(tc.in), nil).receive(); !errors.Is(err, tc.want) {
+			t.Errorf("%.30q: %v, want %v", tc.in, err, tc.want)
+		}
+	}
+}
+
+func FuzzParseMessage(f *testing.F) {
+	f.Add([]byte(`{"v":1,"type":"start","start":{"monotonic_ns":5,"addresses":4,"writes_pending":64,"endpoint_addr":"127.0.0.1:0"}}`))
+	f.Add([]byte(`{"v":1,"type":"ready","ready":{"addresses":["tcp://127.0.0.1:1"],"endpoint":"http://127.0.0.1:2","pid":3,"at":4}}`))
+	f.Add([]byte(`{"v":1,"type":"failed","failed":"why"}`))
+	f.Add([]byte(`{"v":1,"type":"stats","stats":{"at":1,"clients":2,"dropped":3}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, err := parseMessage(line)
+		if err != nil {
+			return
+		}
+		// What was understood is written and read back the same.
+		var wire bytes.Buffer
+		if err := newControl(nil, &wire).send(m); err != nil {
+			t.Fatal(err)
+		}
+		if wire.Len() > maxControlLine {
+			return // escapes made it longer than a line may be
+		}
+		again, err := newControl(&wire, nil).receive()
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("%+v\n%+v\n%v", m, again, err)
+		}
+	})
+}

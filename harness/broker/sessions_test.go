@@ -1,0 +1,158 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/rebound-mqtt/rebound/harness/mqtt"
+)
+
+func TestKickIsAPlainClose(t *testing.T) {
+	b := startTest(t, Options{})
+	c, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "dev", Clean: true})
+	before := b.Clock().Now()
+	found, at, err := b.CloseClient(testContext(t), "dev")
+	if err != nil || !found {
+		t.Fatalf("found %v, err %v", found, err)
+	}
+	if after := b.Clock().Now(); at < before || at > after {
+		t.Errorf("closed at %d, outside [%d, %d]", at, before, after)
+	}
+	if got, fin := c.rest(); len(got) > 0 || !fin {
+		t.Errorf("the client got % x, fin %v; want a bare FIN", got, fin)
+	}
+}
+
+// The planted fault for TestKickIsAPlainClose: mochi's DisconnectClient.
+func TestMochiDisconnectClientIsSeenByTheTest(t *testing.T) {
+	b := startTest(t, Options{})
+	c, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "dev", Clean: true})
+	cl, _ := b.server.Clients.Get("dev")
+	_ = b.server.DisconnectClient(cl, packets.ErrAdministrativeAction) // its error is the code
+	if got, _ := c.rest(); !bytes.Equal(got, []byte{0xe0, 0}) {
+		t.Errorf("got % x: has mochi stopped to do this? then CloseClient may use it", got)
+	}
+}
+
+func TestKickOfVersion5SaysWhy(t *testing.T) {
+	b := startTest(t, Options{})
+	c := connectV5(t, b.Info().Addresses[0], "dev")
+	if found, _, err := b.CloseClient(testContext(t), "dev"); err != nil || !found {
+		t.Fatalf("found %v, err %v", found, err)
+	}
+	if got, _ := c.rest(); len(got) < 3 || got[0] != 0xe0 || got[2] != 0x98 {
+		t.Errorf("got % x, want a DISCONNECT with 0x98", got)
+	}
+}
+
+func TestKickOfAbsentClients(t *testing.T) {
+	b := startTest(t, Options{})
+	ctx := testContext(t)
+	c, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "left"})
+	c.write(mqtt.AppendDisconnect(nil))
+	c.rest()
+	eventually(t, "it is gone", func() bool { return b.Clients() == 0 })
+	for _, id := range []string{"left", "never-there", ""} {
+		if found, at, err := b.CloseClient(ctx, id); found || at != 0 || err != nil {
+			t.Errorf("%q: found %v, at %d, err %v", id, found, at, err)
+		}
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, _, err := b.CloseClient(ended, "left"); err == nil {
+		t.Error("an ended context did nothing")
+	}
+}
+
+func TestKeptSessionKeepsItsSubscription(t *testing.T) {
+	b := startTest(t, Options{})
+	addr := b.Info().Addresses[0]
+	dev := mqtt.ConnectInfo{ClientID: "dev"}
+	c, _ := connectRaw(t, addr, dev)
+	c.subscribe("cmd", 1)
+	if found, _, err := b.CloseClient(testContext(t), "dev"); err != nil || !found {
+		t.Fatal(found, err)
+	}
+	c.rest()
+	pub, _ := connectRaw(t, addr, mqtt.ConnectInfo{ClientID: "pub", Clean: true})
+	message := mqtt.AppendPublish(nil, mqtt.Publish{Topic: "cmd", QoS: 1, ID: 7, Payload: []byte("hello")})
+	pub.write(message)
+	pub.read(4) // PUBACK
+	c, present := connectRaw(t, addr, dev)
+	if !present {
+		t.Error("session present is 0")
+	}
+	if got := c.read(len(message)); !bytes.HasSuffix(got, []byte("hello")) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A client that does not read leaves mochi's writer stuck inside a write, with
+// the client's lock held.
+func TestStalledClientDoesNotHoldAKick(t *testing.T) {
+	for _, version := range []int{4, 5} {
+		t.Run("mqtt"+strconv.Itoa(version), func(t *testing.T) {
+			b := startTest(t, Options{WritesPending: 1})
+			addr := b.Info().Addresses[0]
+			var c rawClient
+			if version == 5 {
+				c = connectV5(t, addr, "stalled")
+				c.write([]byte{0x82, 7, 0, 1, 0, 0, 1, 'x', 0})
+				c.read(6)
+			} else {
+				c, _ = connectRaw(t, addr, mqtt.ConnectInfo{ClientID: "stalled", Clean: true})
+				c.subscribe("x", 0)
+			}
+			pub, _ := connectRaw(t, addr, mqtt.ConnectInfo{ClientID: "pub", Clean: true})
+			message := mqtt.AppendPublish(nil, mqtt.Publish{Topic: "x", Payload: make([]byte, 256<<10)})
+			// Two in a row dropped at a queue of one, with nothing read: the
+			// writer is stuck. (One drop may be a slow writer.)
+			for last, same := int64(-1), 0; same < 20; {
+				pub.write(message)
+				pub.write(mqtt.AppendPingreq(nil))
+				pub.read(2)
+				if d := b.Stats().Dropped; d == last+1 {
+					last, same = d, same+1
+				} else {
+					last, same = d, 0
+				}
+			}
+			if found, _, err := b.CloseClient(testContext(t), "stalled"); err != nil || !found {
+				t.Errorf("found %v, err %v", found, err)
+			}
+			eventually(t, "it is gone", func() bool { return b.Clients() == 1 })
+		})
+	}
+}
+
+// Of several calls that race for one connection, one has closed it.
+func TestConcurrentKicksOfOneClient(t *testing.T) {
+	b := startTest(t, Options{})
+	for round := range 30 {
+		id := fmt.Sprint("dev", round)
+		c, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: id, Clean: true})
+		var found atomic.Int64
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() {
+				if ok, _, err := b.CloseClient(context.Background(), id); err != nil {
+					t.Error(err)
+				} else if ok {
+					found.Add(1)
+				}
+			})
+		}
+		calls.Wait()
+		if n := found.Load(); n != 1 {
+			t.Fatalf("%d calls say that they closed it", n)
+		}
+		c.rest()
+	}
+}

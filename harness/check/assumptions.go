@@ -1,0 +1,169 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// assumptions asks whether the run met the premises on which all other
+// verdicts rest. It never says invalid: a premise that was not met makes the
+// judgement impossible and not the broker wrong.
+func assumptions(ev Evidence) reports.Check {
+	var unmet []string
+	say := func(format string, args ...any) { unmet = append(unmet, fmt.Sprintf(format, args...)) }
+
+	unmet = append(unmet, ev.Missing...)
+	if !ev.Complete {
+		say("the evidence ends without its closing mark")
+	}
+	if ev.Interrupted {
+		say("the run was interrupted")
+	}
+	if ev.Aborted != "" {
+		say("the run was aborted: %s", ev.Aborted)
+	}
+	if !ev.Health {
+		say("there are no health samples of the harness")
+	}
+	unmet = append(unmet, unmetPhases(ev)...)
+	unmet = append(unmet, unmetClients(ev)...)
+	unmet = append(unmet, unmetActions(ev)...)
+	unmet = append(unmet, unmetSentinels(ev)...)
+
+	if len(unmet) == 0 {
+		return valid("all premises met")
+	}
+	c := unknown("%s", strings.Join(unmet, "; "))
+	c.Count = int64(len(unmet))
+	return c
+}
+
+// unmetPhases demands that each phase ran, that those before the first fault
+// reached their condition, and that the drain became quiet.
+func unmetPhases(ev Evidence) []string {
+	ran := map[string]timeline.Phase{}
+	for _, p := range ev.Phases {
+		ran[p.Name] = p
+	}
+	var unmet []string
+	faulted := false
+	for _, p := range ev.Plan.Phases {
+		faulted = faulted || len(p.Waves) > 0
+		quiet := p.Until != nil && p.Until.Quiet != nil
+		r, found := ran[p.Name]
+		switch {
+		case !found:
+			if ev.Complete && !ev.Interrupted && ev.Aborted == "" {
+				unmet = append(unmet, fmt.Sprintf("phase %s did not run", p.Name))
+			}
+		case quiet && r.Reason != "until":
+			unmet = append(unmet, fmt.Sprintf("phase %s did not become quiet: it ended by %s", p.Name, r.Reason))
+		case !faulted && r.Reason != "until" && r.Reason != "for":
+			unmet = append(unmet, fmt.Sprintf("phase %s, before the first fault, did not reach its condition: it ended by %s", p.Name, r.Reason))
+		}
+	}
+	return unmet
+}
+
+// unmetClients demands that the clients were there before the first fault: all
+// of them, or the share with which the plan itself is content.
+func unmetClients(ev Evidence) []string {
+	share := wanted(ev.Plan)
+	var unmet []string
+	for i := range ev.Plan.Fleets {
+		f := &ev.Plan.Fleets[i]
+		n := ev.Connected[f.Name]
+		if float64(n) < share*float64(f.Clients)-1e-9 {
+			unmet = append(unmet, fmt.Sprintf("only %d of %d clients of fleet %s had connected and subscribed before the first fault", n, f.Clients, f.Name))
+		}
+	}
+	return unmet
+}
+
+// wanted is the share of clients that the plan waits for.
+func wanted(p *scenarios.Plan) float64 {
+	for _, ph := range p.Phases {
+		if ph.Until != nil && ph.Until.Connected != nil {
+			return *ph.Until.Connected
+		}
+	}
+	return 1
+}
+
+// unmetActions demands that each planned action was issued, that each issued
+// one was answered, and that the closer did what it was asked to.
+func unmetActions(ev Evidence) []string {
+	planned := plannedActions(ev.Plan)
+	issued, unanswered, failed := 0, 0, 0
+	why := ""
+	for _, a := range ev.Actions {
+		if a.Issued == 0 {
+			continue
+		}
+		issued++
+		switch {
+		case a.Answered == 0:
+			unanswered++
+		case a.Outcome == "failed":
+			failed++
+			if why == "" && a.Err != "" {
+				why = ", the first with: " + a.Err
+			}
+		}
+	}
+	var unmet []string
+	if issued != planned && !ev.Interrupted && ev.Aborted == "" {
+		unmet = append(unmet, fmt.Sprintf("%d of %d planned actions were issued", issued, planned))
+	}
+	if unanswered > 0 && !ev.Interrupted {
+		unmet = append(unmet, fmt.Sprintf("%d of %d calls of the closer were not answered", unanswered, issued))
+	}
+	if failed > 0 {
+		unmet = append(unmet, fmt.Sprintf("%d of %d calls of the closer were answered with an error and changed nothing%s", failed, issued, why))
+	}
+	return unmet
+}
+
+func plannedActions(p *scenarios.Plan) int {
+	n := 0
+	for _, ph := range p.Phases {
+		for _, w := range ph.Waves {
+			for _, f := range w.Faults {
+				n += f.Count
+			}
+		}
+	}
+	return n
+}
+
+// unmetSentinels demands that the broker took the last message of each stream,
+// where the run drained: without it nothing says that the stream was read to
+// its end.
+func unmetSentinels(ev Evidence) []string {
+	if !ev.Drained {
+		return nil // the checks that need the drain say so themselves
+	}
+	var open []string
+	for _, s := range ev.Sentinels {
+		if s.Acked == 0 {
+			open = append(open, s.Topic)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the sentinel of %d of %d streams was not acknowledged (%s)", len(open), len(ev.Sentinels), some(open))}
+}
+
+// some lists the first few of many names.
+func some(names []string) string {
+	s := strings.Join(names[:min(len(names), maxExamples)], ", ")
+	if len(names) > maxExamples {
+		s += ", …"
+	}
+	return s
+}

@@ -1,0 +1,21 @@
+package harness
+
+import (
+	"context"
+	"os"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+)
+
+// ChildMain makes a re-executed program a broker child: the embedded broker
+// with its CloseConnection endpoint, until the control pipe ends; then the
+// process exits. In any other process it returns at once. Call it first in main
+// and in TestMain, or the target "child" can not start.
+func ChildMain() {
+	if !broker.IsChild() {
+		return
+	}
+	os.Exit(broker.RunChild(func(ctx context.Context, b *broker.Embedded, addr string) (string, func() error, error) {
+		return mountEndpoint(ctx, b, addr, nil)
+	}))
+}

@@ -1,0 +1,53 @@
+package harness
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// Exit codes of the command; docs/decisions/0005-exit-codes.md says why these.
+const (
+	ExitPass        = 0
+	ExitFail        = 1 // an expectation failed, or a check is invalid
+	ExitUsage       = 2 // usage or scenario invalid
+	ExitUnknown     = 3 // some verdict is unknown
+	ExitUnreachable = 4 // no MQTT broker at the target
+	ExitWorse       = 5 // compare says worse
+	ExitPartial     = 6 // an agent was lost (not in this version)
+	ExitFailedRun   = 7 // the run could not be done
+	ExitInterrupted = 130
+)
+
+// ErrUsage marks an error of the user's: exit code 2.
+var ErrUsage = errors.New("usage")
+
+// usageError is an error of the user's that prints as its own text only.
+type usageError struct{ error }
+
+func (e usageError) Is(target error) bool { return target == ErrUsage }
+func (e usageError) Unwrap() error        { return e.error }
+
+// Usage marks err as the user's, without changing its text.
+func Usage(err error) error { return usageError{err} }
+
+// ExitCode says with which code an error of this package, of scenarios or of
+// the command line ends the program.
+func ExitCode(err error) int {
+	var invalid scenarios.Errors
+	switch {
+	case err == nil:
+		return ExitPass
+	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients):
+		return ExitUsage
+	case errors.Is(err, target.ErrUnreachable):
+		return ExitUnreachable
+	case errors.Is(err, ErrNoEvidence):
+		return ExitUnknown
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	}
+	return ExitFailedRun
+}

@@ -1,0 +1,66 @@
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// The errors of this package.
+var (
+	// ErrUnknownKind says that the table has no such kind of fault.
+	ErrUnknownKind = errors.New("unknown kind of fault")
+	// ErrNoVictims says that a planned fault came without its victims, as from
+	// a plan.yaml that was written without them.
+	ErrNoVictims = errors.New("the plan does not list its victims")
+	// ErrStopped says that a fault was cancelled before it had reached all of
+	// its victims; the cause of the context is wrapped beside it.
+	ErrStopped = errors.New("fault stopped early")
+)
+
+// Env is what a fault of one wave acts through.
+type Env struct {
+	Clock    *timeline.Clock
+	Closer   target.ConnectionCloser
+	Record   func(timeline.Action)                 // never called twice at once by one fault
+	ClientID func(fleet string, client int) string // of client number client (from 0) of a fleet
+	Phase    string                                // for the records
+	Wave     int                                   // for the records, from 1
+	Start    timeline.Instant                      // intended start of the wave: offsets count from here
+	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
+	Concurrency int
+	// Progress, if set, is told the number of calls begun so far; never called
+	// twice at once by one fault.
+	Progress func(issued int)
+}
+
+// DefaultConcurrency is how many calls are open at once when Env does not say.
+const DefaultConcurrency = 64
+
+// Fault is one planned fault of one wave.
+type Fault interface {
+	// Inject takes effect and returns when it has: nil also when single
+	// victims could not be reached, which their records say. A cancelled ctx
+	// ends it early with ErrStopped.
+	Inject(ctx context.Context, env *Env) error
+	// Heal undoes it; it may be called twice, or without Inject.
+	Heal(ctx context.Context, env *Env) error
+}
+
+// Kind is one row of the table of faults.
+type Kind struct {
+	Name   string
+	Doc    string          // one sentence, for help, schema and docs
+	Schema json.RawMessage // JSON Schema of the parameters, see scenarios.FaultPart
+	// Plan resolves a fault as written: victims by rule and seed. fleets has
+	// every fleet of the plan in order, the first being the default; seed is
+	// already mixed from the run's seed, the phase, the wave and the number of
+	// the fault. It is pure. The error is a scenarios.Errors with positions.
+	Plan func(spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint64) (scenarios.PlanFault, error)
+	// New makes the fault of a plan.
+	New func(pf scenarios.PlanFault) (Fault, error)
+}

@@ -1,0 +1,115 @@
+package fleet
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// tally stands between the control fleet's taps and the accounts. It counts,
+// per stream, the distinct messages that the tap saw, so that those which the
+// library took and never wrote can be told; and which sentinels came home.
+type tally struct {
+	publications Publications
+	sentinels    Sentinels
+	streams      []count // by stream id - 1
+
+	home    atomic.Int64  // sentinels acknowledged
+	arrived chan struct{} // signals a change of home, for one waiter
+}
+
+// count is what the tap saw of one stream.
+type count struct {
+	mu        sync.Mutex
+	qos       byte
+	attempted int64 // distinct messages
+	top       uint64
+	// gaps holds the numbers below top that were not seen yet. It stays empty
+	// but for messages that wait in the library's store while newer ones
+	// overtake them after a reconnect. QoS 0 is never resent and needs none.
+	gaps     map[uint64]struct{}
+	sentinel bool // acknowledged
+}
+
+func newTally(streams []Stream, a Accounts) *tally {
+	t := &tally{
+		publications: a.Publications, sentinels: a.Sentinels,
+		streams: make([]count, len(streams)), arrived: make(chan struct{}, 1),
+	}
+	for i := range streams {
+		t.streams[i].qos = streams[i].QoS
+	}
+	return t
+}
+
+func (t *tally) stream(id uint32) *count {
+	if id == 0 || int(id) > len(t.streams) {
+		return nil
+	}
+	return &t.streams[id-1]
+}
+
+// Attempted implements Publications.
+func (t *tally) Attempted(stream uint32, seq uint64, conn int, intended, at timeline.Instant) {
+	if c := t.stream(stream); c != nil {
+		c.see(seq)
+	}
+	t.publications.Attempted(stream, seq, conn, intended, at)
+}
+
+// Acked implements Publications.
+func (t *tally) Acked(stream uint32, seq uint64, at timeline.Instant) {
+	t.publications.Acked(stream, seq, at)
+}
+
+// see counts a message once, however often it is resent.
+func (c *count) see(seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch _, late := c.gaps[seq]; {
+	case c.qos == 0:
+		c.attempted++
+	case late:
+		delete(c.gaps, seq)
+		c.attempted++
+	case seq > c.top:
+		for gap := c.top + 1; gap < seq; gap++ {
+			if c.gaps == nil {
+				c.gaps = map[uint64]struct{}{}
+			}
+			c.gaps[gap] = struct{}{}
+		}
+		c.top = seq
+		c.attempted++
+	}
+}
+
+func (c *count) seen() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attempted
+}
+
+// Sentinel implements Sentinels.
+func (t *tally) Sentinel(stream uint32, sent, acked timeline.Instant) {
+	if c := t.stream(stream); c != nil && acked != 0 {
+		c.mu.Lock()
+		first := !c.sentinel
+		c.sentinel = true
+		c.mu.Unlock()
+		if first {
+			t.home.Add(1)
+			select {
+			case t.arrived <- struct{}{}:
+			default:
+			}
+		}
+	}
+	t.sentinels.Sentinel(stream, sent, acked)
+}
+
+// SentinelDelivered implements Sentinels; the control fleet subscribes nothing.
+func (t *tally) SentinelDelivered(client string, stream uint32, at timeline.Instant) {
+	t.sentinels.SentinelDelivered(client, stream, at)
+}

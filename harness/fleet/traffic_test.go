@@ -1,0 +1,249 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// Each slot of the timetable ends up in exactly one place.
+func balance(t *testing.T, b *testBook) totals {
+	t.Helper()
+	got := b.totals()
+	if got.scheduled != got.missed+got.refused+got.queued+got.attempted {
+		t.Errorf("the balance does not add up: %+v", got)
+	}
+	return got
+}
+
+func TestTrafficAndSentinels(t *testing.T) {
+	const n = 10
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	p := plan(n, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 100, Payload: 64})
+	control := b.control(b.controlConfig(broker.addr, p))
+	f := b.fleet(b.config(broker.addr, n, devices(false), control))
+	await(t, "all connected", func() bool { return f.Connected() == n })
+	if err := control.StartTraffic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := control.StartTraffic(t.Context()); !errors.Is(err, ErrConfig) {
+		t.Errorf("second start: %v", err)
+	}
+	await(t, "1,000 messages", func() bool { return b.book.totals().delivered >= 1000 })
+	control.StopTraffic()
+	control.StopTraffic()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := control.Sentinels(ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "all sentinels read", func() bool {
+		b.book.mu.Lock()
+		defer b.book.mu.Unlock()
+		return len(b.book.reached) == 2*n
+	})
+	got := b.book.totals()
+	if got.delivered != got.attempted || got.acked*3 < got.attempted-30 || got.missed+got.refused != 0 {
+		t.Errorf("on a healthy broker: %+v", got)
+	}
+	if f.LastMessage() == 0 {
+		t.Error("no last message")
+	}
+	for i := range n {
+		stream := uint32(i + 1)
+		b.book.mu.Lock()
+		if b.book.reached[stream] != f.ID(i) || !b.book.home[stream] || len(b.book.attempted[stream]) == 0 {
+			t.Errorf("stream %d: sentinel reached %q, acknowledged %v", stream, b.book.reached[stream], b.book.home[stream])
+		}
+		for seq := uint64(1); seq <= uint64(len(b.book.attempted[stream])); seq++ {
+			if b.book.attempted[stream][seq] == 0 {
+				t.Errorf("stream %d: number %d is missing", stream, seq)
+			}
+		}
+		b.book.mu.Unlock()
+	}
+	closeTwice(t, f)
+	closeTwice(t, control.Fleet)
+	if err := control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := balance(t, b.book); got.queued != 0 {
+		t.Errorf("queued: %+v", got)
+	}
+	b.book.mu.Lock()
+	defer b.book.mu.Unlock()
+	if b.book.handled == 0 {
+		t.Error("no handler call was told")
+	}
+}
+
+// stuckConn stops taking writes until it is closed; it knows no deadline.
+type stuckConn struct {
+	net.Conn
+	stuck  <-chan struct{} // closed = writes hang
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *stuckConn) Write(b []byte) (int, error) {
+	select {
+	case <-c.stuck:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return c.Conn.Write(b)
+	}
+}
+
+func (c *stuckConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func TestMissedSlotsAreCounted(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	stuck := make(chan struct{})
+	b.wrap = func(_ string, c net.Conn) net.Conn {
+		return &stuckConn{Conn: c, stuck: stuck, closed: make(chan struct{})}
+	}
+	cfg := b.controlConfig(broker.addr, plan(4, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 50, Payload: 64}))
+	cfg.WriteTimeout = 1200 * time.Millisecond // Publish blocks for longer than a slot may be late
+	for i := range cfg.Streams {
+		cfg.Streams[i].conn = cfg.Streams[i].Item // a connection for each QoS
+	}
+	control := b.control(cfg)
+	if err := control.StartTraffic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "some messages", func() bool { return b.book.totals().acked > 20 })
+	close(stuck)
+	blocked := b.clock.Now()
+	// The traffic must be stopped only when slots were really late.
+	await(t, "blocked connections", func() bool {
+		return b.clock.Now()-blocked > timeline.Instant(2500*time.Millisecond)
+	})
+	control.StopTraffic()
+	if err := control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := balance(t, b.book)
+	if got.missed == 0 {
+		t.Errorf("no slot was missed: %+v", got)
+	}
+	if got.refused == 0 {
+		t.Errorf("no QoS 0 message was refused by a writer that never took it: %+v", got)
+	}
+	if got.queued == 0 {
+		t.Errorf("no QoS 1 message waits in the library: %+v", got)
+	}
+}
+
+// A broker that goes away in mid-traffic: QoS 1 messages wait in the library
+// and come after the reconnect, each counted once.
+func TestTrafficAcrossALostControlConnection(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	control := b.control(b.controlConfig(broker.addr, plan(4, cmds(100, 1))))
+	if err := control.StartTraffic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "some messages", func() bool { return b.book.totals().acked > 50 })
+	for i := range control.Len() {
+		broker.kick(t, control.ID(i))
+	}
+	await(t, "control is back", func() bool { return control.BackOn(0) == 2 && control.BackOn(1) == 2 })
+	before := b.book.totals().acked
+	await(t, "more messages", func() bool { return b.book.totals().acked > before+50 })
+	control.StopTraffic()
+	await(t, "all acknowledged", func() bool { s := b.book.totals(); return s.acked == s.attempted })
+	if err := control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := balance(t, b.book); got.queued != 0 || got.missed != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestGivenUpTrafficCountsAsMissed(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	control := b.control(b.controlConfig(broker.addr, plan(4, cmds(1000, 0))))
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := control.StartTraffic(ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "some messages", func() bool { return b.book.totals().attempted > 50 })
+	cancel()
+	if err := control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	balance(t, b.book)
+	if err := control.Sentinels(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("sentinels of a closed fleet: %v", err)
+	}
+}
+
+func TestSentinelsGiveUp(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	stuck := make(chan struct{})
+	b.wrap = func(_ string, c net.Conn) net.Conn {
+		return &stuckConn{Conn: c, stuck: stuck, closed: make(chan struct{})}
+	}
+	cfg := b.controlConfig(broker.addr, plan(3, cmds(1, 1)))
+	cfg.WriteTimeout = 50 * time.Millisecond
+	control := b.control(cfg)
+	close(stuck)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := control.Sentinels(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The slots of an item are spread over time and streams, by rate.
+func TestTimetable(t *testing.T) {
+	streams, err := Streams(plan(3, cmds(2, 1)), testRun, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type slot struct {
+		id  uint32
+		due timeline.Instant
+	}
+	var got []slot
+	for conn := range 2 {
+		p, err := newPublisher(nil, nil, []scenarios.Traffic{cmds(2, 1)}, streams, conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		it := p.items[0]
+		it.due = it.at(1000)
+		for range 4 {
+			got = append(got, slot{it.lanes[it.next].ID, it.due})
+			it.advance(1000)
+		}
+	}
+	// 6 slots per second, round the streams 1 2 3; connection 0 has 1 and 3.
+	const s = timeline.Instant(time.Second)
+	want := []slot{
+		{1, 1000}, {3, 1000 + s/3}, {1, 1000 + s/2}, {3, 1000 + 5*s/6},
+		{2, 1000 + s/6}, {2, 1000 + 4*s/6}, {2, 1000 + 7*s/6}, {2, 1000 + 10*s/6},
+	}
+	for i := range want {
+		if d := got[i].due - want[i].due; got[i].id != want[i].id || d < -1 || d > 1 {
+			t.Errorf("slot %d: got %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	if _, err := newPublisher(nil, nil, nil, streams, 0); !errors.Is(err, ErrConfig) {
+		t.Errorf("streams without their traffic: %v", err)
+	}
+}

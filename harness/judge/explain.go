@@ -1,0 +1,153 @@
+package judge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// Outcome is what became of one issued action of a discrete fault.
+type Outcome string
+
+// The outcomes. "Live" is: CONNACK 0 read and not ended, at the tap.
+const (
+	Hit      Outcome = "hit"       // ended the connection that was live at i
+	LateHit  Outcome = "late-hit"  // ended a newer connection than the one live at i (or than none)
+	NoOp     Outcome = "no-op"     // the client was not live at i, and nothing ended by it
+	Missed   Outcome = "missed"    // live at i, ended for another cause before the action took effect
+	NoEffect Outcome = "no-effect" // answered success, and the connection lived on
+	Failed   Outcome = "failed"    // answered an error, and the connection lived on
+	RodeOut  Outcome = "rode-out"  // healed before the client noticed; no discrete action does that
+)
+
+// Hits reports whether an action of this outcome ended a connection.
+func (o Outcome) Hits() bool { return o == Hit || o == LateHit }
+
+// Acted is an issued action with its outcome and, for a hit, the connection
+// that it ended.
+type Acted struct {
+	Action  *timeline.Action
+	Outcome Outcome
+	Conn    *timeline.Conn
+}
+
+const (
+	// lifeSign: a client may notice its end long after the answer, and until
+	// then it still reads what its kernel had buffered. A packet that came
+	// later than this after the answer shows that the connection lived on (the
+	// bound is ours, the same as for an overdue message).
+	lifeSign = timeline.Instant(5 * time.Second)
+
+	// clockSlack is how far before b the tap may see the end that b's close
+	// caused: the error of the two processes' readings of one clock.
+	clockSlack = timeline.Instant(100 * time.Microsecond)
+)
+
+// explain gives each issued action of one client its outcome. One action
+// explains at most one end, and an end has at most one action: the earliest
+// issued one that can have caused it.
+func explain(conns []*timeline.Conn, actions []*timeline.Action) ([]Acted, map[*timeline.Conn]*timeline.Action) {
+	actions = slices.Clone(actions)
+	slices.SortFunc(actions, compareActions)
+	causes := make(map[*timeline.Conn]*timeline.Action)
+	acted := make([]Acted, 0, len(actions))
+	for _, a := range actions {
+		outcome, conn := explainOne(conns, a, causes)
+		if conn != nil {
+			causes[conn] = a
+		}
+		acted = append(acted, Acted{Action: a, Outcome: outcome, Conn: conn})
+	}
+	return acted, causes
+}
+
+func explainOne(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {
+	at := liveAt(conns, a.Intended)
+	if at != nil && canEnd(at, a, causes) {
+		return Hit, at
+	}
+	if at != nil && !endedBefore(at, a, causes) {
+		if a.OK {
+			return NoEffect, nil
+		}
+		return Failed, nil
+	}
+	for _, c := range conns {
+		newer := at == nil && c.Connack > a.Intended || at != nil && c.N > at.N
+		if newer && known(c, a) && canEnd(c, a, causes) {
+			return LateHit, c
+		}
+	}
+	if at == nil {
+		return NoOp, nil
+	}
+	return Missed, nil
+}
+
+// liveAt gives the newest connection that was live at t, or nil.
+func liveAt(conns []*timeline.Conn, t timeline.Instant) *timeline.Conn {
+	for _, c := range slices.Backward(conns) {
+		if live(c, t) {
+			return c
+		}
+	}
+	return nil
+}
+
+// effect is the earliest instant at which an action can have ended a
+// connection: b where it is known (never before s), else s.
+func effect(a *timeline.Action) timeline.Instant {
+	if a.Closed > a.Issued {
+		return max(a.Issued, a.Closed-clockSlack)
+	}
+	return a.Issued
+}
+
+// canEnd reports whether the action can have caused the end of c.
+func canEnd(c *timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) bool {
+	if !unscripted(c) || causes[c] != nil || c.End < effect(a) {
+		return false
+	}
+	if a.Found != nil && !*a.Found {
+		return false // the endpoint says that it closed nothing
+	}
+	return !livedOn(c, a)
+}
+
+// livedOn reports whether c, which ended later, provably outlived the action.
+func livedOn(c *timeline.Conn, a *timeline.Action) bool {
+	if a.Answered == 0 {
+		return false
+	}
+	limit := a.Answered + lifeSign
+	// An answered error is no reason to wait for: only an end near it is its own.
+	return c.LastIn > limit || (!a.OK && c.End > limit)
+}
+
+// endedBefore reports whether c, live at i, ended for another cause than a:
+// before a took effect, or by an earlier action, or, when the endpoint says
+// that the client was not online, without any sign of life after the answer
+// (the broker had let it go before, and the client noticed late).
+func endedBefore(c *timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) bool {
+	if !unscripted(c) {
+		return false
+	}
+	if causes[c] != nil || c.End < effect(a) {
+		return true
+	}
+	notFound := a.Found != nil && !*a.Found
+	return notFound && (c.End <= a.Answered || c.LastIn <= a.Answered)
+}
+
+// known reports whether the broker can have known c when the action took
+// effect: its CONNECT was written by then.
+func known(c *timeline.Conn, a *timeline.Action) bool {
+	switch {
+	case a.Closed != 0:
+		return c.Connect <= a.Closed+clockSlack
+	case a.Answered != 0:
+		return c.Connect <= a.Answered
+	}
+	return true
+}

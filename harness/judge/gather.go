@@ -1,0 +1,127 @@
+package judge
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/check"
+	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/measure"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// evidence gathers what the checks look at.
+func (j *judgement) evidence() check.Evidence {
+	ev := check.Evidence{
+		Plan: j.e.plan, Complete: j.e.closed, Interrupted: j.e.mark.Interrupted, Aborted: j.e.mark.Aborted,
+		Missing: j.e.missing, Phases: j.e.phases, Health: len(j.e.health) > 0,
+		Connected: j.connectedBy(j.e.firstFault()),
+		Messages:  j.r.Messages, Problems: j.account.Problems, Accounts: j.e.counted, Drained: j.drained(),
+	}
+	for _, a := range j.storm.Acted {
+		ev.Actions = append(ev.Actions, check.Action{Action: *a.Action, Outcome: string(a.Outcome)})
+	}
+	for _, c := range j.storm.Unscripted {
+		ev.Unscripted = append(ev.Unscripted, j.end(c))
+	}
+	for _, c := range j.storm.Control {
+		ev.Control = append(ev.Control, j.end(c))
+	}
+	ev.Returned, ev.Away = returns(j.storm)
+	for _, l := range j.r.Losses {
+		switch ledger.Verdict(l.Verdict) {
+		case ledger.Lost:
+			ev.Lost = append(ev.Lost, l)
+		case ledger.Undetermined:
+			if !j.away[l.Subscriber] {
+				ev.Undecided++
+			}
+		}
+	}
+	ev.Undecided += j.account.Unlisted[ledger.Undetermined]
+	for _, r := range j.e.records {
+		if s := r.Stream; s != nil && s.Attempted.Len() > 0 {
+			ev.Sentinels = append(ev.Sentinels, check.Sentinel{Stream: s.ID, Topic: s.Topic, Sent: s.SentinelSent, Acked: s.SentinelAcked})
+		}
+	}
+	return ev
+}
+
+func (j *judgement) end(c *timeline.Conn) check.End {
+	phase := j.e.phaseAt(c.End)
+	return check.End{ClientID: c.ClientID, N: c.N, At: c.End, Kind: c.EndKind, Phase: phase, Starved: j.unfit(phase) && silent(c)}
+}
+
+// silent reports whether the client let its keep alive pass: the broker then
+// must close at 1.5 times of it [MQTT-3.1.2-24].
+func silent(c *timeline.Conn) bool {
+	gap := c.MaxOutGap
+	if c.LastOut != 0 {
+		gap = max(gap, int64(c.End-c.LastOut))
+	}
+	return c.KeepAlive > 0 && gap > int64(c.KeepAlive)*1_500_000_000
+}
+
+// unfit reports whether the harness itself was starved in a phase.
+func (j *judgement) unfit(phase string) bool {
+	for _, p := range j.r.Phases {
+		if p.Name == phase {
+			return p.Fitness == measure.Degraded || p.Fitness == measure.Saturated
+		}
+	}
+	return false
+}
+
+// drained reports whether the run ended with a phase that became quiet.
+func (j *judgement) drained() bool {
+	for _, p := range j.e.plan.Phases {
+		if p.Until == nil || p.Until.Quiet == nil {
+			continue
+		}
+		if ran, found := j.e.phase(p.Name); found && ran.Reason == "until" {
+			return true
+		}
+	}
+	return false
+}
+
+// returns counts the outages whose client really was back before the stop, and
+// names the clients whose last outage was still open then.
+func returns(s *Storm) (returned int, away []string) {
+	last := map[clientKey]*Outage{}
+	for _, o := range s.Outages {
+		if o.Returned != 0 && o.Returned <= s.Stop {
+			returned++
+		}
+		last[clientKey{o.Fleet, o.Client}] = o
+	}
+	for _, o := range last {
+		if o.Returned == 0 || o.Returned > s.Stop {
+			away = append(away, o.ClientID)
+		}
+	}
+	slices.Sort(away)
+	return returned, away
+}
+
+// gone names the clients that were not there when the run was stopped: without
+// a live connection, or on one whose subscriptions were not restored. What is
+// owed to them is undetermined.
+func gone(s *Storm) map[string]bool {
+	away := map[string]bool{}
+	for _, cl := range s.Clients {
+		c := liveAt(cl.Conns, s.Stop)
+		if c == nil || !restored(c) {
+			away[cl.ID] = true
+		}
+	}
+	return away
+}
+
+// ofVersion reports whether a list of versions ("" = all) names one.
+func ofVersion(list, version string) bool {
+	if list == "" {
+		return true
+	}
+	return slices.ContainsFunc(strings.Split(list, ","), func(v string) bool { return strings.TrimSpace(v) == version })
+}

@@ -1,0 +1,219 @@
+package judge
+
+import (
+	"cmp"
+	"io/fs"
+	"slices"
+
+	"github.com/rebound-mqtt/rebound/harness/check"
+	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/measure"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// Options of a judgement.
+type Options struct {
+	// Strict takes away the excuses: known defects fail, and a quantile with
+	// too few samples is unknown. A run that was made strict is judged strictly
+	// whatever this says.
+	Strict bool
+}
+
+// Judge reads the folder of a run and gives its report. Missing or cut
+// evidence is no error: the report then says that it is incomplete and its
+// verdict is at best unknown. Without a plan there is no run to judge:
+// ErrNoEvidence.
+func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
+	e, err := readEvidence(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := newJudgement(e, opts.Strict || e.env.Strict)
+	j.frame()
+	j.fleets()
+	j.connect()
+	j.messages()
+	j.storms()
+	j.unscripted()
+	j.healths()
+	j.checks()
+	j.expectations()
+	j.histograms()
+	j.warn()
+	j.verdict()
+	return j.r, nil
+}
+
+// judgement is a report in the making. Each step fills its own part of the
+// report from the evidence and from what earlier steps found.
+type judgement struct {
+	e      *evidence
+	strict bool
+	r      *reports.Report
+
+	rules   Rules
+	storm   *Storm
+	waves   []*waveFacts
+	sum     summer
+	account ledger.Account
+	away    map[string]bool // clients that are not there at the stop
+	byID    outagesByID
+
+	connects map[string][]int64 // phase -> latencies of the first connects in it, ns
+}
+
+func newJudgement(e *evidence, strict bool) *judgement {
+	rules := RulesOf(e.plan)
+	j := &judgement{e: e, strict: strict, r: &reports.Report{SchemaVersion: reports.SchemaVersion}, rules: rules}
+	j.storm = Trace(e.conns, e.actions, e.waves, e.stop(), rules)
+	j.waves = wavesOf(j.storm, e.waves)
+	return j
+}
+
+// frame fills in what the run was.
+func (j *judgement) frame() {
+	e, p := j.e, j.e.plan
+	j.r.Rebound = e.env.Rebound
+	j.r.Run = reports.Run{
+		ID: cmp.Or(e.mark.RunID, e.env.RunID), Scenario: p.Scenario, Summary: p.Summary,
+		ScenarioHash: p.ScenarioHash, PlanHash: p.PlanHash, Seed: p.Seed, Clients: p.Clients,
+		StartedAt: e.mark.StartedAt, Seconds: seconds(e.stop()),
+		Complete: e.complete(), Interrupted: e.mark.Interrupted, Aborted: e.mark.Aborted,
+	}
+	j.r.Target, j.r.Driver, j.r.Environment = e.env.Target, e.env.Driver, e.env.Environment
+}
+
+// fleets fills in each fleet and how many of its clients were ever useful.
+func (j *judgement) fleets() {
+	connected := j.connectedBy(j.e.stop())
+	for i := range j.e.plan.Fleets {
+		f := &j.e.plan.Fleets[i]
+		j.r.Fleets = append(j.r.Fleets, reports.Fleet{
+			Name: f.Name, Clients: f.Clients, Back: j.rules.Back[f.Name],
+			Policy: f.Reconnect.Policy, Clean: f.Session.Clean, Connected: connected[f.Name],
+		})
+	}
+}
+
+// connectedBy counts, by fleet, the clients that had reached CONNACK and their
+// subscriptions by an instant.
+func (j *judgement) connectedBy(t timeline.Instant) map[string]int {
+	n := map[string]int{}
+	for _, cl := range j.storm.Clients {
+		if at := firstUseful(cl); at != 0 && at <= t {
+			n[cl.Fleet]++
+		}
+	}
+	return n
+}
+
+// firstUseful is when a client first had its subscriptions (without any: its
+// CONNACK); 0 = never.
+func firstUseful(cl *Client) timeline.Instant {
+	for _, c := range cl.Conns {
+		switch {
+		case !accepted(c):
+		case c.Restored != 0:
+			return c.Restored
+		case len(c.Subs) == 0:
+			return c.Connack
+		}
+	}
+	return 0
+}
+
+// connect fills in the first connect of the whole fleet: from the instant at
+// which the schedule wanted each first dial, so that a late harness shows.
+func (j *judgement) connect() {
+	j.connects = map[string][]int64{}
+	r := reports.Connect{}
+	for _, f := range j.r.Fleets {
+		r.Clients += f.Clients
+		r.Connected += f.Connected
+	}
+	latency := measure.NewHist(measure.Nanoseconds)
+	var first, last timeline.Instant
+	for _, cl := range j.storm.Clients {
+		c := cl.Conns[0]
+		from := cmp.Or(c.Intended, c.Dial)
+		if first == 0 || c.Dial < first {
+			first = c.Dial
+		}
+		at := firstUseful(cl)
+		if at == 0 {
+			continue
+		}
+		last = max(last, at)
+		ns := int64(max(0, at-from))
+		latency.Record(ns)
+		phase := j.e.phaseAt(c.Dial)
+		j.connects[phase] = append(j.connects[phase], ns)
+	}
+	if last > first {
+		r.Seconds = seconds(last - first)
+		r.Rate = float64(r.Connected) / r.Seconds
+	}
+	r.Latency = latency.Summary(int64(r.Clients - r.Connected))
+	j.r.Connect = r
+}
+
+// storms fills in the waves.
+func (j *judgement) storms() {
+	j.sum = summer{rules: j.rules, connects: connectInstants(j.storm.Clients), loss: joinLosses(j.byID, j.account)}
+	for q := range j.sum.carried {
+		j.sum.carried[q] = j.account.QoS[q].Expected > 0
+	}
+	for _, w := range j.waves {
+		j.r.Waves = append(j.r.Waves, j.sum.wave(w))
+	}
+	j.r.Total = j.sum.total(j.waves)
+	j.r.Recovery = recovery(j.waves)
+}
+
+// unscripted fills in the ends that no fault explains. The outages that they
+// opened are watched to the stop.
+func (j *judgement) unscripted() {
+	u := reports.Unscripted{Kinds: map[string]int{}, Ends: len(j.storm.Unscripted), Control: len(j.storm.Control)}
+	clients := map[clientKey]bool{}
+	for _, c := range j.storm.Unscripted {
+		u.Kinds[string(c.EndKind)]++
+		clients[clientKey{c.Fleet, c.Client}] = true
+	}
+	u.Clients = len(clients)
+	var obs []measure.Obs
+	for _, o := range j.storm.Outages {
+		if o.Action == nil {
+			obs = append(obs, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
+		}
+	}
+	u.Outage = measure.SurvivalSummary(obs, int64(j.storm.Stop))
+	j.r.Unscripted = u
+}
+
+// checks runs the table of checks and marks those that a known defect of the
+// target explains.
+func (j *judgement) checks() {
+	j.r.Checks = check.Run(j.evidence())
+	for i := range j.r.Checks {
+		c := &j.r.Checks[i]
+		if c.Verdict != reports.Invalid {
+			continue
+		}
+		if d, found := j.defect(c.Name); found {
+			c.Known = cmp.Or(d.Reference, d.Condition)
+		}
+	}
+}
+
+// defect finds the known defect of this target that a check can show.
+func (j *judgement) defect(name string) (reports.KnownDefect, bool) {
+	list := j.r.Target.Abilities.KnownDefects
+	i := slices.IndexFunc(list, func(d reports.KnownDefect) bool {
+		return d.Check == name && ofVersion(d.Versions, j.r.Target.Version)
+	})
+	if i < 0 {
+		return reports.KnownDefect{}, false
+	}
+	return list[i], true
+}

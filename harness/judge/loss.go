@@ -1,0 +1,139 @@
+package judge
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// lossOf is what one outage cost at one QoS: the number of lost messages and
+// the first and last intended instant of their run.
+type lossOf struct {
+	n           int64
+	first, last timeline.Instant
+}
+
+func (l lossOf) with(intended timeline.Instant) lossOf {
+	if l.n == 0 {
+		return lossOf{1, intended, intended}
+	}
+	return lossOf{l.n + 1, min(l.first, intended), max(l.last, intended)}
+}
+
+// gap is the length of the run of lost messages, in ns; 0 for none or one.
+func (l lossOf) gap() int64 { return int64(l.last - l.first) }
+
+// outagesByID finds the outage of a client by an instant.
+type outagesByID map[string][]*Outage
+
+func byClientID(outages []*Outage) outagesByID {
+	m := outagesByID{}
+	for _, o := range outages { // by start, and so is each list
+		m[o.ClientID] = append(m[o.ClientID], o)
+	}
+	return m
+}
+
+// at gives the outage in which an instant lies, from its start to back or
+// censored; of two that overlap the earlier one; nil = none.
+func (m outagesByID) at(client string, t timeline.Instant) *Outage {
+	if t == 0 {
+		return nil
+	}
+	for _, o := range m[client] {
+		if o.Holds(t) {
+			return o
+		}
+	}
+	return nil
+}
+
+// isLoss reports whether an exception is a message that its subscriber missed
+// for good.
+func isLoss(v ledger.Verdict) bool { return v == ledger.Lost || v == ledger.LostQoS0 }
+
+// joinLosses gives each outage the messages that were sent to its client in it
+// and lost. Outages that cost nothing are not in the map: their zero counts.
+func joinLosses(by outagesByID, a ledger.Account) map[*Outage][2]lossOf {
+	losses := map[*Outage][2]lossOf{}
+	for _, x := range a.Exceptions {
+		if !isLoss(x.Verdict) || x.QoS > 1 {
+			continue
+		}
+		if o := by.at(x.Subscriber, x.Sent); o != nil {
+			l := losses[o]
+			l[x.QoS] = l[x.QoS].with(x.Intended)
+			losses[o] = l
+		}
+	}
+	return losses
+}
+
+// messages closes the account of messages and fills in its balance, each row
+// of losses.csv, and the rows that are shown. Accounts that could not be read
+// leave no balance: their metrics have no samples.
+func (j *judgement) messages() {
+	j.away = gone(j.storm)
+	j.byID = byClientID(j.storm.Outages)
+	if !j.e.counted {
+		return
+	}
+	j.account = ledger.Close(j.e.records, j.away, j.drained())
+	var lostAway [2]int64
+	for _, x := range j.account.Exceptions {
+		row, away := j.row(x)
+		j.r.Losses = append(j.r.Losses, row)
+		if away && isLoss(x.Verdict) && x.QoS <= 1 {
+			lostAway[x.QoS]++
+		}
+	}
+	for q, m := range j.account.QoS {
+		m.QoS, m.LostAway = q, lostAway[q]
+		j.r.Messages = append(j.r.Messages, m)
+	}
+	j.r.LossExamples = lossExamples(j.r.Losses)
+}
+
+// row is one row of losses.csv, and whether the message was sent inside an
+// outage of its subscriber.
+func (j *judgement) row(x ledger.Exception) (reports.Loss, bool) {
+	l := reports.Loss{
+		Verdict: string(x.Verdict), Stream: x.Stream, Topic: x.Topic, QoS: int(x.QoS),
+		Publisher: x.Publisher, Subscriber: x.Subscriber, Seq: x.Seq,
+		Intended: instant(x.Intended), Sent: instant(x.Sent), Acked: instant(x.Acked),
+		Epoch: x.Epoch, Phase: j.e.phaseAt(cmp.Or(x.Sent, x.At)), Copies: x.Copies, Why: x.Why,
+	}
+	o := j.byID.at(x.Subscriber, x.Sent)
+	if o != nil {
+		l.OutageFrom, l.OutageTo = new(seconds(o.Start)), new(seconds(o.Until))
+	}
+	return l, o != nil
+}
+
+// instant is an instant in seconds, nil where it is not known.
+func instant(t timeline.Instant) *float64 {
+	if t == 0 {
+		return nil
+	}
+	return new(seconds(t))
+}
+
+// maxLossExamples is how many rows of losses.csv the report shows.
+const maxLossExamples = 20
+
+// lossExamples picks the rows that matter most: what is a fault before what is
+// legal, else in their order.
+func lossExamples(rows []reports.Loss) []reports.Loss {
+	rank := func(l reports.Loss) int {
+		return slices.Index([]string{
+			string(ledger.Lost), string(ledger.Unexpected), string(ledger.Reordered), string(ledger.Undetermined),
+			string(ledger.LegalLoss), string(ledger.Duplicated), string(ledger.LostQoS0),
+		}, l.Verdict)
+	}
+	sorted := slices.Clone(rows)
+	slices.SortStableFunc(sorted, func(a, b reports.Loss) int { return cmp.Compare(rank(a), rank(b)) })
+	return slices.Clip(sorted[:min(len(sorted), maxLossExamples)])
+}

@@ -1,0 +1,182 @@
+package judge
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// ControlFleet is the name of the built-in fleet that publishes and probes. It
+// is never a victim, and its ends are counted apart.
+const ControlFleet = "control"
+
+// Rules are the choices of the plan that tell what an outage is.
+type Rules struct {
+	Back   map[string]string        // fleet -> connack | subscribed | first-message, after any fall
+	Policy map[string]string        // fleet -> row of the reconnect policy table
+	Max    map[string]time.Duration // fleet -> longest sleep of the reconnect policy
+}
+
+// Client is one client with its connections in the order of its attempts.
+type Client struct {
+	Fleet string
+	Index int
+	ID    string
+	Conns []*timeline.Conn
+}
+
+// Storm is what the connections and actions of a run say together.
+type Storm struct {
+	Clients    []*Client        // of device fleets, by fleet and index
+	Acted      []Acted          // each issued action with its outcome, by issue
+	Unissued   int              // actions that were planned, recorded and never issued
+	Outages    []*Outage        // by start, then fleet and client
+	Unscripted []*timeline.Conn // ends of device connections that nothing explains, by end
+	Control    []*timeline.Conn // the same of the control fleet
+	Stop       timeline.Instant // horizon of all that is open
+}
+
+// Trace joins connections and actions into outcomes and outages. Waves give
+// the horizon of their actions; stop is the horizon of everything. The inputs
+// may be in any order.
+func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wave, stop timeline.Instant, rules Rules) *Storm {
+	s := &Storm{Stop: stop}
+	clients, control := sortConns(conns)
+	s.Clients = clients
+	for _, c := range control {
+		if unscripted(c) {
+			s.Control = append(s.Control, c)
+		}
+	}
+	byClient := make(map[clientKey][]*timeline.Action)
+	for i := range actions {
+		a := &actions[i]
+		if a.Issued == 0 {
+			s.Unissued++
+			continue
+		}
+		k := clientKey{a.Fleet, a.Client}
+		byClient[k] = append(byClient[k], a)
+	}
+	horizon := horizons(waves, stop)
+	for _, cl := range clients {
+		k := clientKey{cl.Fleet, cl.Index}
+		acted, causes := explain(cl.Conns, byClient[k])
+		delete(byClient, k)
+		s.Acted = append(s.Acted, acted...)
+		outages, loose := outagesOf(cl, causes, rules)
+		for _, o := range outages {
+			o.close(horizon, stop)
+		}
+		s.Outages = append(s.Outages, outages...)
+		s.Unscripted = append(s.Unscripted, loose...)
+	}
+	// Clients that never dialled still had actions: no-ops.
+	for _, rest := range byClient {
+		acted, _ := explain(nil, rest)
+		s.Acted = append(s.Acted, acted...)
+	}
+	s.sort()
+	return s
+}
+
+type clientKey struct {
+	fleet  string
+	client int
+}
+
+func (s *Storm) sort() {
+	slices.SortFunc(s.Acted, func(a, b Acted) int { return compareActions(a.Action, b.Action) })
+	slices.SortStableFunc(s.Outages, func(a, b *Outage) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Client, b.Client))
+	})
+	slices.SortStableFunc(s.Unscripted, func(a, b *timeline.Conn) int {
+		return cmp.Or(cmp.Compare(a.End, b.End), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Client, b.Client), cmp.Compare(a.N, b.N))
+	})
+}
+
+func compareActions(a, b *timeline.Action) int {
+	return cmp.Or(cmp.Compare(a.Issued, b.Issued), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Client, b.Client),
+		cmp.Compare(a.Intended, b.Intended), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Wave, b.Wave))
+}
+
+// sortConns gives each client its connections by attempt number; of several
+// records of one connection the last one stands.
+func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Conn) {
+	type connKey struct {
+		clientKey
+		n int
+	}
+	last := make(map[connKey]*timeline.Conn, len(conns))
+	byClient := make(map[clientKey]*Client)
+	for i := range conns {
+		c := &conns[i]
+		last[connKey{clientKey{c.Fleet, c.Client}, c.N}] = c
+	}
+	for _, c := range last {
+		k := clientKey{c.Fleet, c.Client}
+		if byClient[k] == nil {
+			byClient[k] = &Client{Fleet: c.Fleet, Index: c.Client, ID: c.ClientID}
+		}
+		byClient[k].Conns = append(byClient[k].Conns, c)
+	}
+	for _, cl := range byClient {
+		slices.SortFunc(cl.Conns, func(a, b *timeline.Conn) int { return cmp.Compare(a.N, b.N) })
+		clients = append(clients, cl)
+	}
+	slices.SortFunc(clients, func(a, b *Client) int {
+		return cmp.Or(cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Index, b.Index))
+	})
+	devices := clients[:0]
+	for _, cl := range clients {
+		if cl.Fleet == ControlFleet {
+			control = append(control, cl.Conns...)
+			continue
+		}
+		devices = append(devices, cl)
+	}
+	return devices, control
+}
+
+// accepted reports whether the broker took the connection: CONNACK with return
+// code 0 was read [MQTT-3.2.2-4].
+func accepted(c *timeline.Conn) bool { return c.Connack != 0 && c.ConnackCode == 0 }
+
+// unscripted reports whether a connection is one whose end something must
+// explain: accepted, ended, and not by the harness itself.
+func unscripted(c *timeline.Conn) bool { return accepted(c) && c.End != 0 && !c.Scripted }
+
+// live reports whether c was live at t. A connection that the harness itself
+// ended counts as live up to and at its end.
+func live(c *timeline.Conn, t timeline.Instant) bool {
+	return c.Live(t) || (accepted(c) && c.Scripted && c.Connack <= t && t <= c.End)
+}
+
+// restored reports whether the client's subscriptions stood on this connection.
+func restored(c *timeline.Conn) bool { return c.Restored != 0 || len(c.Subs) == 0 }
+
+type waveKey struct {
+	phase string
+	wave  int
+}
+
+// horizons gives the instant up to which each wave's clients are watched: the
+// wave's own end, cut at the next wave and at the stop.
+func horizons(waves []timeline.Wave, stop timeline.Instant) map[waveKey]timeline.Instant {
+	out := make(map[waveKey]timeline.Instant, len(waves))
+	for _, w := range waves {
+		end := w.End
+		if end == 0 || (stop != 0 && stop < end) {
+			end = stop
+		}
+		for _, next := range waves {
+			if next.Start > w.Start && next.Start < end {
+				end = next.Start
+			}
+		}
+		out[waveKey{w.Phase, w.Wave}] = end
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package judge
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+func checkVictims(w reports.Wave) error {
+	if w.Victims != w.Back+w.Censored+w.Unaffected+w.Absent {
+		return fmt.Errorf("victims %d != back %d + censored %d + unaffected %d + absent %d", w.Victims, w.Back, w.Censored, w.Unaffected, w.Absent)
+	}
+	if w.Hit+w.LateHit != w.Back+w.Censored {
+		return fmt.Errorf("hit %d + late %d != back %d + censored %d", w.Hit, w.LateHit, w.Back, w.Censored)
+	}
+	if w.Unaffected != w.NoEffect+w.Failed+w.RodeOut || w.Absent != w.NoOp+w.Missed {
+		return fmt.Errorf("outcomes do not add up: %+v", w)
+	}
+	return nil
+}
+
+// TestWave sums up one wave with each way that an action can end.
+func TestWave(t *testing.T) {
+	h := newHistory()
+	for c := range 4 { // hits, back 20 ms after the first intended instant
+		h.ended(c, 1, 0, 1006)
+		h.last(c, 2, 1010)
+		h.kick(c, 1000, 1001, 1005)
+	}
+	h.ended(4, 1, 0, 1006) // hit and never back
+	h.kick(4, 1000, 1002, 1005)
+	h.last(5, 1, 0) // no effect
+	h.kick(5, 1000, 1003, 1005)
+	h.kick(6, 1000, 1004, 0) // never connected
+	h.ended(7, 1, 0, 1001)   // missed
+	h.last(7, 2, 1100)
+	h.kick(7, 1000, 1009, 0)
+	h.last(8, 1, 0) // failed
+	h.kick(8, 1000, 1004, 0).OK = false
+
+	s := h.trace()
+	w := only(t, wavesOf(s, h.waves))
+	sum := summer{rules: testRules(backFirstMessage), connects: connectInstants(s.Clients)}
+	r := sum.wave(w)
+	if err := checkVictims(r); err != nil {
+		t.Error(err)
+	}
+	got := fmt.Sprint(r.Victims, r.Back, r.Censored, r.Unaffected, r.Absent, "|", r.Hit, r.LateHit, r.NoOp, r.Missed, r.NoEffect, r.Failed, r.RodeOut)
+	if want := "9 4 1 2 2|5 0 1 1 1 1 0"; got != want {
+		t.Errorf("counts %s, want %s", got, want)
+	}
+	if r.Regime != "first" || r.Start != 1 || r.Horizon != 60 || r.Spread != 0.008 || r.IssueLag != 0.009 {
+		t.Errorf("regime %s, start %v, horizon %v, spread %v, lag %v", r.Regime, r.Start, r.Horizon, r.Spread, r.IssueLag)
+	}
+	if r.Outage.P99 != nil || r.Outage.P50 == nil || *r.Outage.P50 != 0.020 || r.Outage.Censored != 1 {
+		t.Errorf("with one of five censored p99 is not reached: %+v", r.Outage)
+	}
+	if r.Attempts != 1 || r.SlowBackoff != 0 || r.Answer.N != 8 {
+		t.Errorf("attempts %v, slow %d, answers %d", r.Attempts, r.SlowBackoff, r.Answer.N)
+	}
+	if r.Herd.Connects != 5 || r.Herd.Amplification != 1 {
+		t.Errorf("herd %+v", r.Herd) // four that came back and the missed one
+	}
+	if want := 0.2*60 + 0.8*0.020; r.RMTA == nil || *r.RMTA < want-1e-9 || *r.RMTA > want+1e-9 {
+		t.Errorf("RMTA %v, want %v", r.RMTA, want)
+	}
+	for _, name := range PartNames() {
+		if n := r.Waterfall[name].N; n != 4 {
+			t.Errorf("waterfall %s over %d outages, want the 4 that are back", name, n)
+		}
+	}
+}
+
+// TestRegime holds the wave's regime to the previous losses of its clients.
+func TestRegime(t *testing.T) {
+	for name, c := range map[string]struct {
+		previous []timeline.Instant // of each client's earlier loss, 0 = none
+		want     string
+	}{
+		"no loss before":     {[]timeline.Instant{0, 0}, "first"},
+		"lost 3 s before":    {[]timeline.Instant{7000, 7000}, "continual"},
+		"lost 6.1 s before":  {[]timeline.Instant{3900, 0}, "first"},
+		"some of them":       {[]timeline.Instant{7000, 0}, "mixed"},
+		"exactly 6 s before": {[]timeline.Instant{4006, 4006}, "continual"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			for client, at := range c.previous {
+				n := 1
+				if at != 0 {
+					h.ended(client, 1, 0, at)
+					n = 2
+				}
+				h.ended(client, n, at+10, 10_006)
+				h.last(client, n+1, 10_010)
+				h.kick(client, 10_000, 10_001, 10_005)
+			}
+			sum := summer{rules: testRules(backFirstMessage)}
+			if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Regime; got != c.want {
+				t.Errorf("regime %s, want %s", got, c.want)
+			}
+			sum.rules.Policy["devices"] = "fixed"
+			if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Regime; got != "n/a" {
+				t.Errorf("regime of another policy %s, want n/a", got)
+			}
+		})
+	}
+}
+
+// TestPahoRegime holds the growth of the sleep to the rule.
+func TestPahoRegime(t *testing.T) {
+	p := newPahoRegime(3 * time.Second)
+	for i, c := range []struct {
+		at        timeline.Instant
+		continual bool
+		sleep     timeline.Instant
+	}{
+		{1000, false, 0}, {2000, true, 1000}, {9000, true, 2000}, {16_900, true, 3000}, {25_900, true, 3000}, {34_901, false, 0},
+	} {
+		if got := p.loss(c.at * ms); got != c.continual || p.sleep != c.sleep*ms {
+			t.Errorf("loss %d: continual %v, sleep %v; want %v, %v", i, got, time.Duration(p.sleep), c.continual, time.Duration(c.sleep*ms))
+		}
+	}
+}
+
+func TestSlowBackoff(t *testing.T) {
+	h := newHistory()
+	h.ended(0, 1, 0, 1006)
+	h.last(0, 2, 2006) // 1 s without an attempt
+	h.kick(0, 1000, 1001, 1005)
+	h.ended(1, 1, 0, 1006)
+	h.last(1, 2, 2005)
+	h.kick(1, 1000, 1001, 1005)
+	sum := summer{rules: testRules(backFirstMessage)}
+	w := only(t, wavesOf(h.trace(), h.waves))
+	if got := sum.wave(w).SlowBackoff; got != 1 {
+		t.Errorf("%d slept, want 1", got)
+	}
+	sum.rules.Max["devices"] = 100 * time.Millisecond
+	if got := sum.wave(w).SlowBackoff; got != 2 {
+		t.Errorf("with a maximum of 100 ms %d slept, want 2", got)
+	}
+}
+
+// TestBackFalls holds the definition of back to the filters of the fleet.
+func TestBackFalls(t *testing.T) {
+	sub := func(topics ...string) (s []scenarios.Subscription) {
+		for _, topic := range topics {
+			s = append(s, scenarios.Subscription{Topic: topic, QoS: 1})
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		back string
+		subs []scenarios.Subscription
+		want string
+	}{
+		"as asked":                    {backFirstMessage, sub("rb/{client}/cmd"), backFirstMessage},
+		"no subscription":             {backFirstMessage, nil, backConnack},
+		"no subscription, subscribed": {backSubscribed, nil, backConnack},
+		"only shared filters":         {backFirstMessage, sub("$share/g/rb/{client}/cmd"), backSubscribed},
+		"shared and own":              {backFirstMessage, sub("$share/g/all/x", "rb/{client}/cmd"), backFirstMessage},
+		"a filter common to all":      {backFirstMessage, sub("rb/all"), backSubscribed},
+		"own, but one overlaps":       {backFirstMessage, sub("rb/{client}/cmd", "rb/+/cmd"), backSubscribed},
+		"own, but one takes all":      {backFirstMessage, sub("rb/{client}/cmd", "#"), backSubscribed},
+		"the second is alone":         {backFirstMessage, sub("rb/all", "rb/{client}/#"), backFirstMessage},
+		"connack stays":               {backConnack, sub("rb/{client}/cmd"), backConnack},
+		"subscribed stays":            {backSubscribed, sub("rb/{client}/cmd"), backSubscribed},
+		"wildcard before the client":  {backFirstMessage, sub("+/{client}"), backFirstMessage},
+		"client only behind a #":      {backFirstMessage, sub("rb/#", "rb/{client}"), backSubscribed},
+		"the client's own level is +": {backFirstMessage, sub("{client}/+/x"), backFirstMessage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &scenarios.Plan{Fleets: []scenarios.PlanFleet{{Clients: 2, Fleet: scenarios.Fleet{Name: "devices", Back: c.back, Subscribe: c.subs}}}}
+			if got := RulesOf(p).Back["devices"]; got != c.want {
+				t.Errorf("back is %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,121 @@
+package ledger
+
+import (
+	"maps"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// Verdict of one message whose account is not plain.
+type Verdict string
+
+// The verdicts.
+const (
+	Lost         Verdict = "lost"         // acknowledged, owed at QoS 1, never read
+	LostQoS0     Verdict = "lost-qos0"    // attempted, owed at QoS 0, never read: counted, never failed
+	LegalLoss    Verdict = "legal-loss"   // the tail of an epoch that ended
+	Undetermined Verdict = "undetermined" // owed, but the run could not see whether it would still come
+	Duplicated   Verdict = "duplicated"   // read more than once: legal at QoS 1
+	Reordered    Verdict = "reordered"    // first read after one that was certainly sent later
+	Unexpected   Verdict = "unexpected"   // no attempt explains it
+)
+
+// Exception is one message at one subscriber whose account is not plain.
+// Instants are 0 where they are not known.
+type Exception struct {
+	Verdict    Verdict
+	Stream     uint32
+	Topic      string
+	QoS        byte // expected: of the publish, lowered by the SUBACK
+	Publisher  string
+	Subscriber string
+	Seq        uint64
+	Intended   timeline.Instant
+	Sent       timeline.Instant
+	Acked      timeline.Instant
+	At         timeline.Instant // read (the last copy, if duplicated); for a legal loss: end of the epoch
+	Epoch      int
+	Copies     int // read in the whole run
+	Why        string
+}
+
+// Account is the closing balance of messages.
+type Account struct {
+	// QoS holds the balance by QoS, 0 and 1. The publisher's side (streams to
+	// indeterminate) counts under the QoS of the publish, the subscribers' side
+	// under the expected QoS, which a SUBACK may have lowered. LostAway is left
+	// to who knows the outages.
+	QoS [2]reports.Messages
+	// Exceptions are ordered by stream, subscriber, verdict; strays come last.
+	Exceptions []Exception
+	// Unlisted counts exceptions that were counted and not listed, because
+	// there were more than MaxListed of their verdict.
+	Unlisted map[Verdict]int64
+	// Problems says in words what is wrong with the records besides the
+	// balances; with any the account is unknown.
+	Problems []string
+}
+
+// MaxListed is how many exceptions of one verdict Close lists.
+const MaxListed = 1_000_000
+
+// Balanced reports whether everything adds up. If not, the account is unknown.
+func (a Account) Balanced() bool {
+	return len(a.Problems) == 0 && a.QoS[0].Balance == "" && a.QoS[1].Balance == ""
+}
+
+// Merge adds an account of other streams. It is associative, and the zero
+// Account changes nothing.
+func (a Account) Merge(o Account) Account {
+	for q := range a.QoS {
+		a.QoS[q] = mergeMessages(a.QoS[q], o.QoS[q])
+	}
+	a.Exceptions = concat(a.Exceptions, o.Exceptions)
+	a.Problems = concat(a.Problems, o.Problems)
+	if len(o.Unlisted) > 0 {
+		sum := maps.Clone(o.Unlisted)
+		for v, n := range a.Unlisted {
+			sum[v] += n
+		}
+		a.Unlisted = sum
+	}
+	return a
+}
+
+func mergeMessages(a, o reports.Messages) reports.Messages {
+	balance := a.Balance
+	if balance != "" && o.Balance != "" {
+		balance += "; "
+	}
+	return reports.Messages{
+		QoS:           max(a.QoS, o.QoS), // the same in both, or one is a zero value
+		Streams:       a.Streams + o.Streams,
+		Scheduled:     a.Scheduled + o.Scheduled,
+		Missed:        a.Missed + o.Missed,
+		Refused:       a.Refused + o.Refused,
+		Queued:        a.Queued + o.Queued,
+		Attempted:     a.Attempted + o.Attempted,
+		Acknowledged:  a.Acknowledged + o.Acknowledged,
+		Indeterminate: a.Indeterminate + o.Indeterminate,
+		Expected:      a.Expected + o.Expected,
+		Delivered:     a.Delivered + o.Delivered,
+		Lost:          a.Lost + o.Lost,
+		LostAway:      a.LostAway + o.LostAway,
+		LegalLoss:     a.LegalLoss + o.LegalLoss,
+		Undetermined:  a.Undetermined + o.Undetermined,
+		Recovered:     a.Recovered + o.Recovered,
+		Duplicated:    a.Duplicated + o.Duplicated,
+		Reordered:     a.Reordered + o.Reordered,
+		Unexpected:    a.Unexpected + o.Unexpected,
+		Balance:       balance + o.Balance,
+	}
+}
+
+// concat gives a new slice, nil if there is nothing in it.
+func concat[T any](a, b []T) []T {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	return append(append(make([]T, 0, len(a)+len(b)), a...), b...)
+}

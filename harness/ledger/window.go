@@ -1,0 +1,100 @@
+package ledger
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// message is one message in doubt.
+type message struct {
+	seq         uint64
+	intended    timeline.Instant
+	sent, acked timeline.Instant
+	first       tx
+	more        []tx   // resends
+	ackedAfter  uint64 // transmissions of the stream when the acknowledgement was read, 0 = not acknowledged
+	owed        int32  // expecting subscribers that lack it
+	kept        bool   // its times are needed though it is settled
+	settled     bool   // a hole in the window
+	untraceable bool   // more resends than are kept
+}
+
+// window holds the messages in doubt by sequence number: nearly always a few
+// neighbours that come at the end and leave at the front.
+type window struct {
+	buf  []message
+	head int // everything before is settled
+	dead int // settled, from head on
+}
+
+// shrink is the capacity above which an empty window gives its memory back.
+const shrink = 64
+
+func (w *window) len() int { return len(w.buf) - w.head - w.dead }
+
+// find gives the message in doubt with this number, nil if there is none. The
+// pointer is valid until the next add.
+func (w *window) find(seq uint64) *message {
+	live := w.buf[w.head:]
+	if len(live) == 0 || seq < live[0].seq {
+		return nil
+	}
+	// Without gaps in the numbers the place can be computed.
+	i := len(live)
+	if guess := seq - live[0].seq; guess < uint64(len(live)) && live[guess].seq == seq {
+		i = int(guess)
+	} else {
+		i = sort.Search(len(live), func(i int) bool { return live[i].seq >= seq })
+	}
+	if i == len(live) || live[i].seq != seq || live[i].settled {
+		return nil
+	}
+	return &live[i]
+}
+
+// add enters a message that is not in the window.
+func (w *window) add(m message) *message {
+	if k := len(w.buf); k == w.head || m.seq > w.buf[k-1].seq {
+		if k == cap(w.buf) && w.head+w.dead > k/2 {
+			w.compact()
+		}
+		w.buf = append(w.buf, m)
+		return &w.buf[len(w.buf)-1]
+	}
+	w.compact()
+	i := sort.Search(len(w.buf), func(i int) bool { return w.buf[i].seq >= m.seq })
+	w.buf = slices.Insert(w.buf, i, m)
+	return &w.buf[i]
+}
+
+// drop takes out a message that find gave.
+func (w *window) drop(m *message) {
+	m.settled, m.more = true, nil
+	w.dead++
+	for w.head < len(w.buf) && w.buf[w.head].settled {
+		w.head++
+		w.dead--
+	}
+	switch {
+	case w.head == len(w.buf) && cap(w.buf) > shrink:
+		*w = window{}
+	case w.head == len(w.buf):
+		w.buf, w.head = w.buf[:0], 0
+	case w.dead > shrink && w.dead > len(w.buf)/2:
+		w.compact()
+	}
+}
+
+// compact closes the holes.
+func (w *window) compact() {
+	live := w.buf[:0]
+	for _, m := range w.buf[w.head:] {
+		if !m.settled {
+			live = append(live, m)
+		}
+	}
+	clear(w.buf[len(live):]) // lets go of their resends
+	w.buf, w.head, w.dead = live, 0, 0
+}

@@ -1,0 +1,48 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/measure"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// ErrTooManyClients says that the fleet does not fit this machine's limit of
+// open files; nothing was started.
+var ErrTooManyClients = errors.New("too many clients for this machine")
+
+// fdReserve is what everything but the clients may need: listeners, the
+// CloseConnection pool at both ends, evidence files, the echo pair, the
+// control fleet, and room so that an Accept never meets the limit.
+const fdReserve = 256 + 2*fleet.DefaultControl
+
+// checkFDs refuses a fleet that would run out of file descriptors: a broker in
+// this process would then stop accepting, and the numbers would say so of it.
+func checkFDs(plan *scenarios.Plan, t Tables) error {
+	row, err := t.target(plan.Target)
+	if err != nil {
+		return err
+	}
+	limit, err := measure.RaiseFDs()
+	if err != nil {
+		limit, _, _ = measure.FDs()
+	}
+	_, _, used := measure.FDs()
+	return fits(plan.Clients, row.FDsPerClient, used, limit, row.Name)
+}
+
+func fits(clients, each int, used, limit uint64, target string) error {
+	room := int64(limit) - int64(used) - fdReserve
+	most := max(0, room/int64(each))
+	if int64(clients) <= most {
+		return nil
+	}
+	hint := "raise the limit of open files (ulimit -n, or LimitNOFILE= of the service)"
+	if each > 1 {
+		hint += ", or use --target child: its broker has a limit of its own"
+	}
+	return fmt.Errorf("%w: %d clients on target %s need %d open files, the limit is %d: %d clients fit; %s",
+		ErrTooManyClients, clients, target, int64(clients)*int64(each)+int64(used)+fdReserve, limit, most, hint)
+}

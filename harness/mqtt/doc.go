@@ -1,0 +1,8 @@
+// Package mqtt knows the bytes of MQTT 3.1.1: it cuts a stream into control
+// packets, writes them, and puts the harness's own header into payloads.
+//
+// In: chunks of one direction of one connection, split anywhere.
+// Out: whole packets with the fields that the tap records; bytes of packets for
+// tests, the preflight connection and sentinels.
+// It imports nothing of this module.
+package mqtt

@@ -1,0 +1,238 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rebound-mqtt/rebound/harness/fault"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+const (
+	// pollEvery is how often a phase looks at its condition. It decides only
+	// when a phase ends, never a measured time: those come from the taps.
+	pollEvery = 10 * time.Millisecond
+	// sentinelWait is how long the drain waits for its sentinels (5 s is the
+	// oracle's "overdue").
+	sentinelWait = 5 * time.Second
+	// stoppedDrain bounds the drain after an interrupt.
+	stoppedDrain = 10 * time.Second
+)
+
+// phases runs the timetable: each phase starts its faults and ends by its
+// time, its condition, its time-out, or an interrupt.
+func (r *run) phases(ctx context.Context) error {
+	for i := range r.plan.Phases {
+		ph := &r.plan.Phases[i]
+		if r.interrupted() && !isDrain(ph) {
+			continue
+		}
+		if err := r.onePhase(ctx, ph); err != nil {
+			return err
+		}
+		if r.aborted != "" {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
+	r.setPhase(ph.Name)
+	r.sampler.Mark()
+	start := r.clock.Now()
+	r.report()
+	if err := r.trafficFor(ctx, ph); err != nil {
+		return err
+	}
+
+	// Faults stop with the phase, and at once when the run is interrupted.
+	faulting, cancel := context.WithCancel(r.soft)
+	defer cancel()
+	stopNow := context.AfterFunc(ctx, cancel)
+	defer stopNow()
+	var waves errgroup.Group
+	r.victims.announce(ph.Name, len(ph.Waves))
+	for _, w := range ph.Waves {
+		waves.Go(func() error { return r.wave(faulting, ph, w, start) })
+	}
+
+	reason, err := r.await(ctx, ph, start)
+	cancel()
+	err = errors.Join(err, waves.Wait())
+	if err != nil {
+		return err
+	}
+	if isDrain(ph) {
+		if err := r.sentinel(ctx); err != nil {
+			return err
+		}
+	}
+	if reason == reasonTimeout && ph.OnTimeout == "abort" {
+		r.aborted = fmt.Sprintf("phase %s: not reached in %s: %s", ph.Name, ph.Timeout, r.short(ph))
+		reason = reasonAborted
+	}
+	for _, f := range r.fleets {
+		f.Flush()
+	}
+	r.ev.add(timeline.Event{Phase: &timeline.Phase{Name: ph.Name, Start: start, End: r.clock.Now(), Reason: reason}})
+	r.report()
+	return errors.Join(r.ev.flush(), r.flushFindings())
+}
+
+// Why a phase ended.
+const (
+	reasonFor         = "for"
+	reasonUntil       = "until"
+	reasonTimeout     = "timeout"
+	reasonInterrupted = "interrupted"
+	reasonAborted     = "aborted"
+)
+
+// await returns when the phase is over. A phase with waves can not be over
+// before its last wave was issued; its time-out counts from that wave.
+func (r *run) await(ctx context.Context, ph *scenarios.PlanPhase, start timeline.Instant) (string, error) {
+	limit := ph.Timeout
+	if ph.Until == nil {
+		limit = ph.For
+	}
+	if n := len(ph.Waves); n > 0 && ph.Until != nil {
+		limit += ph.Waves[n-1].At
+	}
+	soft := r.soft.Done()
+	if isDrain(ph) {
+		soft = nil // an interrupted run still drains
+		if r.interrupted() {
+			limit = min(limit, stoppedDrain)
+		}
+	}
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-soft:
+			return reasonInterrupted, nil
+		case <-deadline.C:
+			if ph.Until == nil {
+				return reasonFor, nil
+			}
+			if r.reached(ph, start) {
+				return reasonUntil, nil
+			}
+			return reasonTimeout, nil
+		case <-tick.C:
+			if ph.Until != nil && r.reached(ph, start) {
+				return reasonUntil, nil
+			}
+		}
+	}
+}
+
+// reached looks at the phase's condition.
+func (r *run) reached(ph *scenarios.PlanPhase, start timeline.Instant) bool {
+	u := ph.Until
+	switch {
+	case u.Connected != nil:
+		return float64(r.connected()) >= *u.Connected*float64(r.plan.Clients)
+	case u.Back != nil:
+		back, victims, issuing := r.victims.back(ph.Name, r.backOn)
+		return !issuing && float64(back) >= *u.Back*float64(victims)
+	case u.Quiet != nil:
+		last := start // quiet counts from the phase's start at the earliest
+		for _, f := range r.fleets {
+			last = max(last, f.LastMessage())
+		}
+		return r.clock.Now()-last >= timeline.Instant(*u.Quiet)
+	}
+	return false
+}
+
+// short says, in words, how far the phase's condition was reached.
+func (r *run) short(ph *scenarios.PlanPhase) string {
+	if ph.Until.Connected != nil {
+		return fmt.Sprintf("%d of %d clients connected and subscribed", r.connected(), r.plan.Clients)
+	}
+	if ph.Until.Back != nil {
+		back, victims, _ := r.victims.back(ph.Name, r.backOn)
+		return fmt.Sprintf("%d of %d clients back", back, victims)
+	}
+	return "messages still arriving"
+}
+
+// wave issues the faults of one wave at its intended instant.
+func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.PlanWave, phaseStart timeline.Instant) error {
+	start := phaseStart + timeline.Instant(w.At)
+	defer r.victims.issuedAll(ph.Name)
+	if !sleepUntil(ctx, r.clock, start) {
+		return nil
+	}
+	// The event goes in first: a run killed in mid-wave still shows it.
+	r.ev.add(timeline.Event{Wave: &timeline.Wave{
+		Phase: ph.Name, Wave: w.Wave, Start: start, End: start + timeline.Instant(w.Horizon),
+	}})
+	var group errgroup.Group
+	for _, pf := range w.Faults {
+		f, err := r.opts.Tables.newFault(pf)
+		if err != nil {
+			return err
+		}
+		env := r.env(ph.Name, w.Wave, start)
+		group.Go(func() error {
+			err := f.Inject(ctx, env)
+			if errors.Is(err, fault.ErrStopped) {
+				err = nil // the phase is over or the run was interrupted
+			}
+			return errors.Join(err, f.Heal(context.WithoutCancel(ctx), env))
+		})
+	}
+	return group.Wait()
+}
+
+// env is what a fault may touch.
+func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
+	return &fault.Env{
+		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.liveN), Phase: phase, Wave: wave, Start: start,
+		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
+		Record: func(a timeline.Action) {
+			r.issued.Add(1)
+			r.ev.add(timeline.Event{Action: &a})
+		},
+	}
+}
+
+// trafficFor starts the publishers at the first phase after the fleet is
+// connected, and stops them where the drain begins.
+func (r *run) trafficFor(ctx context.Context, ph *scenarios.PlanPhase) error {
+	connecting := ph.Until != nil && ph.Until.Connected != nil
+	switch {
+	case isDrain(ph):
+		r.control.StopTraffic()
+	case !connecting && !r.traffic:
+		r.traffic = true
+		return r.control.StartTraffic(ctx)
+	}
+	return nil
+}
+
+func isDrain(ph *scenarios.PlanPhase) bool { return ph.Until != nil && ph.Until.Quiet != nil }
+
+// sleepUntil waits for an instant; false when ctx ended first.
+func sleepUntil(ctx context.Context, clock *timeline.Clock, at timeline.Instant) bool {
+	t := time.NewTimer(time.Duration(at - clock.Now()))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

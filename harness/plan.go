@@ -1,0 +1,245 @@
+package harness
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// Who closes connections.
+const (
+	CloserAPI = "close-connection" // the CloseConnection endpoint
+	CloserFIN = "fin"              // a FIN from below the tap, on our side
+)
+
+// PlanOptions are what a plan is made with, beside the scenario.
+type PlanOptions struct {
+	Tables
+
+	Seed     *uint64 // nil = the scenario's
+	Clients  int     // 0 = the scenario's; scales every fleet in proportion
+	Target   string  // a row of the target table, or tcp://HOST:PORT; "" = embedded
+	Endpoint string  // CloseConnection URL of an address
+	Kick     string  // "" = by the endpoint; "fin"
+}
+
+// maxClients is far above what any one process can hold; it keeps a typing
+// mistake from eating the memory.
+const maxClients = 10_000_000
+
+// CheckTarget says whether target, endpoint and kick go together: a usage
+// error that names what is missing.
+func CheckTarget(name, endpoint, kick string) error {
+	row, err := DefaultTables().target(name)
+	if err != nil {
+		return err
+	}
+	if kick != "" && kick != CloserFIN {
+		return Usage(fmt.Errorf("--kick %q: this version knows only fin", kick))
+	}
+	if row.Name != broker.KindAddress {
+		if endpoint != "" {
+			return Usage(fmt.Errorf("--close-endpoint is for an address; target %s has an endpoint of its own", row.Name))
+		}
+		return nil
+	}
+	if err := checkAddress(name); err != nil {
+		return Usage(err)
+	}
+	switch {
+	case endpoint == "" && kick == "":
+		return Usage(fmt.Errorf("target %s: who closes its connections? Give --close-endpoint URL (an endpoint of the CloseConnection API) or --kick fin (a FIN from this side)", name))
+	case endpoint != "" && kick != "":
+		return Usage(errors.New("--close-endpoint and --kick exclude each other"))
+	case endpoint != "":
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return Usage(fmt.Errorf("--close-endpoint %q: want http://HOST:PORT", endpoint))
+		}
+	}
+	return nil
+}
+
+func checkAddress(addr string) error {
+	u, err := url.Parse(addr)
+	if err != nil {
+		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
+	}
+	switch u.Scheme {
+	case "tcp", "mqtt":
+	case "tls", "ssl", "mqtts", "ws", "wss":
+		return fmt.Errorf("target %q: %s is known, not in this version", addr, u.Scheme)
+	default:
+		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
+	}
+	if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
+		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
+	}
+	return nil
+}
+
+// NewPlan resolves a scenario into the seeded timetable of one run. It is
+// pure: equal arguments give an equal plan. Mistakes in the scenario's fault
+// parameters are a scenarios.Errors with their positions.
+func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
+	if o.Target == "" {
+		o.Target = broker.KindEmbedded
+	}
+	if o.Clients < 0 || o.Clients > maxClients {
+		return nil, Usage(fmt.Errorf("--clients %d: want 1 to %d", o.Clients, maxClients))
+	}
+	row, err := o.target(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	p := &scenarios.Plan{
+		SchemaVersion: scenarios.PlanVersion,
+		Scenario:      sc.Name, Summary: sc.Summary, ScenarioHash: scenarios.Hash(sc),
+		Seed: sc.Seed, Target: o.Target, Closer: CloserAPI, Clients: sc.Clients,
+		Traffic: sc.Traffic, Expect: sc.Expect,
+	}
+	if o.Seed != nil {
+		p.Seed = *o.Seed
+	}
+	if o.Clients > 0 {
+		p.Clients = o.Clients
+	}
+	if o.Kick == CloserFIN {
+		p.Closer = CloserFIN
+	}
+	if p.Fleets, err = planFleets(sc.Fleets, p.Clients); err != nil {
+		return nil, err
+	}
+	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
+	var mistakes scenarios.Errors
+	for _, ph := range sc.Phases {
+		pp, err := planPhase(ph, p, o.Tables, redelivery)
+		var es scenarios.Errors
+		if errors.As(err, &es) {
+			mistakes = append(mistakes, es...)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.Phases = append(p.Phases, pp)
+	}
+	if len(mistakes) > 0 {
+		return nil, mistakes
+	}
+	p.PlanHash = scenarios.PlanHash(p)
+	return p, nil
+}
+
+// planFleets counts the fleets out by largest remainder, so that they add up
+// to the number of clients. A fleet with a share gets at least one client.
+func planFleets(fleets []scenarios.Fleet, clients int) ([]scenarios.PlanFleet, error) {
+	if clients < len(fleets) {
+		return nil, Usage(fmt.Errorf("%d clients are too few for %d fleets", clients, len(fleets)))
+	}
+	out := make([]scenarios.PlanFleet, len(fleets))
+	rest := make([]float64, len(fleets))
+	left := clients
+	for i, f := range fleets {
+		exact := f.Share * float64(clients)
+		n := max(1, int(exact))
+		out[i] = scenarios.PlanFleet{Clients: n, Fleet: f}
+		rest[i] = exact - float64(n)
+		left -= n
+	}
+	for ; left != 0; left -= sign(left) {
+		pick := -1
+		for i := range rest {
+			if left < 0 && out[i].Clients == 1 {
+				continue
+			}
+			if pick < 0 || (left > 0 && rest[i] > rest[pick]) || (left < 0 && rest[i] < rest[pick]) {
+				pick = i
+			}
+		}
+		out[pick].Clients += sign(left)
+		rest[pick] -= float64(sign(left))
+	}
+	return out, nil
+}
+
+func sign(n int) int {
+	if n < 0 {
+		return -1
+	}
+	return 1
+}
+
+// planPhase lays down the waves of a phase with their victims.
+func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.Duration) (scenarios.PlanPhase, error) {
+	pp := scenarios.PlanPhase{Name: ph.Name, For: ph.For, Until: ph.Until, Timeout: ph.Timeout, OnTimeout: ph.OnTimeout}
+	if q := quiet(ph.Until); q > 0 && redelivery > 0 && q < redelivery+time.Second {
+		longer := redelivery + time.Second // an unacknowledged message may come again until then
+		pp.Until = &scenarios.Until{Quiet: &longer}
+	}
+	if len(ph.Faults) == 0 {
+		return pp, nil
+	}
+	var mistakes scenarios.Errors
+	times := max(1, ph.Repeat.Times)
+	for k := range times {
+		w := scenarios.PlanWave{Wave: k + 1, At: time.Duration(k) * ph.Repeat.Every, Horizon: horizon(ph, k, times)}
+		for n, spec := range ph.Faults {
+			kind, err := t.fault(spec.Kind)
+			if err != nil {
+				return pp, err
+			}
+			pf, err := kind.Plan(spec, p.Fleets, mix(p.Seed, ph.Name, k, n))
+			var es scenarios.Errors
+			if errors.As(err, &es) {
+				if k == 0 {
+					mistakes = append(mistakes, es...)
+				}
+				continue
+			}
+			if err != nil {
+				return pp, err
+			}
+			w.Faults = append(w.Faults, pf)
+		}
+		pp.Waves = append(pp.Waves, w)
+	}
+	if len(mistakes) > 0 {
+		return pp, mistakes
+	}
+	return pp, nil
+}
+
+// horizon of wave k: the phase's time-out (or its time) from the wave's start,
+// cut at the next wave.
+func horizon(ph scenarios.Phase, k, times int) time.Duration {
+	h := ph.Timeout
+	if ph.Until == nil {
+		h = ph.For - time.Duration(k)*ph.Repeat.Every
+	}
+	if k < times-1 {
+		h = min(h, ph.Repeat.Every)
+	}
+	return h
+}
+
+func quiet(u *scenarios.Until) time.Duration {
+	if u == nil || u.Quiet == nil {
+		return 0
+	}
+	return *u.Quiet
+}
+
+// mix makes the seed of one fault of one wave, independent of all others.
+func mix(seed uint64, phase string, wave, fault int) uint64 {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d/%s/%d/%d", seed, phase, wave, fault)
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}

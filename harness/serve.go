@@ -1,0 +1,106 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/target"
+)
+
+// TargetOptions is how StartTarget starts a broker, or finds one.
+type TargetOptions struct {
+	Broker       broker.Options // Clock, Port, Addresses, WritesPending, Hooks, Log, …
+	EndpointAddr string         // where the endpoint of embedded and child listens; "" = 127.0.0.1, a free port
+	Endpoint     string         // URL of the CloseConnection endpoint of an address; "" = none
+	ChildCommand []string       // program of a child; nil = this one, re-executed
+	ChildEnv     []string       // added to a child's environment
+}
+
+// StartTarget starts the target of one kind (embedded, child) with its
+// CloseConnection endpoint, or makes one of a broker that already runs
+// (tcp://HOST:PORT). ctx bounds the start only; the target's Close ends what
+// was started, endpoint included.
+func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Target, error) {
+	if o.EndpointAddr == "" {
+		o.EndpointAddr = defaultEndpointAddr
+	}
+	switch {
+	case kind == broker.KindEmbedded:
+		// Not returned as one expression: a nil *Embedded is no nil Target.
+		b, err := startEmbedded(ctx, o.Broker, o.EndpointAddr)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	case kind == broker.KindChild:
+		o.Broker.EndpointAddr = o.EndpointAddr
+		c, err := broker.StartChild(ctx, o.Broker, o.ChildCommand, o.ChildEnv)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	case strings.Contains(kind, "://"):
+		return broker.Address(kind, o.Endpoint)
+	}
+	return nil, fmt.Errorf("%w %q: want %s, %s or tcp://HOST:PORT", broker.ErrAddress, kind, broker.KindEmbedded, broker.KindChild)
+}
+
+const defaultEndpointAddr = "127.0.0.1:0"
+
+// startEmbedded starts mochi in this process with its endpoint.
+func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string) (*broker.Embedded, error) {
+	b, err := broker.StartEmbedded(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, o.Log)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.Mount(url, closeEndpoint)
+	return b, nil
+}
+
+// mountEndpoint serves the CloseConnection API over a broker in this process.
+func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, log *slog.Logger) (string, func() error, error) {
+	s, err := closeconn.Serve(ctx, addr, closeconn.Config{Sessions: b, Clock: b.Clock(), Log: log})
+	if err != nil {
+		return "", nil, err
+	}
+	return s.URL(), s.Close, nil
+}
+
+// ServeOptions is what `rebound broker` serves, and where it says so.
+type ServeOptions struct {
+	Out          io.Writer // addresses, endpoint and a curl line
+	Port         int       // of MQTT; 0 = a free one
+	Addresses    int       // 127.0.0.x addresses; 0 = the default
+	EndpointAddr string    // HOST:PORT of the endpoint, loopback; "" = 127.0.0.1, a free port
+	Log          *slog.Logger
+}
+
+// ServeBroker serves the embedded broker with its CloseConnection endpoint
+// until ctx ends, which is no error.
+func ServeBroker(ctx context.Context, o ServeOptions) error {
+	if o.EndpointAddr == "" {
+		o.EndpointAddr = defaultEndpointAddr
+	}
+	b, err := startEmbedded(ctx, broker.Options{Port: o.Port, Addresses: o.Addresses, Log: o.Log}, o.EndpointAddr)
+	if err != nil {
+		return err
+	}
+	info := b.Info()
+	_, err = fmt.Fprintf(o.Out, "broker     %s %s\nmqtt       %s\nendpoint   %s\nclose      %s\n", info.Broker, info.Version,
+		strings.Join(info.Addresses, " "), info.Endpoint, closeconn.CurlLine(info.Endpoint))
+	if err != nil {
+		return errors.Join(fmt.Errorf("print the addresses: %w", err), b.Close())
+	}
+	<-ctx.Done()
+	return b.Close()
+}

@@ -1,0 +1,139 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/fault"
+	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/measure"
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// TargetInfo describes a started target.
+type TargetInfo = target.Info
+
+// CurlLine is a shell command that closes one client's connection by hand.
+func CurlLine(endpoint string) string { return closeconn.CurlLine(endpoint) }
+
+// Tables are the rows that a plan and a run may draw from. An own fault,
+// driver or target joins by value: append it to DefaultTables' rows.
+type Tables struct {
+	Faults   []fault.Kind
+	Drivers  []fleet.Driver
+	Targets  []broker.Row
+	Policies []string // reconnect policies that the drivers have
+}
+
+// DefaultTables are the built-in rows.
+func DefaultTables() Tables {
+	return Tables{Faults: fault.Kinds(), Drivers: fleet.Drivers(), Targets: broker.Rows(), Policies: []string{scenarios.DefaultPolicy}}
+}
+
+func (t Tables) fault(kind string) (fault.Kind, error) {
+	for _, k := range t.Faults {
+		if k.Name == kind {
+			return k, nil
+		}
+	}
+	return fault.Kind{}, fmt.Errorf("%w: %s", fault.ErrUnknownKind, kind)
+}
+
+func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
+	k, err := t.fault(pf.Kind)
+	if err != nil {
+		return nil, err
+	}
+	return k.New(pf)
+}
+
+// target gives the row of a target as written: a row's name, or an address.
+func (t Tables) target(name string) (broker.Row, error) {
+	row := name
+	if strings.Contains(name, "://") {
+		row = broker.KindAddress
+	}
+	var known []string
+	for _, r := range t.Targets {
+		if r.Name == row {
+			return r, nil
+		}
+		known = append(known, r.Name)
+	}
+	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT", name, strings.Join(known, ", ")))
+}
+
+func (t Tables) schema() (scenarios.Schema, error) {
+	parts := t.parts()
+	return scenarios.Compose(parts)
+}
+
+func (t Tables) parts() scenarios.Parts {
+	p := scenarios.Parts{Policies: t.Policies}
+	for _, k := range t.Faults {
+		p.Faults = append(p.Faults, scenarios.FaultPart{Name: k.Name, Doc: k.Doc, Schema: k.Schema})
+	}
+	for _, m := range measure.Metrics() {
+		p.Metrics = append(p.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit})
+	}
+	return p
+}
+
+// ScenarioSchema is the JSON Schema of scenario files, for editors.
+func ScenarioSchema(t Tables) ([]byte, error) { return scenarios.SchemaJSON(t.parts()) }
+
+// maxScenario bounds a scenario file; the loader has a bound of its own.
+const maxScenario = 1 << 20
+
+// LoadScenario reads a shipped scenario by name or a scenario file by path,
+// and gives its text beside it. A mistake in it is a scenarios.Errors.
+func LoadScenario(nameOrPath string, t Tables) (*scenarios.Scenario, []byte, error) {
+	schema, err := t.schema()
+	if err != nil {
+		return nil, nil, err
+	}
+	name, text, err := scenarioText(nameOrPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	sc, err := scenarios.Load(name, text, schema)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sc, text, nil
+}
+
+// scenarioText tells a path from a name by its form, so that a file in the
+// working directory can never shadow a shipped scenario.
+func scenarioText(nameOrPath string) (string, []byte, error) {
+	isPath := strings.ContainsRune(nameOrPath, os.PathSeparator) || strings.ContainsRune(nameOrPath, '/') || filepath.Ext(nameOrPath) != ""
+	if !isPath {
+		s, err := scenarios.Lookup(nameOrPath)
+		if err != nil {
+			return "", nil, Usage(err)
+		}
+		return s.File(), s.Data, nil
+	}
+	info, err := os.Stat(nameOrPath)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", nil, Usage(fmt.Errorf("%s: no such scenario file", nameOrPath))
+	case err != nil:
+		return "", nil, Usage(err)
+	case info.IsDir():
+		return "", nil, Usage(fmt.Errorf("%s is a folder, want a scenario file", nameOrPath))
+	case info.Size() > maxScenario:
+		return "", nil, Usage(fmt.Errorf("%s: %d bytes are too many for a scenario", nameOrPath, info.Size()))
+	}
+	text, err := os.ReadFile(nameOrPath)
+	if err != nil {
+		return "", nil, Usage(err)
+	}
+	return nameOrPath, text, nil
+}

@@ -1,0 +1,109 @@
+package reports
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Format is one way to write a report. Either Write or Files is set.
+type Format struct {
+	Name  string // as in help texts
+	File  string // file in the run folder; with Files the folder inside it
+	Doc   string // one line
+	Write func(w io.Writer, r *Report) error
+	Files func(r *Report) ([]NamedFile, error) // a format of several files
+}
+
+// NamedFile is one file of a format that has several.
+type NamedFile struct {
+	Name  string // inside Format.File
+	Write func(w io.Writer) error
+}
+
+// Formats is the table of formats, in the order in which WriteAll writes them:
+// report.json first, for it is worth most on a disk that is nearly full.
+func Formats() []Format {
+	return []Format{
+		{Name: "json", File: "report.json", Doc: "the whole report, versioned; what compare reads", Write: WriteJSON},
+		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary},
+		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench},
+		{Name: "reconnect-hlog", File: "reconnect.hlog", Doc: "HdrHistogram interval log V2 of times, tag fleet.phase.metric", Write: writeReconnectLog},
+		{Name: "loss-hlog", File: "loss.hlog", Doc: "HdrHistogram interval log V2 of messages lost per outage (zeros included) and gap lengths", Write: writeLossLog},
+		{Name: "hgrm", File: "hgrm", Doc: "percentile texts, a file a tag; ms for times", Files: percentileFiles},
+		{Name: "losses", File: "losses.csv", Doc: "a row for each lost, duplicated, reordered or unexpected message, with evidence", Write: writeLosses},
+		{Name: "recovery", File: "recovery.csv", Doc: "recovery curves: time, fraction back, at risk, censored, 95 % interval", Write: writeRecovery},
+	}
+}
+
+// WriteAll writes every format into dir, making it when it is not there. Each
+// file appears whole or not at all. All formats are tried: the error joins
+// those that failed, each with its file.
+func WriteAll(dir string, r *Report) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write reports: %w", err)
+	}
+	var failed []error
+	for _, f := range Formats() {
+		failed = append(failed, f.writeTo(dir, r)...)
+	}
+	return errors.Join(failed...)
+}
+
+// writeTo writes the files of one format under dir.
+func (f Format) writeTo(dir string, r *Report) []error {
+	if f.Files == nil {
+		if err := writeAtomic(filepath.Join(dir, f.File), func(w io.Writer) error { return f.Write(w, r) }); err != nil {
+			return []error{err}
+		}
+		return nil
+	}
+	sub := filepath.Join(dir, f.File)
+	files, err := f.Files(r)
+	if err == nil {
+		err = os.MkdirAll(sub, 0o755)
+	}
+	if err != nil {
+		return []error{fmt.Errorf("write %s: %w", sub, err)}
+	}
+	var failed []error
+	for _, file := range files {
+		if err := writeAtomic(filepath.Join(sub, file.Name), file.Write); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// writeAtomic writes a file beside its place and renames it there.
+func writeAtomic(path string, write func(io.Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(os.Remove(tmp.Name())))
+		}
+	}()
+	buf := bufio.NewWriterSize(tmp, 64<<10)
+	if err := errors.Join(write(buf), buf.Flush(), tmp.Chmod(0o644), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+package reports
+
+// The exit codes of rebound, which a Report carries.
+const (
+	ExitPass        = 0
+	ExitFail        = 1   // an expectation failed, or a check is invalid and no known defect
+	ExitUsage       = 2   // usage or scenario invalid
+	ExitUnknown     = 3   // something is unknown
+	ExitUnreachable = 4   // no broker at the preflight connection
+	ExitWorse       = 5   // compare says worse
+	ExitPartial     = 6   // an agent was lost
+	ExitError       = 7   // the run could not be done
+	ExitInterrupted = 130 // interrupted, report written
+)
+
+// exitOrder is the order of badness within a set of runs, worst first.
+var exitOrder = []int{ExitInterrupted, ExitError, ExitUnreachable, ExitFail, ExitPartial, ExitUnknown, ExitPass}
+
+// WorstExit is the exit code of a set: the worst of its runs in the order
+// 130 > 7 > 4 > 1 > 6 > 3 > 0. A code outside of the order counts as 7, and a
+// set without runs is 3: neither may look like a pass.
+func WorstExit(codes []int) int {
+	if len(codes) == 0 {
+		return ExitUnknown
+	}
+	worst := len(exitOrder) - 1
+	for _, c := range codes {
+		worst = min(worst, exitRank(c))
+	}
+	return exitOrder[worst]
+}
+
+func exitRank(code int) int {
+	for i, c := range exitOrder {
+		if c == code {
+			return i
+		}
+	}
+	return 1
+}
+
+// word is the run's result in one word. It never says PASS of a run that is
+// incomplete, unknown or contradicts its own exit code.
+func (r *Report) word() string {
+	switch {
+	case r.Run.Interrupted || r.ExitCode == ExitInterrupted:
+		return "INTERRUPTED"
+	case r.ExitCode == ExitFail:
+		return "FAIL"
+	case r.ExitCode == ExitPartial:
+		return "PARTIAL"
+	case r.ExitCode == ExitUnknown:
+		return "UNKNOWN"
+	case r.ExitCode != ExitPass:
+		return "ERROR"
+	case !r.Run.Complete || r.Verdict == Unknown || r.Verdict == NotApplicable || r.Verdict == "":
+		return "UNKNOWN"
+	case r.Verdict == Invalid && !r.onlyKnown():
+		return "FAIL"
+	}
+	return "PASS"
+}
+
+// onlyKnown says that each invalid check is a known defect and no expectation
+// that may fail the run is invalid.
+func (r *Report) onlyKnown() bool {
+	for _, c := range r.Checks {
+		if c.Verdict == Invalid && c.Known == "" {
+			return false
+		}
+	}
+	for _, e := range r.Expectations {
+		if e.Verdict == Invalid && e.OnFail != "warn" {
+			return false
+		}
+	}
+	return true
+}
+
+// held counts the expectations that hold, and all that apply.
+func (r *Report) held() (ok, all int) {
+	for _, e := range r.Expectations {
+		if e.Verdict == NotApplicable {
+			continue
+		}
+		all++
+		if e.Verdict == Valid {
+			ok++
+		}
+	}
+	return ok, all
+}
+
+// horizon is the horizon of all waves together: the longest.
+func (r *Report) horizon() float64 {
+	h := r.Total.Horizon
+	for _, w := range r.Waves {
+		h = max(h, w.Horizon)
+	}
+	return h
+}
+
+// canaryOf is the canary of a phase, else that of the whole run.
+func (r *Report) canaryOf(phase string) Quantile {
+	for _, p := range r.Phases {
+		if p.Name == phase && p.Canary.N > 0 {
+			return p.Canary
+		}
+	}
+	return r.Harness.Canary
+}

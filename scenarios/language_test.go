@@ -1,0 +1,297 @@
+package scenarios_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// TestLibrary: each shipped scenario loads under its own name, says what it
+// stands for, and keeps its hash: compare matches runs of two versions by it.
+func TestLibrary(t *testing.T) {
+	schema := testSchema(t)
+	var hashes strings.Builder
+	library := scenarios.Library()
+	for _, s := range library {
+		sc, err := scenarios.Load(s.File(), s.Data, schema)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if sc.Name != s.Name || s.Summary == "" || sc.Summary != s.Summary {
+			t.Errorf("%s: its name is %s, its summary %q", s.Name, sc.Name, sc.Summary)
+		}
+		if !strings.HasPrefix(string(s.Data), "# ") || !strings.Contains(string(s.Data), "\n# Stands for: ") {
+			t.Errorf("%s does not begin with a comment that says what it stands for", s.Name)
+		}
+		if len(sc.Expect) == 0 {
+			t.Errorf("%s expects nothing", s.Name)
+		}
+		fmt.Fprintf(&hashes, "%s %s\n", scenarios.Hash(sc), s.Name)
+	}
+	if len(library) != 4 {
+		t.Errorf("%d shipped scenarios", len(library))
+	}
+	golden(t, "testdata/hashes.golden", hashes.String())
+}
+
+func TestLookup(t *testing.T) {
+	if s, err := scenarios.Lookup("kick-all"); err != nil || s.Name != "kick-all" {
+		t.Errorf("%v %v", s, err)
+	}
+	_, err := scenarios.Lookup("kick-al")
+	if !errors.Is(err, scenarios.ErrUnknownScenario) || !strings.Contains(err.Error(), `did you mean "kick-all"?`) {
+		t.Errorf("%v", err)
+	}
+	_, err = scenarios.Lookup("nothing-like-it")
+	if !errors.Is(err, scenarios.ErrUnknownScenario) || !strings.Contains(err.Error(), "ramp-baseline") {
+		t.Errorf("%v", err)
+	}
+}
+
+func load(t *testing.T, text string) *scenarios.Scenario {
+	t.Helper()
+	sc, err := scenarios.Load("t.yaml", []byte(text), testSchema(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sc
+}
+
+const hashed = `name: x
+fleets: [{name: devices, subscribe: [{topic: "a/{client}"}]}]
+traffic: [{to: devices, topic: "a/{client}", each: 1/s}]
+phases:
+  - {name: connect, until: {connected: 100%}, timeout: 60s}
+  - {name: storm, faults: [{close: {spread: 60s}}], until: {back: 100%}, timeout: 60s}
+expect: [{metric: outage.p99, below: 5s}]
+`
+
+// TestHash: what means the same has the same hash, and nothing else has.
+func TestHash(t *testing.T) {
+	base := scenarios.Hash(load(t, hashed))
+	for name, tc := range map[string]struct {
+		old, new string
+		same     bool
+	}{
+		"seed":             {"name: x\n", "name: x\nseed: 9\n", true},
+		"summary":          {"name: x\n", "name: x\nsummary: Other words.\n", true},
+		"comment":          {"name: x\n", "# why\nname: x\n", true},
+		"spelling":         {"spread: 60s", "spread: 1m0s", true},
+		"limit spelling":   {"below: 5s", "below: 5000ms", true},
+		"default clients":  {"name: x\n", "name: x\nclients: 1000\n", true},
+		"default mqtt":     {"{name: devices,", "{name: devices, mqtt: 3.1.1, share: 100%, back: first-message,", true},
+		"default params":   {"{spread: 60s}", "{spread: 60s, after: 0s, who: {share: 100.0%}, fleet: devices}", true},
+		"default timeouts": {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, on_timeout: continue, repeat: {times: 1, every: 9s}", true},
+		"default traffic":  {"each: 1/s", "each: 10/10s, payload: 64B, from: control, qos: 0", true},
+		"name":             {"name: x\n", "name: y\n", false},
+		"clients":          {"name: x\n", "name: x\nclients: 999\n", false},
+		"fault parameter":  {"spread: 60s", "spread: 61s", false},
+		"one parameter":    {"{spread: 60s}", "{spread: 60s, who: {share: 99%}}", false},
+		"no parameter":     {"{spread: 60s}", "{}", false},
+		"waves":            {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, repeat: {times: 2, every: 9s}", false},
+		"on timeout":       {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, on_timeout: abort", false},
+		"until":            {"{back: 100%}", "{back: 0%}", false},
+		"limit":            {"below: 5s", "at_most: 5s", false},
+		"fleet":            {"{name: devices,", "{name: devices, session: {clean: true},", false},
+		"rate":             {"each: 1/s", "total: 1/s", false},
+	} {
+		text := strings.Replace(hashed, tc.old, tc.new, 1)
+		if text == hashed {
+			t.Errorf("%s: nothing was changed", name)
+			continue
+		}
+		if same := scenarios.Hash(load(t, text)) == base; same != tc.same {
+			t.Errorf("%s: same hash is %v", name, same)
+		}
+	}
+}
+
+// TestSchemaDefaults holds the defaults that the schema tells editors against
+// those that the loader fills in.
+func TestSchemaDefaults(t *testing.T) {
+	sc := load(t, "name: x\nfleets: [{name: devices, subscribe: [{topic: \"a/{client}\"}]}]\ntraffic: [{to: devices, topic: \"a/{client}\", each: 1/s}]\nphases: [{name: a, for: 1s}, {name: b, for: 1s, faults: [{close: {}}]}]\nexpect: [{metric: censored, equals: 0}]\n")
+	fl, tr := sc.Fleets[0], sc.Traffic[0]
+	var doc map[string]any
+	if err := json.Unmarshal(testSchema(t).JSON(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, got := range map[string]any{
+		"properties.summary":                                           sc.Summary,
+		"properties.seed":                                              float64(sc.Seed),
+		"properties.clients":                                           float64(sc.Clients),
+		"$defs.fleet.properties.client_id":                             fl.ClientID,
+		"$defs.fleet.properties.mqtt":                                  "3.1.1",
+		"$defs.fleet.properties.session.properties.clean":              fl.Session.Clean,
+		"$defs.fleet.properties.session.properties.keep_alive":         fl.Session.KeepAlive.String(),
+		"$defs.fleet.properties.reconnect.properties.policy":           fl.Reconnect.Policy,
+		"$defs.fleet.properties.reconnect.properties.max":              fl.Reconnect.Max.String(),
+		"$defs.fleet.properties.connect.properties.rate":               scenarios.FormatRate(fl.Connect.Rate),
+		"$defs.fleet.properties.resubscribe":                           fl.Resubscribe,
+		"$defs.fleet.properties.subscribe.items.properties.qos":        float64(fl.Subscribe[0].QoS),
+		"$defs.fleet.properties.back":                                  fl.Back,
+		"$defs.traffic.properties.from":                                tr.From,
+		"$defs.traffic.properties.qos":                                 float64(tr.QoS),
+		"$defs.traffic.properties.payload":                             fmt.Sprintf("%dB", tr.Payload),
+		"$defs.phase.properties.repeat.properties.times":               float64(sc.Phases[1].Repeat.Times),
+		"$defs.expectation.properties.on_fail":                         sc.Expect[0].OnFail,
+		"$defs.fault.properties.close.properties.after":                time.Duration(0).String(),
+		"$defs.fault.properties.close.properties.spread":               time.Duration(0).String(),
+		"$defs.fault.properties.close.properties.who.default.share|is": "100%",
+	} {
+		here, _ := strings.CutSuffix(path, "|is")
+		var v any = doc
+		keys := strings.Split(here, ".")
+		if here == path {
+			keys = append(keys, "default")
+		}
+		for _, k := range keys {
+			m, ok := v.(map[string]any)
+			if !ok {
+				t.Fatalf("%s: nothing at %s", path, k)
+			}
+			v = m[k]
+		}
+		if !cmp.Equal(v, got) {
+			t.Errorf("%s: the schema says %v, the loader %v", path, v, got)
+		}
+	}
+}
+
+func TestCompose(t *testing.T) {
+	a, err := scenarios.SchemaJSON(testParts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := scenarios.SchemaJSON(testParts())
+	if err != nil || string(a) != string(b) {
+		t.Errorf("equal parts gave other bytes: %v", err)
+	}
+	if strings.Contains(string(a), "\\u003c") {
+		t.Error("the schema is escaped for HTML")
+	}
+	for name, change := range map[string]func(*scenarios.Parts){
+		"no JSON":       func(p *scenarios.Parts) { p.Faults[0].Schema = json.RawMessage("{") },
+		"no object":     func(p *scenarios.Parts) { p.Faults[0].Schema = json.RawMessage("true") },
+		"no schema":     func(p *scenarios.Parts) { p.Faults[0].Schema = json.RawMessage(`{"type": 5}`) },
+		"dangling $ref": func(p *scenarios.Parts) { p.Faults[0].Schema = json.RawMessage(`{"$ref": "#/$defs/none"}`) },
+		"twice":         func(p *scenarios.Parts) { p.Faults = append(p.Faults, p.Faults[0]) },
+		"no name":       func(p *scenarios.Parts) { p.Faults[0].Name = "" },
+	} {
+		p := testParts()
+		change(&p)
+		if _, err := scenarios.Compose(p); !errors.Is(err, scenarios.ErrSchema) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := scenarios.Load("x.yaml", []byte("name: x\n"), scenarios.Schema{}); !errors.Is(err, scenarios.ErrSchema) {
+		t.Errorf("an empty schema: %v", err)
+	}
+}
+
+// TestLaterPolicy: a policy that the harness's table has is no longer later.
+func TestLaterPolicy(t *testing.T) {
+	parts := testParts()
+	parts.Policies = append(parts.Policies, "fixed")
+	schema, err := scenarios.Compose(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "name: x\nfleets: [{name: a, reconnect: {policy: fixed}}]\nphases: [{name: a, for: 1s}]\n"
+	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect.Policy != "fixed" {
+		t.Errorf("%v %v", sc, err)
+	}
+}
+
+func TestSize(t *testing.T) {
+	text := []byte("name: x\nphases: [{name: a, for: 1s}]\n" + strings.Repeat("#\n", 1<<19))
+	if _, err := scenarios.Load("x.yaml", text, testSchema(t)); err == nil || !strings.Contains(err.Error(), "the limit is 1048576") {
+		t.Errorf("%v", err)
+	}
+	many := "name: x\nphases:\n" + strings.Repeat("  - {name: a, for: 1s}\n", 90) + strings.Repeat("zz: 1\n", 5000)
+	_, err := scenarios.Load("x.yaml", []byte(many), testSchema(t))
+	var errs scenarios.Errors
+	if !errors.As(err, &errs) || len(errs) != 101 || !strings.Contains(errs[100].Error(), "more mistakes") {
+		t.Errorf("%d mistakes shown", len(errs))
+	}
+}
+
+// BenchmarkLoad is the cost of a shipped scenario and of files as large as the
+// limit allows that are wrong everywhere: none may take long.
+func BenchmarkLoad(b *testing.B) {
+	fill := func(unit string) string { return strings.Repeat(unit, (1<<20-200)/len(unit)) }
+	keys := func() string {
+		var s strings.Builder
+		for i := range 80_000 {
+			fmt.Fprintf(&s, "k%d: 1\n", i)
+		}
+		return s.String()
+	}
+	s, err := scenarios.Lookup("kick-all")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"kick-all":  string(s.Data),
+		"fleets":    "name: x\nfleets:\n" + fill("- {}\n"),
+		"phases":    "name: x\nphases:\n" + fill("- {name: a, for: 5}\n"),
+		"same-key":  fill("k: 1\n"),
+		"keys":      keys(),
+		"deep":      fill("["),
+		"one-line":  "name: x\nphases: [" + fill("{zz: 1},") + "]\n",
+		"long-text": "name: " + fill("x") + "\n",
+		"braces":    "name: x\nfleets: [{name: a, client_id: \"" + fill("{") + "\"}]\n",
+		"aliases":   "name: &n x\nphases: [" + fill("*n,") + "]\n",
+	} {
+		schema := testSchema(b)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := scenarios.Load("x.yaml", []byte(text), schema); (err == nil) != (name == "kick-all") {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func ExampleLoad() {
+	schema, err := scenarios.Compose(scenarios.Parts{
+		Policies: []string{"paho"},
+		Metrics:  []scenarios.MetricPart{{Name: "connect.p99", Unit: "s"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = scenarios.Load("ramp.yaml", []byte(`name: ramp
+phases:
+  - {name: connect, until: {conected: 100%}, timeout: 60s}
+  - {name: steady, for: 5 seconds}
+expect:
+  - {metric: connect.p99, below: 1}
+`), schema)
+	fmt.Println(err)
+	// Output:
+	// ramp.yaml:3:29: unknown key "conected" in until (did you mean "connected"?)
+	//       - {name: connect, until: {conected: 100%}, timeout: 60s}
+	//                                 ^
+	// ramp.yaml:4:25: for is "5 seconds", want a duration such as 250ms, 5s or 1m30s
+	//       - {name: steady, for: 5 seconds}
+	//                             ^
+	// ramp.yaml:6:34: below is 1, and connect.p99 is a time: write 5s
+	//       - {metric: connect.p99, below: 1}
+	//                                      ^
+}
+
+func ExampleLookup() {
+	s, err := scenarios.Lookup("kick-all")
+	fmt.Println(s.Summary, err)
+	// Output: Every connection is closed at once; the whole fleet comes back. <nil>
+}

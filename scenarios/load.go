@@ -1,0 +1,243 @@
+package scenarios
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// The defaults of the language: what a key that is left out means. They are
+// part of every scenario's meaning and hash; changing one is a breaking change.
+const (
+	DefaultSeed        = 1
+	DefaultClients     = 1000
+	DefaultFleet       = "devices"                  // the one fleet when none is written
+	DefaultClientID    = "{fleet}-{run}-{index:06}" // unique over fleets and runs
+	DefaultClean       = false                      // the broker keeps the session
+	DefaultKeepAlive   = 30 * time.Second
+	DefaultPolicy      = "paho"
+	DefaultMaxSleep    = 30 * time.Second // longest sleep of the reconnect policy
+	DefaultConnectRate = 500              // first connects per second
+	DefaultResubscribe = "when-absent"
+	DefaultBack        = "first-message"
+	DefaultQoS         = 0 // of subscriptions and traffic
+	DefaultFrom        = Control
+	DefaultPayload     = 64 // bytes
+	DefaultTimes       = 1  // waves
+	DefaultOnFail      = "fail"
+)
+
+const (
+	// Control is the built-in fleet that publishes and probes; it is never a
+	// victim, and no fleet of a scenario may have its name.
+	Control = "control"
+	// MinPayload is the measuring header that each message carries, in bytes;
+	// a smaller payload can't be accounted for.
+	MinPayload = 48
+)
+
+// Load reads a scenario: the text to a tree with positions, the tree against
+// the schema, then each part into its type with the checks that a JSON Schema
+// can't express. name stands in the positions. The error is an Errors with
+// every mistake of the file; the Scenario has its defaults filled in.
+func Load(name string, data []byte, schema Schema) (*Scenario, error) {
+	if schema.compiled == nil {
+		return nil, ErrSchema
+	}
+	l := &loader{file: name, schema: schema, bad: map[*yaml.Node]bool{}}
+	var sc *Scenario
+	if root := l.parse(data); root != nil {
+		l.checkSchema(root)
+		if root.Kind == yaml.MappingNode {
+			sc = l.scenario(newFields(name, root, l.bad, &l.errs))
+		}
+	}
+	if len(l.errs) > 0 {
+		return nil, l.errs.finish(name, data)
+	}
+	return sc, nil
+}
+
+// scenario reads the whole file. Names come first, since references may look
+// ahead.
+func (l *loader) scenario(f *Fields) *Scenario {
+	sc := &Scenario{
+		Name:    f.Text("name", ""),
+		Summary: f.Text("summary", ""),
+		Seed:    uint64(f.Count("seed", DefaultSeed)),
+		Clients: f.Count("clients", DefaultClients),
+	}
+	fleets := f.list("fleets")
+	for _, ff := range fleets {
+		sc.Fleets = append(sc.Fleets, l.fleet(ff, len(fleets) == 1))
+	}
+	if len(sc.Fleets) == 0 {
+		sc.Fleets = []Fleet{l.fleet(newFields(l.file, nil, l.bad, &l.errs), true)}
+		sc.Fleets[0].Name = DefaultFleet
+	}
+	phases := f.list("phases")
+	for _, pf := range phases {
+		sc.Phases = append(sc.Phases, l.phase(pf, sc))
+	}
+	defaultOnTimeout(sc.Phases)
+	l.checkFleets(f, fleets, sc)
+	l.checkPhases(phases, sc)
+	for _, tf := range f.list("traffic") {
+		sc.Traffic = append(sc.Traffic, l.traffic(tf, sc))
+	}
+	for _, ef := range f.list("expect") {
+		sc.Expect = append(sc.Expect, l.expectation(ef, sc))
+	}
+	return sc
+}
+
+func (l *loader) fleet(f *Fields, only bool) Fleet {
+	share := 0.0
+	if only {
+		share = 1
+	}
+	session, reconnect := f.Sub("session"), f.Sub("reconnect")
+	fl := Fleet{
+		Name:     f.Text("name", ""),
+		Share:    f.Share("share", share),
+		ClientID: f.Text("client_id", DefaultClientID),
+		Session: Session{
+			Clean:     session.Bool("clean", DefaultClean),
+			KeepAlive: session.Duration("keep_alive", DefaultKeepAlive),
+		},
+		Reconnect: Reconnect{
+			Policy: reconnect.Text("policy", DefaultPolicy),
+			Max:    reconnect.Duration("max", DefaultMaxSleep),
+		},
+		Connect:     Connect{Rate: f.Sub("connect").Rate("rate", DefaultConnectRate)},
+		Resubscribe: f.Text("resubscribe", DefaultResubscribe),
+		Back:        f.Text("back", DefaultBack),
+	}
+	for _, sf := range f.list("subscribe") {
+		sub := Subscription{Topic: sf.Text("topic", ""), QoS: byte(sf.Count("qos", DefaultQoS))}
+		checkTopic(sf, sub.Topic, true)
+		fl.Subscribe = append(fl.Subscribe, sub)
+	}
+	checkSession(session, fl.Session)
+	if reconnect.ok("max") && fl.Reconnect.Max <= 0 {
+		reconnect.Fail("max", "max is 0, want a longest sleep above 0s")
+	}
+	return fl
+}
+
+func (l *loader) phase(f *Fields, sc *Scenario) Phase {
+	p := Phase{
+		Name:      f.Text("name", ""),
+		For:       f.Duration("for", 0),
+		Timeout:   f.Duration("timeout", 0),
+		OnTimeout: f.Text("on_timeout", ""),
+	}
+	if f.ok("until") {
+		p.Until = until(f.Sub("until"))
+	}
+	for _, ff := range f.list("faults") {
+		if spec, ok := l.fault(ff, sc); ok {
+			p.Faults = append(p.Faults, spec)
+		}
+	}
+	if len(p.Faults) > 0 {
+		r := f.Sub("repeat")
+		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0)}
+		if p.Repeat.Times > 1 && p.Repeat.Every <= 0 {
+			r.Fail("times", "more than one wave needs every, above 0s")
+		}
+	}
+	return p
+}
+
+func until(f *Fields) *Until {
+	u := &Until{}
+	if f.ok("connected") {
+		v := f.Share("connected", 0)
+		u.Connected = &v
+	}
+	if f.ok("back") {
+		v := f.Share("back", 0)
+		u.Back = &v
+	}
+	if f.ok("quiet") {
+		v := f.Duration("quiet", 0)
+		u.Quiet = &v
+		if v <= 0 {
+			f.Fail("quiet", "quiet is 0, want a time above 0s")
+		}
+	}
+	return u
+}
+
+// fault reads the kind; the kind's own decoder reads the parameters, which the
+// schema has checked already.
+func (l *loader) fault(f *Fields, sc *Scenario) (FaultSpec, bool) {
+	for _, kind := range slices.Sorted(maps.Keys(f.vals)) {
+		params := f.vals[kind]
+		if params.Kind != yaml.MappingNode || l.bad[params] {
+			continue
+		}
+		if _, known := at(l.schema.raw, "$defs", "fault", "properties")[kind]; !known {
+			continue
+		}
+		pf := newFields(l.file, params, l.bad, &l.errs)
+		if pf.ok("fleet") {
+			fleetRef(pf, "fleet", sc)
+		}
+		pos := Pos{l.file, f.keys[kind].Line, f.keys[kind].Column}
+		return FaultSpec{Kind: kind, Params: params, Pos: pos, Meaning: l.schema.meaning(kind, params, sc.Fleets[0].Name)}, true
+	}
+	return FaultSpec{}, false
+}
+
+// defaultOnTimeout fills on_timeout: what fails before any fault makes the run
+// worthless, what fails after one is a result.
+func defaultOnTimeout(phases []Phase) {
+	faulted := false
+	for i := range phases {
+		faulted = faulted || len(phases[i].Faults) > 0
+		if phases[i].OnTimeout != "" || phases[i].Timeout == 0 {
+			continue
+		}
+		phases[i].OnTimeout = "abort"
+		if faulted {
+			phases[i].OnTimeout = "continue"
+		}
+	}
+}
+
+func (l *loader) traffic(f *Fields, sc *Scenario) Traffic {
+	t := Traffic{
+		From:    f.Text("from", DefaultFrom),
+		To:      f.Text("to", ""),
+		Topic:   f.Text("topic", ""),
+		QoS:     byte(f.Count("qos", DefaultQoS)),
+		Each:    f.Rate("each", 0),
+		Total:   f.Rate("total", 0),
+		Payload: f.Bytes("payload", DefaultPayload),
+	}
+	l.checkTraffic(f, t, sc)
+	return t
+}
+
+func (l *loader) expectation(f *Fields, sc *Scenario) Expectation {
+	e := Expectation{
+		Metric: f.Text("metric", ""),
+		Fleet:  f.Text("fleet", ""),
+		Phase:  f.Text("phase", ""),
+		Wave:   f.Text("wave", ""),
+		OnFail: f.Text("on_fail", DefaultOnFail),
+		Pos:    Pos{l.file, f.node.Line, f.node.Column},
+	}
+	for key, limit := range map[string]**Limit{"below": &e.Below, "at_most": &e.AtMost, "at_least": &e.AtLeast, "above": &e.Above, "equals": &e.Equals} {
+		if f.ok(key) {
+			v := scalar(f, key, Limit{}, ParseLimit)
+			*limit = &v
+		}
+	}
+	l.checkExpectation(f, e, sc)
+	return e
+}

@@ -1,0 +1,263 @@
+package scenarios
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Template variables.
+var (
+	variable     = regexp.MustCompile(`\{[^{}]*\}?|\}`)
+	clientIDVars = regexp.MustCompile(`^\{(run|fleet|index|index:0[1-9])\}$`)
+	topicVars    = regexp.MustCompile(`^\{client\}$`)
+)
+
+// checkTemplate reports the first piece in braces that is no variable, at its
+// own column where the text is written plainly.
+func checkTemplate(f *Fields, key, text string, known *regexp.Regexp, names ...string) {
+	for _, span := range variable.FindAllStringIndex(text, -1) {
+		word := text[span[0]:span[1]]
+		if known.MatchString(word) {
+			continue
+		}
+		n := *f.vals[key]
+		switch {
+		case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0: // its text begins on another line
+		case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0:
+			n.Column += len([]rune(text[:span[0]]))
+		case !strings.ContainsAny(text, `\"'`):
+			n.Column += 1 + len([]rune(text[:span[0]]))
+		}
+		at := newFields(f.file, &n, f.bad, f.errs)
+		at.hint("", suggest(word, names), "%s: unknown variable %s, known: %s", key, quote(word), strings.Join(names, ", "))
+		return
+	}
+}
+
+// checkTopic checks a topic, or a topic filter (MQTT 3.1.1 section 4.7).
+func checkTopic(f *Fields, topic string, filter bool) {
+	if !f.ok("topic") {
+		return
+	}
+	checkTemplate(f, "topic", topic, topicVars, "{client}")
+	levels := strings.Split(topic, "/")
+	for i, level := range levels {
+		switch {
+		case !strings.ContainsAny(level, "+#"):
+		case !filter:
+			// [MQTT-3.3.2-2]
+			f.refuse("topic", "topic %s: no message can be published to a wildcard", quote(topic))
+			return
+		case level != "+" && level != "#", level == "#" && i != len(levels)-1:
+			// [MQTT-4.7.1-2], [MQTT-4.7.1-3]
+			f.refuse("topic", "topic %s: + stands for a whole level, # for the last ones", quote(topic))
+			return
+		}
+	}
+}
+
+func checkSession(f *Fields, s Session) {
+	switch {
+	case s.KeepAlive%time.Second != 0:
+		f.Fail("keep_alive", "keep_alive is %s: MQTT knows whole seconds only", s.KeepAlive)
+	case s.KeepAlive > math.MaxUint16*time.Second:
+		f.Fail("keep_alive", "keep_alive is %s, the limit of MQTT is %s", s.KeepAlive, math.MaxUint16*time.Second)
+	}
+}
+
+// checkFleets holds the fleets against each other.
+func (l *loader) checkFleets(f *Fields, fleets []*Fields, sc *Scenario) {
+	sum, complete := 0.0, true
+	for i, ff := range fleets {
+		fl := sc.Fleets[i]
+		if ff.ok("name") && fl.Name == Control {
+			ff.Fail("name", "the fleet name %s is taken: it is the built-in fleet", Control)
+		}
+		for j := range i {
+			if ff.ok("name") && sc.Fleets[j].Name == fl.Name {
+				ff.Fail("name", "two fleets are named %s", quote(fl.Name))
+				break
+			}
+		}
+		if len(fleets) > 1 && !ff.Has("share") {
+			ff.Fail("share", "fleet %s needs share: there are several fleets", quote(fl.Name))
+		}
+		if ff.ok("share") && fl.Share == 0 {
+			ff.Fail("share", "share is 0%%: the fleet would have no client")
+		}
+		complete = complete && (ff.ok("share") || len(fleets) == 1)
+		sum += fl.Share
+		l.checkClientID(ff, i, sc)
+	}
+	if complete && len(fleets) > 0 && math.Abs(sum-1) > 1e-9 {
+		f.Fail("fleets", "the shares of the fleets add up to %s, want 100%%", FormatShare(sum))
+	}
+}
+
+// checkClientID makes sure that no two clients have the same id: the broker
+// would have them kick each other out [MQTT-3.1.4-2].
+func (l *loader) checkClientID(f *Fields, i int, sc *Scenario) {
+	fl := sc.Fleets[i]
+	if !f.ok("client_id") {
+		return
+	}
+	checkTemplate(f, "client_id", fl.ClientID, clientIDVars, "{run}", "{fleet}", "{index}", "{index:06}")
+	if n := math.Round(fl.Share * float64(sc.Clients)); n > 1 && !strings.Contains(fl.ClientID, "{index") {
+		f.Fail("client_id", "client_id has no {index}, and the fleet has %.0f clients: each needs its own id", n)
+		return
+	}
+	for j := range i {
+		if sc.Fleets[j].ClientID == fl.ClientID && !strings.Contains(fl.ClientID, "{fleet}") {
+			f.Fail("client_id", "client_id is that of fleet %s too: add {fleet}", quote(sc.Fleets[j].Name))
+			return
+		}
+	}
+}
+
+func (l *loader) checkPhases(phases []*Fields, sc *Scenario) {
+	for i, pf := range phases {
+		p := sc.Phases[i]
+		for j := range i {
+			if pf.ok("name") && sc.Phases[j].Name == p.Name {
+				pf.Fail("name", "two phases are named %s", quote(p.Name))
+				break
+			}
+		}
+		if pf.ok("for") && p.For <= 0 {
+			pf.Fail("for", "for is 0, want a time above 0s")
+		}
+		if pf.ok("timeout") && p.Timeout <= 0 {
+			pf.Fail("timeout", "timeout is 0, want a time above 0s")
+		}
+		if pf.ok("timeout") && !pf.Has("until") && !pf.Has("faults") {
+			pf.Fail("timeout", "timeout has no meaning here: the phase ends after its for")
+		}
+		if p.Until != nil && p.Until.Back != nil && !pf.Has("faults") {
+			pf.Fail("until", "until back needs faults in this phase: it counts the clients that they hit")
+		}
+	}
+}
+
+// fleetRef checks that a key names a fleet of the scenario.
+func fleetRef(f *Fields, key string, sc *Scenario) (Fleet, bool) {
+	name := f.Text(key, "")
+	var names []string
+	for _, fl := range sc.Fleets {
+		if fl.Name == name {
+			return fl, true
+		}
+		names = append(names, fl.Name)
+	}
+	if name == Control {
+		f.Fail(key, "%s: the built-in fleet %s only publishes; it is never a victim or receiver", key, Control)
+		return Fleet{}, false
+	}
+	f.hint(key, suggest(name, names), "%s: no fleet is named %s", key, quote(name))
+	return Fleet{}, false
+}
+
+func (l *loader) checkTraffic(f *Fields, t Traffic, sc *Scenario) {
+	if f.ok("from") && t.From != Control {
+		if slices.ContainsFunc(sc.Fleets, func(fl Fleet) bool { return fl.Name == t.From }) {
+			f.Fail("from", "from: traffic from a fleet is %s; want %s", later, Control)
+		} else {
+			f.hint("from", suggest(t.From, []string{Control}), "from: no fleet is named %s; want %s", quote(t.From), Control)
+		}
+	}
+	if t.Payload < MinPayload {
+		f.Fail("payload", "payload is %dB, less than the measuring header of %dB", t.Payload, MinPayload)
+	}
+	checkTopic(f, t.Topic, false)
+	if f.ok("each") && f.ok("topic") && !strings.Contains(t.Topic, "{client}") {
+		f.refuse("topic", "each sends to each client on a topic of its own: the topic needs {client}; total sends to all")
+	}
+	if !f.ok("to") {
+		return
+	}
+	if to, found := fleetRef(f, "to", sc); found && f.ok("topic") && !takes(to, t.Topic) {
+		f.Fail("topic", "topic %s: no subscription of fleet %s takes it, so that nothing would be measured", quote(t.Topic), quote(to.Name))
+	}
+}
+
+// takes reports whether a subscription of the fleet matches the topic; the
+// variable {client} is the same word in both.
+func takes(fl Fleet, topic string) bool {
+	return slices.ContainsFunc(fl.Subscribe, func(s Subscription) bool {
+		filter := s.Topic
+		if rest, shared := strings.CutPrefix(filter, "$share/"); shared {
+			_, filter, _ = strings.Cut(rest, "/")
+		}
+		return matches(strings.Split(filter, "/"), strings.Split(topic, "/"))
+	})
+}
+
+// matches is MQTT 3.1.1 section 4.7: + takes one level, # the rest and the
+// level above it.
+func matches(filter, topic []string) bool {
+	for i, level := range filter {
+		if level == "#" {
+			return true
+		}
+		if i >= len(topic) || level != "+" && level != topic[i] {
+			return false
+		}
+	}
+	return len(filter) == len(topic)
+}
+
+func (l *loader) checkExpectation(f *Fields, e Expectation, sc *Scenario) {
+	if f.ok("fleet") {
+		fleetRef(f, "fleet", sc)
+	}
+	if f.ok("phase") {
+		var names []string
+		for _, p := range sc.Phases {
+			names = append(names, p.Name)
+		}
+		if !slices.Contains(names, e.Phase) {
+			f.hint("phase", suggest(e.Phase, names), "phase: no phase is named %s", quote(e.Phase))
+		}
+	}
+	if e.Wave != "" && !l.waves(e, sc) {
+		f.Fail("wave", "wave: there are no waves, since no fault is in %s", waveScope(e))
+	}
+	unit, known := l.schema.units[e.Metric]
+	if !known || !f.ok("metric") {
+		return
+	}
+	for _, key := range []string{"below", "at_most", "at_least", "above", "equals"} {
+		if !f.ok(key) {
+			continue
+		}
+		limit := scalar(f, key, Limit{}, ParseLimit)
+		if limit.Text != "" && limit.Unit != unit {
+			f.Fail(key, "%s is %s, and %s is %s", key, f.vals[key].Value, e.Metric, unitWords[unit])
+		}
+	}
+}
+
+// unitWords says what a metric of a unit is measured in.
+var unitWords = map[string]string{
+	"s": "a time: write 5s",
+	"%": "a share: write 95%",
+	"":  "a plain number",
+}
+
+func (l *loader) waves(e Expectation, sc *Scenario) bool {
+	return slices.ContainsFunc(sc.Phases, func(p Phase) bool {
+		return (e.Phase == "" || e.Phase == p.Name) && len(p.Faults) > 0
+	})
+}
+
+func waveScope(e Expectation) string {
+	if e.Phase == "" {
+		return "any phase"
+	}
+	return fmt.Sprintf("phase %s", quote(e.Phase))
+}
