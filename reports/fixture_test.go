@@ -127,9 +127,9 @@ func pass(t testing.TB) *Report {
 	r.Histograms = []Histogram{
 		histogramOf(t, "devices", "storm", 0, "outage", unitNS, 7.05, 7.31, outages),
 		histogramOf(t, "devices", "storm", 1, "outage", unitNS, 7.05, 7.31, outages),
-		histogramOf(t, "devices", "storm", 1, "loss_qos0", unitCount, 7.05, 7.31, qos0),
-		histogramOf(t, "devices", "storm", 1, "loss_qos1", unitCount, 7.05, 7.31, zeros),
-		histogramOf(t, "devices", "storm", 1, "gap_qos0", unitNS, 7.05, 7.31, spreadTimes(300, 0.2, 0.6)),
+		histogramOf(t, "devices", "storm", 1, "loss.qos0", unitCount, 7.05, 7.31, qos0),
+		histogramOf(t, "devices", "storm", 1, "loss.qos1", unitCount, 7.05, 7.31, zeros),
+		histogramOf(t, "devices", "storm", 1, "gap.qos0", unitNS, 7.05, 7.31, spreadTimes(300, 0.2, 0.6)),
 	}
 	r.Losses = []Loss{
 		{Verdict: "lost-qos0", Stream: 7, Topic: "rb/dev-000007/tick", QoS: 0, Publisher: "control-0", Subscriber: "dev-000007", Seq: 26, Intended: f(7.1), Sent: f(7.1004), Epoch: 1, Phase: "storm", OutageFrom: f(7.05), OutageTo: f(7.211), Why: "sent while its subscriber was away"},
@@ -183,7 +183,7 @@ func fail(t testing.TB) *Report {
 	r.Histograms[1] = histogramOf(t, "devices", "storm", 1, "outage", unitNS, 7.05, 67.05, outages)
 	lossy := make([]int64, 985)
 	lossy[3], lossy[8] = 1, 31
-	r.Histograms[3] = histogramOf(t, "devices", "storm", 1, "loss_qos1", unitCount, 7.05, 67.05, lossy)
+	r.Histograms[3] = histogramOf(t, "devices", "storm", 1, "loss.qos1", unitCount, 7.05, 67.05, lossy)
 	for i, seq := range []uint64{5, 6, 9} {
 		r.Losses = append(r.Losses, Loss{Verdict: "lost", Stream: 1007, Topic: "rb/dev-000007/cmd", QoS: 1, Publisher: "control-0", Subscriber: "dev-000007", Seq: seq,
 			Intended: f(7 + float64(i)), Sent: f(7.0003 + float64(i)), Acked: f(7.0011 + float64(i)), Epoch: 1, Phase: "storm", Why: "acknowledged, a later one was delivered"})

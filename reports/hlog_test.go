@@ -70,7 +70,7 @@ func TestZeroLossIsInTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, h := range readLog(t, b.Bytes()) {
-		if h.Tag() == "devices.storm.loss_qos1" && h.TotalCount() == 1000 && h.Max() == 0 {
+		if h.Tag() == "devices.storm.loss.qos1" && h.TotalCount() == 1000 && h.Max() == 0 {
 			return
 		}
 	}

@@ -358,9 +358,9 @@ func (x series) title() string {
 	what := map[string]string{
 		"outage":    "Outage",
 		"connect":   "Connect, from the intended start to subscriptions in place",
-		"loss_qos0": "Messages lost per outage, QoS 0",
-		"loss_qos1": "Messages lost per outage, QoS 1",
-		"loss_qos2": "Messages lost per outage, QoS 2",
+		"loss.qos0": "Messages lost per outage, QoS 0",
+		"loss.qos1": "Messages lost per outage, QoS 1",
+		"loss.qos2": "Messages lost per outage, QoS 2",
 	}[x.Metric]
 	if what == "" {
 		what = x.Metric

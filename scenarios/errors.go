@@ -1,12 +1,14 @@
 package scenarios
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The errors of this package.
@@ -95,6 +97,13 @@ func (e Errors) err() error {
 
 // finish sorts by position, drops repetitions and cuts an endless list.
 func (e Errors) finish(file string, data []byte) Errors {
+	// What is missing at the end is missing behind the last text.
+	lines := sourceLines(bytes.TrimRight(data, "\r\n"))
+	for i := range e {
+		if p := &e[i].Pos; p.Line > len(lines) {
+			p.Line, p.Column = len(lines), utf8.RuneCountInString(lines[len(lines)-1])+1
+		}
+	}
 	slices.SortStableFunc(e, func(a, b Error) int {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column), cmp.Compare(a.Msg, b.Msg))
 	})

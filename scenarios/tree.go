@@ -53,7 +53,7 @@ func (l *loader) parse(data []byte) *yaml.Node {
 	}
 	var doc yaml.Node
 	if err := yl.Load(&doc); err != nil {
-		l.failYAML(err, data)
+		l.failYAML(err)
 		return nil
 	}
 	root := &doc
@@ -64,14 +64,14 @@ func (l *loader) parse(data []byte) *yaml.Node {
 	switch err := yl.Load(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		l.failYAML(err, data)
+		l.failYAML(err)
 	default:
 		l.fail(second.Line, max(1, second.Column), "", "a second document begins here; a file holds one scenario")
 	}
 	return l.plain(root, nil, 0)
 }
 
-func (l *loader) failYAML(err error, data []byte) {
+func (l *loader) failYAML(err error) {
 	var le *yaml.LoadError
 	switch {
 	case errors.Is(err, io.EOF):
@@ -81,12 +81,7 @@ func (l *loader) failYAML(err error, data []byte) {
 		if le.ContextMsg != "" {
 			msg = le.ContextMsg + ": " + msg
 		}
-		line, column := max(1, le.Mark.Line), max(1, le.Mark.Column)
-		// What is missing at the end is missing behind the last text.
-		if lines := sourceLines(bytes.TrimRight(data, "\r\n")); line > len(lines) {
-			line, column = len(lines), utf8.RuneCountInString(lines[len(lines)-1])+1
-		}
-		l.fail(line, column, "", "not YAML: %s", msg)
+		l.fail(max(1, le.Mark.Line), max(1, le.Mark.Column), "", "not YAML: %s", msg)
 	default:
 		l.fail(1, 1, "", "not YAML: %v", err)
 	}

@@ -60,7 +60,8 @@ func hostPort(addr string) (string, error) {
 	default:
 		return "", fmt.Errorf("%w %q: want tcp://HOST:PORT", ErrAddress, addr)
 	}
-	if u.Hostname() == "" || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+	host, port, err := net.SplitHostPort(u.Host)
+	if err != nil || host == "" || port == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return "", fmt.Errorf("%w %q: want tcp://HOST:PORT and nothing else", ErrAddress, addr)
 	}
 	return u.Host, nil

@@ -150,7 +150,7 @@ func TestRows(t *testing.T) {
 }
 
 func FuzzHostPort(f *testing.F) {
-	for _, s := range []string{"tcp://127.0.0.1:1883", "tcp://[::1]:1", "tls://h:1", "x"} {
+	for _, s := range []string{"tcp://127.0.0.1:1883", "tcp://[::1]:1", "tls://h:1", "x", "tCp://]:0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, addr string) {

@@ -221,7 +221,7 @@ func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 		return
 	}
 	c.rec.SessionWanted = s.knew && !c.rec.Clean
-	if !present || !c.rec.SessionWanted {
+	if !c.rec.SessionWanted {
 		s.forget()
 		t.epoch = true
 	}

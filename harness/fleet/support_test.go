@@ -26,7 +26,7 @@ import (
 const (
 	testRun   = "t1"
 	testRunID = 7
-	patience  = 30 * time.Second
+	patience  = 10 * time.Second
 )
 
 // await waits for a condition.

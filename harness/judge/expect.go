@@ -188,14 +188,10 @@ func holds(v float64, op string, limit float64) bool {
 
 // beyond judges a value of which only is known that it exceeds a bound.
 func beyond(bound float64, op string, limit float64) reports.Verdict {
-	rising := op == "at_least" || op == "above"
-	switch {
-	case limit <= bound:
-		return verdictOf(rising)
-	case rising:
-		return reports.Unknown
+	if limit > bound {
+		return reports.Unknown // it may still lie on either side
 	}
-	return reports.Unknown // it may still lie below the limit
+	return verdictOf(op == "at_least" || op == "above")
 }
 
 // blur makes a time unknown where the harness was saturated, or where nothing

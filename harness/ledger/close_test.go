@@ -39,6 +39,35 @@ func TestCloseCounts(t *testing.T) {
 	}
 }
 
+// The live figure of losses: what a later one has passed, until it comes.
+func TestTotalsLost(t *testing.T) {
+	h := newHistory(1)
+	lost := func(want int64) {
+		t.Helper()
+		if got := h.Totals().Lost; got != [2]int64{0, want} {
+			t.Errorf("lost %v, want %d", got, want)
+		}
+	}
+	h.write(1, 2, 3, 4)
+	lost(0)
+	h.read(4)
+	lost(3)
+	h.read(2, 2)
+	lost(2)
+	h.write(7, 6, 5, 8).read(5, 7) // 6 was written after 7
+	lost(2)
+	h.read(8, 6, 1, 3)
+	lost(0)
+}
+
+// A copy in a third epoch is a copy too, not a first one.
+func TestTotalsOverEpochs(t *testing.T) {
+	h := newHistory(1).write(1).ack(1).read(1).fresh().write(2).read(2).fresh().read(1)
+	if got := h.Totals(); got.Delivered != 2 || got.Duplicated != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestCloseCountsQoS0(t *testing.T) {
 	a := newHistory(0).write(1, 2, 3, 4).read(1, 3, 3).close(t)
 	want := reports.Messages{Streams: 1, Scheduled: 4, Attempted: 4, Expected: 4, Delivered: 2, Lost: 2, Duplicated: 1}

@@ -72,6 +72,12 @@ var planted = []struct {
 		h.Subscribed("u", "t", 1, h.now+10e6)
 		return h.write(1).ack(1).read(1).sentinel()
 	}, nil},
+	{"not lost: written at the very instant of the SUBACK", func() *history {
+		h := newHistory(1)
+		h.Epoch("u", h.tick())
+		h.Subscribed("u", "t", 1, h.now+1e6)
+		return h.write(1).ack(1).read(1).sentinel()
+	}, nil},
 	{"not lost: the SUBACK refused", func() *history {
 		h := newHistory(1)
 		h.Epoch("u", h.tick())
@@ -175,6 +181,9 @@ var planted = []struct {
 	{"duplicated: over two epochs", func() *history {
 		return newHistory(1).write(1).ack(1).read(1).fresh().read(1).sentinel()
 	}, []string{"duplicated s 1"}},
+	{"duplicated: first and third epoch", func() *history {
+		return newHistory(1).write(1).ack(1).read(1).fresh().write(2).ack(2).read(2).fresh().read(1).sentinel()
+	}, []string{"duplicated s 1"}},
 	{"duplicated: at QoS 0", func() *history {
 		return newHistory(0).write(1).read(1, 1)
 	}, []string{"duplicated s 1"}},
@@ -263,6 +272,9 @@ func TestPlantedOrder(t *testing.T) {
 		}, []string{"reordered s 1"}},
 		{"reordered: each message counts once", func() *history {
 			return newHistory(1).write(1, 2, 3).ack(1, 2, 3).read(3, 2, 1).sentinel()
+		}, []string{"reordered s 1", "reordered s 2"}},
+		{"reordered: behind the last one, whatever came between", func() *history {
+			return newHistory(1).write(1, 2, 3).ack(1, 2, 3).read(3, 1, 2).sentinel()
 		}, []string{"reordered s 1", "reordered s 2"}},
 		{"reordered: acknowledged before the other was written", func() *history {
 			h := newHistory(1).write(1).ack(1)

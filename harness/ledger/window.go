@@ -87,14 +87,16 @@ func (w *window) drop(m *message) {
 	}
 }
 
-// compact closes the holes.
+// compact closes the holes, and gives memory back that they took.
 func (w *window) compact() {
 	live := w.buf[:0]
+	if n := w.len(); cap(w.buf) > shrink && n < cap(w.buf)/4 {
+		live = make([]message, 0, 2*n)
+	}
 	for _, m := range w.buf[w.head:] {
 		if !m.settled {
 			live = append(live, m)
 		}
 	}
-	clear(w.buf[len(live):]) // lets go of their resends
 	w.buf, w.head, w.dead = live, 0, 0
 }

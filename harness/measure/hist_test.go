@@ -242,14 +242,18 @@ func TestReportRoundTrip(t *testing.T) {
 }
 
 func TestDecodeHistRefuses(t *testing.T) {
-	wide := hdrhistogram.New(1, math.MaxInt64/2, 5)
-	b, err := wide.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-	if err != nil {
-		t.Fatal(err)
+	other := func(low, high int64, digits int) string {
+		b, err := hdrhistogram.New(low, high, digits).Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
+	low, high := Nanoseconds.span()
 	for name, s := range map[string]string{
+		"other lowest": other(low+1, high, digits), "other highest": other(low, high-1, digits), "other digits": other(low, high, digits-1),
 		"empty": "", "no base64": "%%%", "short": "AAAA", "no zlib": base64.StdEncoding.EncodeToString(make([]byte, 64)),
-		"other unit": NewHist(Count).Encode(), "wide range": string(b), "long": strings.Repeat("A", maxEncoded+1),
+		"other unit": NewHist(Count).Encode(), "wide range": other(1, math.MaxInt64/2, 5), "long": strings.Repeat("A", maxEncoded+1),
 		"cut": NewHist(Nanoseconds).Encode()[:60],
 	} {
 		if _, err := DecodeHist(Nanoseconds, s); !errors.Is(err, ErrHistogram) {

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
@@ -172,6 +176,26 @@ func TestBrokenEcho(t *testing.T) {
 	}
 	if h := l.cut(0, false); h.N() != 0 {
 		t.Errorf("%d values of a closed pair", h.N())
+	}
+}
+
+// The runtime's buckets count from the start of the process: a row holds what
+// each gained, at its upper edge; the last bucket has none and gives its lower.
+func TestBucketGains(t *testing.T) {
+	h := &metrics.Float64Histogram{Counts: []uint64{1, 5, 0, 2}, Buckets: []float64{math.Inf(-1), 0, 1e-6, 2e-6, math.Inf(1)}}
+	gains := func(before []uint64) (map[int64]int64, []uint64) {
+		got := map[int64]int64{}
+		after := each(h, before, func(ns, n int64) { got[ns] += n })
+		return got, after
+	}
+	first, seen := gains(nil)
+	if diff := cmp.Diff(map[int64]int64{0: 1, 1000: 5, 2000: 2}, first); diff != "" {
+		t.Errorf("first (-want +got)\n%s", diff)
+	}
+	h.Counts[1], h.Counts[2] = 9, 3 // the runtime writes into the same memory
+	second, _ := gains(seen)
+	if diff := cmp.Diff(map[int64]int64{1000: 4, 2000: 3}, second); diff != "" {
+		t.Errorf("second (-want +got)\n%s", diff)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -25,6 +26,10 @@ type conn struct {
 	// take it only on an error.
 	mu    sync.Mutex
 	state state
+
+	// A socket whose reading side is shut down still takes what arrives, so
+	// that the end must be remembered to be final.
+	ended atomic.Bool
 }
 
 type state byte
@@ -71,8 +76,12 @@ func (c *conn) fin() error {
 
 // Read reads; after the FIN it gives io.EOF when what had arrived is used up.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
 	n, err := c.Conn.Read(b)
 	if err != nil && c.failed(err) == finned {
+		c.ended.Store(true)
 		err = io.EOF
 	}
 	return n, err
@@ -93,15 +102,10 @@ func (c *conn) Write(b []byte) (int, error) {
 // Close closes the real connection.
 func (c *conn) Close() error {
 	c.mu.Lock()
-	was := c.state
 	c.state = closed
 	c.mu.Unlock()
 	c.reg.forget(c)
-	err := c.Conn.Close()
-	if was == finned && errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
+	return c.Conn.Close()
 }
 
 // failed notes an error of Read or Write and gives the state that explains it.
