@@ -50,13 +50,17 @@ func newFolder(dir string) error {
 
 // openEvidence starts the files of a folder that newFolder made.
 func openEvidence(dir string) (*evidence, error) {
-	e := &evidence{dir: dir}
+	e := newEvidence(dir, nil)
 	f, err := e.create("events.jsonl.gz")
 	if err != nil {
 		return nil, err
 	}
 	e.events = timeline.NewWriter(f)
 	return e, nil
+}
+
+func newEvidence(dir string, events io.Writer) *evidence {
+	return &evidence{dir: dir, events: timeline.NewWriter(events)}
 }
 
 func (e *evidence) create(name string) (*os.File, error) {

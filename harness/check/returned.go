@@ -9,11 +9,11 @@ func neverReturned(ev Evidence) reports.Check {
 	case !ev.Complete:
 		return unknown("the evidence ends before the run did")
 	case len(ev.Away) > 0 && ev.Interrupted:
-		c := unknown("%d clients were away when the run was interrupted", len(ev.Away))
+		c := unknown("clients away when the run was interrupted: %d", len(ev.Away))
 		c.Count = int64(len(ev.Away))
 		return c
 	case len(ev.Away) > 0:
-		return invalid(int64(len(ev.Away)), ev.Away, "%d clients were not back at the end", len(ev.Away))
+		return invalid(int64(len(ev.Away)), ev.Away, "clients not back at the end: %d", len(ev.Away))
 	}
 	return valid("every client was back at the end (%d outages)", ev.Returned)
 }

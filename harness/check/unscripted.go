@@ -37,13 +37,13 @@ func unscriptedEnds(ev Evidence) reports.Check {
 	blamed := len(ends) - starved
 	switch {
 	case blamed > 0:
-		c := invalid(int64(blamed), examples, "%d ends that no fault explains (%s)", blamed, kindList(kinds))
+		c := invalid(int64(blamed), examples, "ends that no fault explains: %d (%s)", blamed, kindList(kinds))
 		if starved > 0 {
 			c.Detail += fmt.Sprintf("; %d more are charged to the starved harness", starved)
 		}
 		return c
 	case starved > 0:
-		c := unknown("%d ends that a starved harness explains: it was unfit, and the clients were silent beyond their keep alive", starved)
+		c := unknown("ends that a starved harness explains (it was unfit, and the clients were silent beyond their keep alive): %d", starved)
 		c.Count = int64(starved)
 		return c
 	}

@@ -20,7 +20,8 @@ type Deliveries interface {
 	// Epoch: the broker began a new session (CONNACK with session present 0).
 	Epoch(client string, at timeline.Instant)
 	// Subscribed: a SUBACK that grants a filter was read. It is called once
-	// per filter and epoch, and again only when the granted QoS changed.
+	// per filter and epoch, and again only when the return code changed: to
+	// another QoS, or to a refusal (0x80).
 	Subscribed(client, filter string, granted byte, at timeline.Instant)
 	// Delivered: a complete PUBLISH of KindData was read.
 	Delivered(client string, h mqtt.Header, topic []byte, qos byte, dup bool, conn int, at timeline.Instant)

@@ -11,7 +11,7 @@ import (
 type testBook struct {
 	mu         sync.Mutex
 	attempted  map[uint32]map[uint64]int // copies
-	acked      map[uint32]map[uint64]bool
+	acked      map[uint32]map[uint64]int
 	delivered  map[uint32]map[uint64]int
 	handled    int
 	corrupt    int
@@ -26,7 +26,7 @@ type testBook struct {
 
 func newTestBook() *testBook {
 	return &testBook{
-		attempted: map[uint32]map[uint64]int{}, acked: map[uint32]map[uint64]bool{}, delivered: map[uint32]map[uint64]int{},
+		attempted: map[uint32]map[uint64]int{}, acked: map[uint32]map[uint64]int{}, delivered: map[uint32]map[uint64]int{},
 		epochs: map[string]int{}, subscribed: map[string]int{},
 		sent: map[uint32]bool{}, home: map[uint32]bool{}, reached: map[uint32]string{},
 		slots: map[uint32][3]int64{}, queued: map[uint32]int64{},
@@ -50,9 +50,9 @@ func (b *testBook) Acked(stream uint32, seq uint64, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.acked[stream] == nil {
-		b.acked[stream] = map[uint64]bool{}
+		b.acked[stream] = map[uint64]int{}
 	}
-	b.acked[stream][seq] = true
+	b.acked[stream][seq]++
 }
 
 func (b *testBook) Epoch(client string, _ timeline.Instant) {

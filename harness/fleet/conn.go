@@ -221,7 +221,7 @@ func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 		return
 	}
 	c.rec.SessionWanted = s.knew && !c.rec.Clean
-	if !c.rec.SessionWanted {
+	if !present || !c.rec.SessionWanted {
 		s.forget()
 		t.epoch = true
 	}
@@ -255,7 +255,7 @@ func (c *conn) suback(p *mqtt.Packet, at timeline.Instant, t *then) {
 		if w < 0 {
 			continue
 		}
-		if code < subackRefused && s.granted[w] != code {
+		if s.granted[w] != code {
 			t.subscribed = append(t.subscribed, *sub)
 		}
 		s.granted[w] = code

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	paho "github.com/eclipse/paho.mqtt.golang"
+
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -46,6 +48,33 @@ func (b *bench) settings(addr string) Settings {
 		ClientID: f.ID(0), Addr: addr, Clean: true,
 		Reconnect:    scenarios.Reconnect{Policy: "paho", Max: 20 * time.Millisecond},
 		WriteTimeout: 2 * time.Second, Dial: f.clients[0].dial,
+	}
+}
+
+// After Close, and only then, the library's sleep after a failed attempt is cut.
+func TestPahoCloseCutsTheBackoff(t *testing.T) {
+	b := newBench(t)
+	made, err := Paho{}.New(b.settings("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := made.(*pahoClient)
+	failed := paho.ConnectionNotificationFailed{}
+	c.notified(c.lib, failed) // a first connect: there are no live options yet
+	live := paho.NewClientOptions().SetMaxReconnectInterval(time.Hour)
+	c.reconnecting(c.lib, live)
+	c.notified(c.lib, failed)
+	if live.MaxReconnectInterval != time.Hour {
+		t.Error("backoff changed before Close")
+	}
+	c.Close()
+	c.notified(c.lib, paho.ConnectionNotificationConnected{})
+	if live.MaxReconnectInterval != time.Hour {
+		t.Error("backoff changed by another notification")
+	}
+	c.notified(c.lib, failed)
+	if live.MaxReconnectInterval != 1 {
+		t.Errorf("sleeps up to %s after Close", live.MaxReconnectInterval)
 	}
 }
 

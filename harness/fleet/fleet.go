@@ -74,6 +74,7 @@ type Fleet struct {
 	mu     sync.Mutex // guards closed, and spawn against it
 	closed bool
 	own    sync.WaitGroup
+	starts sync.Once
 	closer sync.Once
 	err    error // of Close
 }
@@ -106,8 +107,11 @@ func New(cfg Config) (*Fleet, error) {
 }
 
 // Start begins to connect: client i's first dial is due at i / rate. It
-// returns at once; connecting goes on until ctx ends or Close.
-func (f *Fleet) Start(ctx context.Context) {
+// returns at once; connecting goes on until ctx ends or Close. A second call
+// does nothing.
+func (f *Fleet) Start(ctx context.Context) { f.starts.Do(func() { f.start(ctx) }) }
+
+func (f *Fleet) start(ctx context.Context) {
 	stop := context.AfterFunc(ctx, f.cancel)
 	start := f.cfg.Clock.Now()
 	ok := f.spawn(func() {

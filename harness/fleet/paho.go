@@ -247,13 +247,11 @@ func (c *pahoClient) Publish(topic string, qos byte, payload []byte) error {
 	if err == nil {
 		return nil
 	}
-	refused := errors.Is(err, paho.ErrNotConnected)
-	if qos == 0 {
-		// Nothing keeps a QoS 0 message that the writer did not take.
-		refused = refused || err.Error() == pahoTimedOut
-	} else if pt, ok := t.(*paho.PublishToken); ok {
-		// With a packet id it is in the store and is re-sent, whatever the
-		// token says.
+	// Nothing keeps a QoS 0 message that the writer did not take.
+	refused := errors.Is(err, paho.ErrNotConnected) || err.Error() == pahoTimedOut
+	if pt, ok := t.(*paho.PublishToken); ok && qos > 0 {
+		// With a packet id it is in the store, and is sent after a reconnect,
+		// whatever the token says.
 		refused = pt.MessageID() == 0
 	}
 	if refused {
@@ -276,15 +274,12 @@ func (c *pahoClient) Close() {
 	quiesce := pahoQuiesce
 	if !c.lib.IsConnectionOpen() {
 		quiesce = time.Millisecond // there is no one to say goodbye to
-		if conn != nil {
-			_ = conn.Close() // ends a handshake that waits for its CONNACK
-		}
 	}
 	// Never twice: a second Disconnect in the reconnecting state makes the
 	// first one give up, and would leak the workers of a late success.
 	c.lib.Disconnect(uint(quiesce / time.Millisecond))
 	if conn != nil {
-		_ = conn.Close() // the library may still wait for it; a second Close is harmless
+		_ = conn.Close() // ends a handshake that waits for its CONNACK; else a harmless second Close
 	}
 	// After a Disconnect while reconnecting, IsConnected stays true exactly
 	// until the library has come to rest.

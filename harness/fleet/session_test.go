@@ -147,6 +147,27 @@ func TestOnlyProbesNumberedAfterTheLossCount(t *testing.T) {
 	}
 }
 
+// A client that stays away is probed again and again, until it is gone.
+func TestProbesAreRepeated(t *testing.T) {
+	_, f, s := lone(t, false)
+	open(t, s, 100, false, false).end(110)
+	w := open(t, s, 200, false, false)
+	w.subscribe(210, 0, 1) // hands the client over to the prober
+	control := f.cfg.Prober
+	control.spawn(control.probers[0].run)
+	probes := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return w.c.rec.Probes
+	}
+	// The control fleet is not connected: each probe is refused, and counted.
+	await(t, "a second probe", func() bool { return probes() >= 2 })
+	w.end(300)
+	if _, ok := s.issue(2); ok {
+		t.Error("the connection is gone and still probed")
+	}
+}
+
 func TestSessionState(t *testing.T) {
 	b, f, s := lone(t, false)
 	// Lost before the SUBACK: the kept session is not known to be complete.
@@ -189,6 +210,25 @@ func TestSessionState(t *testing.T) {
 		t.Errorf("forgotten session: %+v, %d epochs", w.c.rec, b.book.epoch(s.id))
 	}
 	w.end(310)
+
+	// Session present where this run has none: not wanted, a new epoch.
+	for _, clean := range []bool{false, true} {
+		b, _, s := lone(t, clean)
+		for n := range 2 {
+			w := open(t, s, timeline.Instant(100*(n+1)), clean, true)
+			want := n == 1 && !clean
+			if w.c.rec.SessionWanted != want || (w.c.rec.Restored != 0) != want {
+				t.Errorf("clean %v, connection %d, foreign session present: %+v", clean, n+1, w.c.rec)
+			}
+			if n == 0 {
+				w.subscribe(110, 0, 1)
+			}
+			w.end(timeline.Instant(100*(n+1) + 50))
+		}
+		if e, want := b.book.epoch(s.id), map[bool]int{false: 1, true: 2}[clean]; e != want {
+			t.Errorf("clean %v: %d epochs, want %d", clean, e, want)
+		}
+	}
 
 	// Refused CONNECT.
 	w = &wireOf{t: t, c: s.begin(400)}
@@ -238,7 +278,7 @@ func TestPublisherState(t *testing.T) {
 	if n := b.book.attempted[4][8]; n != 2 {
 		t.Errorf("%d transmissions told, want 2", n)
 	}
-	if got := b.book.totals(); got.attempted != 2 || got.acked != 1 || !b.book.acked[4][8] {
+	if got := b.book.totals(); got.attempted != 2 || got.acked != 1 || b.book.acked[4][8] != 1 {
 		t.Errorf("got %+v", got)
 	}
 	w.feed(true, 230, publish("x", 1, 22, mqtt.Header{Kind: mqtt.KindSentinel, Stream: 4, Seq: 9}))

@@ -191,6 +191,32 @@ func TestGivenUpTrafficCountsAsMissed(t *testing.T) {
 	}
 }
 
+// What is due and unsent when the traffic is given up is booked all the same.
+func TestGivenUpSlotsAreBooked(t *testing.T) {
+	b := newBench(t)
+	for range 10 {
+		control, err := NewControl(b.controlConfig("127.0.0.1:1", plan(3, cmds(2, 1))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		given, up := context.WithCancel(t.Context())
+		up()
+		before := b.book.totals()
+		for _, p := range control.publishers {
+			p.run(given, b.clock.Now()-timeline.Instant(10*time.Second))
+		}
+		after := b.book.totals()
+		// 10 s at 6/s; the last second's may be tried, and are refused.
+		scheduled := after.scheduled - before.scheduled
+		if scheduled < 60 || after.missed+after.refused != after.scheduled || after.missed-before.missed < 50 {
+			t.Errorf("before %+v, after %+v", before, after)
+		}
+		if err := control.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSentinelsGiveUp(t *testing.T) {
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")

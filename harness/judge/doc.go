@@ -10,8 +10,8 @@
 // Flow order: evidence.go reads, trace.go orders each client's connections,
 // explain.go gives each action its outcome, outage.go lays the outages down,
 // parts.go takes each apart, wave.go sums up a wave, loss.go joins lost
-// messages with outages, expect.go and verdict.go judge, judge.go is the main
-// path.
+// messages with outages, gather.go collects what the checks look at, expect.go
+// and verdict.go judge, judge.go is the main path.
 //
 // It may import the leaves and measure, ledger and check; no client library
 // and no broker reaches it.

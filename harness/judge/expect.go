@@ -87,8 +87,15 @@ func (j *judgement) candidates(m measure.Metric, x scenarios.Expectation) []repo
 	if len(j.e.plan.Fleets) < 2 {
 		fleet = "" // the whole is the fleet
 	}
+	each := x.Wave == "each"
+	switch {
+	case x.Phase == "" && fleet == "" && each:
+		return j.r.Waves
+	case x.Phase == "" && fleet == "":
+		return []reports.Wave{j.r.Total}
+	}
 	waves := j.wavesIn(x.Phase, fleet)
-	if x.Wave != "each" {
+	if !each {
 		return []reports.Wave{j.sum.base(waves)}
 	}
 	var out []reports.Wave

@@ -107,11 +107,11 @@ func returns(s *Storm) (returned int, away []string) {
 // gone names the clients that were not there when the run was stopped: without
 // a live connection, or on one whose subscriptions were not restored. What is
 // owed to them is undetermined.
-func gone(s *Storm) map[string]bool {
+func gone(s *Storm, rules Rules) map[string]bool {
 	away := map[string]bool{}
 	for _, cl := range s.Clients {
 		c := liveAt(cl.Conns, s.Stop)
-		if c == nil || !restored(c) {
+		if c == nil || rules.useful(c) == 0 {
 			away[cl.ID] = true
 		}
 	}

@@ -10,10 +10,6 @@ import (
 // healths fills in the phases with the fitness of the measuring instrument in
 // each, and the health of the whole run.
 func (j *judgement) healths() {
-	byPhase := map[string]reports.Wave{}
-	for _, p := range j.e.phases {
-		byPhase[p.Name] = j.sum.base(j.wavesIn(p.Name, ""))
-	}
 	for _, p := range j.e.phases {
 		h, err := measure.MergeHealth(j.e.health, func(r *measure.HealthRow) bool { return r.Phase == p.Name })
 		if err != nil {
@@ -23,7 +19,7 @@ func (j *judgement) healths() {
 		if h.Rows > 0 {
 			canary = h.Canary.Summary(0)
 		}
-		fitness, against := measure.PhaseFitness(canary.P99, byPhase[p.Name].Outage, summary(j.connects[p.Name]))
+		fitness, against := measure.PhaseFitness(canary.P99, outageOf(j.wavesIn(p.Name, "")), summary(j.connects[p.Name]))
 		j.r.Phases = append(j.r.Phases, reports.Phase{
 			Name: p.Name, Start: seconds(p.Start), End: seconds(p.End), Reason: p.Reason,
 			Fitness: fitness, Canary: canary, Against: against,
@@ -96,7 +92,7 @@ func (j *judgement) wavesIn(phase, fleet string) []*waveFacts {
 
 // of is the wave as one fleet saw it.
 func (w *waveFacts) of(fleet string) *waveFacts {
-	cut := &waveFacts{wave: w.wave, end: w.end}
+	cut := &waveFacts{wave: w.wave, end: w.end, full: w.full}
 	for _, a := range w.acted {
 		if a.Action.Fleet == fleet {
 			cut.acted = append(cut.acted, a)
@@ -108,6 +104,19 @@ func (w *waveFacts) of(fleet string) *waveFacts {
 		}
 	}
 	return cut
+}
+
+// outageOf summarises the outages of some waves.
+func outageOf(waves []*waveFacts) reports.Quantile {
+	var obs []measure.Obs
+	var horizon int64
+	for _, w := range waves {
+		horizon = max(horizon, w.length())
+		for _, o := range w.outages {
+			obs = append(obs, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
+		}
+	}
+	return measure.SurvivalSummary(obs, horizon)
 }
 
 func summary(ns []int64) reports.Quantile {

@@ -91,7 +91,7 @@ func (j *judgement) histWave(set histSet, w *waveFacts, number int) {
 func (j *judgement) histConnect(set histSet) {
 	for _, cl := range j.storm.Clients {
 		c := cl.Conns[0]
-		at := firstUseful(cl)
+		at := j.rules.firstUseful(cl)
 		if at == 0 {
 			continue
 		}

@@ -72,6 +72,8 @@ func testRules(back string) Rules {
 		Back:   map[string]string{"devices": back},
 		Policy: map[string]string{"devices": "paho"},
 		Max:    map[string]time.Duration{"devices": 30 * time.Second},
+
+		Subscribes: map[string]bool{"devices": true},
 	}
 }
 

@@ -66,6 +66,7 @@ type judgement struct {
 func newJudgement(e *evidence, strict bool) *judgement {
 	rules := RulesOf(e.plan)
 	j := &judgement{e: e, strict: strict, r: &reports.Report{SchemaVersion: reports.SchemaVersion}, rules: rules}
+	e.waves = fromFirstIntended(e.waves, e.actions)
 	j.storm = Trace(e.conns, e.actions, e.waves, e.stop(), rules)
 	j.waves = wavesOf(j.storm, e.waves)
 	return j
@@ -101,23 +102,18 @@ func (j *judgement) fleets() {
 func (j *judgement) connectedBy(t timeline.Instant) map[string]int {
 	n := map[string]int{}
 	for _, cl := range j.storm.Clients {
-		if at := firstUseful(cl); at != 0 && at <= t {
+		if at := j.rules.firstUseful(cl); at != 0 && at <= t {
 			n[cl.Fleet]++
 		}
 	}
 	return n
 }
 
-// firstUseful is when a client first had its subscriptions (without any: its
-// CONNACK); 0 = never.
-func firstUseful(cl *Client) timeline.Instant {
+// firstUseful is when a client first had its subscriptions; 0 = never.
+func (r Rules) firstUseful(cl *Client) timeline.Instant {
 	for _, c := range cl.Conns {
-		switch {
-		case !accepted(c):
-		case c.Restored != 0:
-			return c.Restored
-		case len(c.Subs) == 0:
-			return c.Connack
+		if at := r.useful(c); at != 0 {
+			return at
 		}
 	}
 	return 0
@@ -140,7 +136,7 @@ func (j *judgement) connect() {
 		if first == 0 || c.Dial < first {
 			first = c.Dial
 		}
-		at := firstUseful(cl)
+		at := j.rules.firstUseful(cl)
 		if at == 0 {
 			continue
 		}

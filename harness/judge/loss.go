@@ -76,7 +76,7 @@ func joinLosses(by outagesByID, a ledger.Account) map[*Outage][2]lossOf {
 // of losses.csv, and the rows that are shown. Accounts that could not be read
 // leave no balance: their metrics have no samples.
 func (j *judgement) messages() {
-	j.away = gone(j.storm)
+	j.away = gone(j.storm, j.rules)
 	j.byID = byClientID(j.storm.Outages)
 	if !j.e.counted {
 		return

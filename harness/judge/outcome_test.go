@@ -251,6 +251,12 @@ func TestWatch(t *testing.T) {
 			h.kick(0, 1000, 1001, 1005)
 			h.kick(0, 1020, 1021, 1030)
 		}, 1, 1020, 1050, ""},
+		"a late hit that was issued before the open outage began": {func(h *history) {
+			h.ended(0, 1, 0, 1025)
+			h.ended(0, 2, 1026, 1041).FirstMessage = 0
+			h.last(0, 3, 1050)
+			h.kick(0, 1000, 1020, 1040)
+		}, 1, 1025, 1025, CensoredAgain},
 		"a no-op does not close an open outage": {func(h *history) {
 			h.ended(0, 1, 0, 1006)
 			h.last(0, 2, 1100)

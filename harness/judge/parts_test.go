@@ -31,6 +31,11 @@ func TestDecompose(t *testing.T) {
 			h.last(0, 2, 1020)
 			h.kick(0, 1000, 999, 1005)
 		}, 0, Parts{Close: 5, Notice: 4, Backoff: 11, Dial: 1, Connack: 3, Resubscribe: 3, FirstMessage: 3, ClosedKnown: true}},
+		"the tap reads before b: close ends at n": {func(h *history) {
+			h.ended(0, 1, 0, 1009)
+			h.last(0, 2, 1020)
+			h.kick(0, 1000, 1001, 1009).Closed += 50_000
+		}, 0, Parts{Lag: 1, Close: 8, Backoff: 11, Dial: 1, Connack: 3, Resubscribe: 3, FirstMessage: 3, ClosedKnown: true}},
 		"failed dial and a refused CONNACK are retries": {func(h *history) {
 			h.ended(0, 1, 0, 1009)
 			d := h.ended(0, 2, 1010, 1013)
@@ -179,25 +184,40 @@ func randomHistory(t *rapid.T) *history {
 	}
 	kicks := rapid.IntRange(0, 5).Draw(t, "kicks")
 	for range kicks {
-		i := timeline.Instant(rapid.IntRange(1790, 2200).Draw(t, "i")) * ms / 2
-		a := timeline.Action{Fault: "close", Phase: "storm", Wave: 1, Fleet: "devices", Intended: i, OK: rapid.Bool().Draw(t, "ok")}
-		a.Issued = i + step("lag") - ms/2
-		a.Answered = a.Issued + step("answer")*timeline.Instant(rapid.IntRange(1, 20).Draw(t, "slow"))
-		if rapid.Bool().Draw(t, "b known") {
-			a.Closed = a.Issued + step("close") - ms/2
-		}
-		if rapid.Bool().Draw(t, "found known") {
-			a.Found = new(rapid.Bool().Draw(t, "found"))
-		}
-		h.actions = append(h.actions, a)
+		h.actions = append(h.actions, randomKick(t, step, h.conns))
 	}
 	return h
+}
+
+// randomKick draws an action aimed at the life of some connection, often so
+// that it takes effect just before the connection's end and is its cause.
+func randomKick(t *rapid.T, step func(string) timeline.Instant, conns []timeline.Conn) timeline.Action {
+	c := rapid.SampledFrom(conns).Draw(t, "aim")
+	a := timeline.Action{Fault: "close", Phase: "storm", Wave: 1, Fleet: "devices", OK: rapid.IntRange(0, 5).Draw(t, "ok") > 0}
+	effect := c.Dial + timeline.Instant(rapid.Int64Range(-2, 2+int64((c.End-c.Dial)/ms)).Draw(t, "instant"))*ms
+	if rapid.IntRange(0, 3).Draw(t, "causes the end") > 0 {
+		effect = c.End - step("noticed late")
+	}
+	a.Issued = effect - step("close")
+	a.Intended = a.Issued - step("lag") + ms/2
+	a.Answered = effect + step("answer")*timeline.Instant(rapid.IntRange(1, 40).Draw(t, "slow"))
+	if rapid.IntRange(0, 3).Draw(t, "b known") > 0 {
+		a.Closed = effect
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "found") {
+	case 0:
+		a.Found = new(false)
+	case 1, 2:
+		a.Found = new(true)
+	}
+	return a
 }
 
 // randomConn draws one attempt: how far it got, and whether it ended there.
 func randomConn(t *rapid.T, step func(string) timeline.Instant, n int, at *timeline.Instant) timeline.Conn {
 	c := timeline.Conn{Fleet: "devices", N: n, Dial: *at, Probes: 1}
-	stage := rapid.IntRange(0, 5).Draw(t, "stage") // dial error, dialled, refused, CONNACK, restored, back
+	// dial error, dialled, refused, CONNACK, restored, back; mostly past CONNACK
+	stage := rapid.SampledFrom([]int{0, 1, 2, 3, 3, 4, 4, 5, 5, 5}).Draw(t, "stage")
 	for k, stamp := range []*timeline.Instant{&c.Dialed, &c.Connack, &c.Restored, &c.FirstMessage} {
 		if reach := []int{1, 2, 4, 5}[k]; stage < reach {
 			break

@@ -14,9 +14,10 @@ const ControlFleet = "control"
 
 // Rules are the choices of the plan that tell what an outage is.
 type Rules struct {
-	Back   map[string]string        // fleet -> connack | subscribed | first-message, after any fall
-	Policy map[string]string        // fleet -> row of the reconnect policy table
-	Max    map[string]time.Duration // fleet -> longest sleep of the reconnect policy
+	Back       map[string]string        // fleet -> connack | subscribed | first-message, after any fall
+	Policy     map[string]string        // fleet -> row of the reconnect policy table
+	Max        map[string]time.Duration // fleet -> longest sleep of the reconnect policy
+	Subscribes map[string]bool          // fleet -> its clients subscribe to something
 }
 
 // Client is one client with its connections in the order of its attempts.
@@ -154,12 +155,41 @@ func live(c *timeline.Conn, t timeline.Instant) bool {
 	return c.Live(t) || (accepted(c) && c.Scripted && c.Connack <= t && t <= c.End)
 }
 
-// restored reports whether the client's subscriptions stood on this connection.
-func restored(c *timeline.Conn) bool { return c.Restored != 0 || len(c.Subs) == 0 }
+// useful is the instant at which a client on this connection had its
+// subscriptions, or, with nothing to subscribe to, its CONNACK; 0 = never.
+func (r Rules) useful(c *timeline.Conn) timeline.Instant {
+	switch {
+	case !accepted(c):
+		return 0
+	case r.Subscribes[c.Fleet]:
+		return c.Restored
+	}
+	return c.Connack
+}
 
 type waveKey struct {
 	phase string
 	wave  int
+}
+
+// fromFirstIntended moves each wave to its first intended instant, which a
+// fault may have set later than the start of the wave, and its end with it.
+func fromFirstIntended(waves []timeline.Wave, actions []timeline.Action) []timeline.Wave {
+	first := make(map[waveKey]timeline.Instant, len(waves))
+	for _, a := range actions {
+		k := waveKey{a.Phase, a.Wave}
+		if at, found := first[k]; !found || a.Intended < at {
+			first[k] = a.Intended
+		}
+	}
+	moved := slices.Clone(waves)
+	for i := range moved {
+		w := &moved[i]
+		if at, found := first[waveKey{w.Phase, w.Wave}]; found && at > w.Start {
+			w.Start, w.End = at, w.End+at-w.Start
+		}
+	}
+	return moved
 }
 
 // horizons gives the instant up to which each wave's clients are watched: the

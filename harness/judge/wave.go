@@ -14,28 +14,38 @@ import (
 type waveFacts struct {
 	wave    timeline.Wave
 	end     timeline.Instant // horizon, cut at the next wave and at the stop
+	full    timeline.Instant // the same without the stop
 	acted   []Acted
 	outages []*Outage // of its hits and late hits
 }
 
-// length of the watch, in ns.
-func (w *waveFacts) length() int64 { return max(0, int64(w.end-w.wave.Start)) }
+// length of the horizon, in ns. The stop cuts it only where it cut short the
+// watch of a client: when all are back, nothing is lost by stopping early.
+func (w *waveFacts) length() int64 {
+	end := w.full
+	for _, o := range w.outages {
+		if o.Censored == CensoredStopped {
+			end = w.end
+		}
+	}
+	return max(0, int64(end-w.wave.Start))
+}
 
 // wavesOf groups actions and outages by wave, in the order in which the waves
 // began. Actions whose wave has no record (the file was cut) get one that
 // begins with their first intended instant.
 func wavesOf(s *Storm, waves []timeline.Wave) []*waveFacts {
 	byKey := make(map[waveKey]*waveFacts)
-	ends := horizons(waves, s.Stop)
+	ends, fulls := horizons(waves, s.Stop), horizons(waves, 0)
 	for _, w := range waves {
 		k := waveKey{w.Phase, w.Wave}
-		byKey[k] = &waveFacts{wave: w, end: ends[k]}
+		byKey[k] = &waveFacts{wave: w, end: ends[k], full: max(ends[k], fulls[k])}
 	}
 	for _, a := range s.Acted {
 		k := waveKey{a.Action.Phase, a.Action.Wave}
 		w := byKey[k]
 		if w == nil {
-			w = &waveFacts{wave: timeline.Wave{Phase: k.phase, Wave: k.wave, Start: a.Action.Intended}, end: s.Stop}
+			w = &waveFacts{wave: timeline.Wave{Phase: k.phase, Wave: k.wave, Start: a.Action.Intended}, end: s.Stop, full: s.Stop}
 			byKey[k] = w
 		}
 		if w.wave.End == 0 {

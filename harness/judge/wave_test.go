@@ -182,3 +182,36 @@ func TestBackFalls(t *testing.T) {
 		})
 	}
 }
+
+// TestHorizon: the stop cuts the horizon only where it cut a client's watch.
+func TestHorizon(t *testing.T) {
+	h := newHistory()
+	h.stop = 5000 * ms
+	h.ended(0, 1, 0, 1006)
+	h.last(0, 2, 1010)
+	h.kick(0, 1000, 1001, 1005)
+	sum := summer{rules: testRules(backFirstMessage)}
+	if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Horizon; got != 60 {
+		t.Errorf("all back: horizon %v s, want 60", got)
+	}
+	h.ended(1, 1, 0, 1006)
+	h.kick(1, 1000, 1001, 1005)
+	if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Horizon; got != 4 {
+		t.Errorf("one stopped: horizon %v s, want 4", got)
+	}
+}
+
+// TestWaveStartsWithItsFirstIntended moves a wave whose fault comes after its
+// start, and its horizon with it.
+func TestWaveStartsWithItsFirstIntended(t *testing.T) {
+	h := newHistory()
+	h.kick(0, 3000, 3001, 3002)
+	h.kick(0, 2500, 2501, 2502)
+	w := only(t, fromFirstIntended(h.waves, h.actions))
+	if w.Start != 2500*ms || w.End != 62_500*ms {
+		t.Errorf("from %v to %v", time.Duration(w.Start), time.Duration(w.End))
+	}
+	if h.waves[0].Start != 1000*ms {
+		t.Error("the input was changed")
+	}
+}

@@ -104,7 +104,9 @@ func (s *strays) records() []Stray {
 	return all
 }
 
-// WriteAccounts writes the records as JSON, one a line.
+// WriteAccounts writes the records as JSON, one a line. The caller compresses:
+// timeline.WriteMember makes accounts.jsonl.gz of it, and a plain gzip reader
+// feeds ReadAccounts.
 func WriteAccounts(w io.Writer, records iter.Seq[Record]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(out)

@@ -38,7 +38,7 @@ func (t *table[K, V]) get(key K) V {
 }
 
 // add gives the value of the key, made on first use; added says that it was.
-func (t *table[K, V]) add(key K, make1 func() V) (v V, added bool) {
+func (t *table[K, V]) add(key K, create func() V) (v V, added bool) {
 	s := t.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *table[K, V]) add(key K, make1 func() V) (v V, added bool) {
 	if s.m == nil {
 		s.m = make(map[K]V)
 	}
-	v = make1()
+	v = create()
 	s.m[key] = v
 	return v, true
 }

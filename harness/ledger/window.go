@@ -42,7 +42,7 @@ func (w *window) find(seq uint64) *message {
 		return nil
 	}
 	// Without gaps in the numbers the place can be computed.
-	i := len(live)
+	var i int
 	if guess := seq - live[0].seq; guess < uint64(len(live)) && live[guess].seq == seq {
 		i = int(guess)
 	} else {

@@ -15,23 +15,24 @@ var ErrClocksDiffer = errors.New("the processes do not share a monotonic clock")
 
 // Clock gives the instants of one run. Reading it costs one time.Now.
 type Clock struct {
-	base   time.Time // of this process
-	offset int64     // ns from the run's base to this process's base
-	mono   int64     // CLOCK_MONOTONIC at the run's base, ns
+	base   time.Time     // of this process
+	offset int64         // ns from the run's base to this process's base
+	mono   int64         // CLOCK_MONOTONIC at the run's base, ns
+	width  time.Duration // of the bracket around the pair: the base is known to half of it
 }
 
 // NewClock starts a run's clock: its base is now.
 func NewClock() *Clock {
-	base, mono := readPair()
+	base, mono, width := readPair()
 	// Instant 0 means "never", so the first reading must not be 0.
-	return &Clock{base: base, offset: 1, mono: mono - 1}
+	return &Clock{base: base, offset: 1, mono: mono - 1, width: width}
 }
 
 // JoinClock gives a clock with the base of another process's clock on the same
 // host, from that clock's Monotonic value.
 func JoinClock(mono int64) *Clock {
-	base, here := readPair()
-	return &Clock{base: base, offset: here - mono, mono: mono}
+	base, here, width := readPair()
+	return &Clock{base: base, offset: here - mono, mono: mono, width: width}
 }
 
 // Now is the current instant, never 0.
@@ -66,20 +67,18 @@ func Bracket(before, reading, after Instant) error {
 
 // readPair reads time.Now and CLOCK_MONOTONIC as one instant: it brackets the
 // system call (about 350 ns) and keeps the tightest of a few tries.
-func readPair() (time.Time, int64) {
-	var best time.Time
-	var mono int64
-	width := time.Duration(1 << 62)
+func readPair() (base time.Time, mono int64, width time.Duration) {
+	width = 1 << 62
 	for range 5 {
 		before := time.Now()
 		var ts unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-			return before, before.UnixNano() // no such clock: one process only
+			return before, before.UnixNano(), 0 // no such clock: the wall clock must do
 		}
 		after := time.Now()
 		if w := after.Sub(before); w < width {
-			width, best, mono = w, before.Add(w/2), ts.Nano()
+			width, base, mono = w, before.Add(w/2), ts.Nano()
 		}
 	}
-	return best, mono
+	return base, mono, width
 }
