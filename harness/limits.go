@@ -18,6 +18,10 @@ var ErrTooManyClients = errors.New("too many clients for this machine")
 // control fleet, and room so that an Accept never meets the limit.
 const fdReserve = 256 + 2*fleet.DefaultControl
 
+// CheckClients says whether a plan's fleet fits this machine's limit of open
+// files, which Run would refuse; a caller that makes folders asks before.
+func CheckClients(plan *scenarios.Plan, t Tables) error { return checkFDs(plan, t) }
+
 // checkFDs refuses a fleet that would run out of file descriptors: a broker in
 // this process would then stop accepting, and the numbers would say so of it.
 func checkFDs(plan *scenarios.Plan, t Tables) error {

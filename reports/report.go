@@ -94,12 +94,14 @@ type Abilities struct {
 	KnownDefects    []KnownDefect `json:"known_defects,omitempty"`
 }
 
-// KnownDefect is one entry of a target's table of known defects.
+// KnownDefect is one entry of a target's table of known defects. It explains
+// an invalid check only as far as its condition holds for every single finding.
 type KnownDefect struct {
 	Check     string `json:"check"`
-	Condition string `json:"condition"`
-	Reference string `json:"reference"`
-	Versions  string `json:"versions"`
+	Condition string `json:"condition"` // row of judge's table of conditions
+	Doc       string `json:"doc"`       // what the broker does, in a sentence
+	Reference string `json:"reference"` // where it is proved
+	Versions  string `json:"versions"`  // comma-separated; "" = all
 }
 
 // Driver is the client library under test.
@@ -299,6 +301,7 @@ type Expectation struct {
 	Shown    string   `json:"shown"`    // as printed: "205 ms", "> 60 s"
 	Verdict  Verdict  `json:"verdict"`
 	OnFail   string   `json:"on_fail"`
+	Known    string   `json:"known,omitempty"` // reference of the known defect that explains the failure
 	Why      string   `json:"why,omitempty"` // reason of unknown, or a warning such as low-n
 }
 

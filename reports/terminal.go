@@ -291,7 +291,10 @@ func (t *terminal) troubles() {
 		if e.Why != "" {
 			text += " (" + plain(e.Why) + ")"
 		}
-		t.row("expect", t.verdict(e.Verdict, e.OnFail == "warn", clip(text, maxDetail)))
+		if e.Known != "" {
+			text += " (known defect)"
+		}
+		t.row("expect", t.verdict(e.Verdict, e.OnFail == "warn" || e.Known != "", clip(text, maxDetail)))
 	}
 	if t.r.Run.Aborted != "" {
 		t.row("aborted", t.ink.red(oneLine(t.r.Run.Aborted, maxDetail)))

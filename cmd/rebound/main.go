@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/rebound-mqtt/rebound/harness"
@@ -11,15 +12,16 @@ import (
 
 func main() {
 	harness.ChildMain() // a broker child process is this binary again
-	os.Exit(run())
+	os.Exit(guard(os.Stderr, func() int { return execute(os.Args[1:], os.Stdout, os.Stderr) }))
 }
 
-func run() (code int) {
+// guard turns a panic into exit code 7 and one line: a trace helps no user.
+func guard(errw io.Writer, f func() int) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintln(os.Stderr, "rebound: internal error:", p)
+			fmt.Fprintln(errw, "rebound: internal error, please report it:", p)
 			code = harness.ExitFailedRun
 		}
 	}()
-	return execute(os.Args[1:], os.Stdout, os.Stderr)
+	return f()
 }

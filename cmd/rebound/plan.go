@@ -11,23 +11,26 @@ import (
 type planFlags struct {
 	clients int
 	seed    uint64
-	seedSet func() bool
 	target  string
 	kick    string
+	given   func(flag string) bool
 }
 
 func (f *planFlags) register(c *cobra.Command) {
-	c.Flags().IntVar(&f.clients, "clients", 0, "number of clients; scales every fleet in proportion (default: the scenario's)")
-	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed of every random choice (default: the scenario's)")
-	f.seedSet = func() bool { return c.Flags().Changed("seed") }
-	c.Flags().StringVar(&f.target, "target", "embedded", "embedded | child | tcp://HOST:PORT")
-	c.Flags().StringVar(&f.kick, "kick", "", "how connections are closed when there is no endpoint: fin")
+	c.Flags().IntVar(&f.clients, "clients", 0, "`N` clients; scales every fleet in proportion (default: the scenario's)")
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed `S` of every random choice (default: the scenario's)")
+	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | tcp://HOST:PORT")
+	c.Flags().StringVar(&f.kick, "kick", "", "`HOW` connections are closed without an endpoint: fin")
+	f.given = c.Flags().Changed
 }
 
 // plan resolves the scenario; run n of a set advances the seed by n.
 func (f *planFlags) plan(sc *scenarios.Scenario, tables harness.Tables, endpoint string, n int) (*scenarios.Plan, error) {
+	if f.given("clients") && f.clients < 1 {
+		return nil, usagef("--clients %d: want at least 1", f.clients)
+	}
 	seed := sc.Seed
-	if f.seedSet() {
+	if f.given("seed") {
 		seed = f.seed
 	}
 	seed += uint64(n)
@@ -42,12 +45,15 @@ func planCommand(io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan NAME|FILE",
 		Short: "Print the resolved, seeded timetable (plan.yaml) without running it",
+		Long: `Print the plan of a scenario: defaults filled in, the seed, the hashes, every
+wave with its number of victims and their digest. The same scenario and seed
+give the same bytes.`,
 		Example: `  rebound plan kick-fraction --seed 7
   rebound plan kick-fraction --seed 7 --victims`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			tables := harness.DefaultTables()
-			sc, _, err := harness.LoadScenario(args[0], tables)
+			sc, _, err := loadScenario(args[0], tables)
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -20,20 +20,25 @@ const plainEvery = 10 * time.Second
 // progress is the live line on stderr: redrawn in place on a terminal, plain
 // lines at phase borders and each ten seconds elsewhere, nothing with --quiet.
 type progress struct {
-	mu     sync.Mutex
-	w      io.Writer
-	quiet  bool
-	live   bool
-	phase  string
-	last   time.Time
-	drawn  bool
-	header bool
+	mu    sync.Mutex
+	w     io.Writer
+	quiet bool
+	live  bool       // a terminal: one line, redrawn
+	width func() int // of the terminal, in columns
+	phase string     // of the last plain line
+	last  time.Time  // of the last plain line
+	drawn bool       // the live line is on the screen
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	return &progress{w: w, quiet: quiet, live: isTerminal(w) && os.Getenv("CI") == "" && os.Getenv("TERM") != "dumb"}
+	return &progress{
+		w: w, quiet: quiet,
+		live:  isTerminal(w) && os.Getenv("CI") == "" && os.Getenv("TERM") != "dumb",
+		width: func() int { return terminalWidth(w) },
+	}
 }
 
+// say prints a line that stays.
 func (p *progress) say(format string, args ...any) {
 	if p.quiet {
 		return
@@ -47,7 +52,7 @@ func (p *progress) say(format string, args ...any) {
 // target says where the broker is and how to close a connection by hand.
 func (p *progress) target(t harness.TargetInfo) {
 	if len(t.Addresses) > 0 {
-		p.say("broker     %s %s · %s", t.Broker, t.Version, strings.Join(t.Addresses, " "))
+		p.say("broker     %s · %s", strings.TrimSpace(t.Broker+" "+t.Version), strings.Join(t.Addresses, " "))
 	}
 	if t.Endpoint != "" {
 		p.say("endpoint   %s\n           %s", t.Endpoint, harness.CurlLine(t.Endpoint))
@@ -63,7 +68,8 @@ func (p *progress) status(s harness.Status) {
 	defer p.mu.Unlock()
 	line := statusLine(s)
 	if p.live {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+		// One column stays free: a full line would wrap, and could not be redrawn.
+		fmt.Fprintf(p.w, "\r\x1b[K%s", cut(line, p.width()-1))
 		p.drawn = true
 		return
 	}
@@ -74,6 +80,7 @@ func (p *progress) status(s harness.Status) {
 	fmt.Fprintln(p.w, line)
 }
 
+// statusLine puts first what a narrow terminal must still show.
 func statusLine(s harness.Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%6.1fs %-8s connected %d/%d · away %d", s.Elapsed.Seconds(), s.Phase, s.Connected, s.Clients, s.Away)
@@ -83,12 +90,21 @@ func statusLine(s harness.Status) string {
 	if s.KickRate > 0 {
 		fmt.Fprintf(&b, " · %.0f kicks/s", s.KickRate)
 	}
-	fmt.Fprintf(&b, " · sent %d · acknowledged %d · delivered %d · lost QoS 0 %d QoS 1 %d",
-		s.Attempted, s.Acked, s.Delivered, s.LostQoS0, s.LostQoS1)
+	fmt.Fprintf(&b, " · lost %d QoS 0, %d QoS 1", s.LostQoS0, s.LostQoS1)
+	fmt.Fprintf(&b, " · sent %d · acknowledged %d · delivered %d", s.Attempted, s.Acked, s.Delivered)
 	if s.Canary > 0 {
 		fmt.Fprintf(&b, " · canary %s", s.Canary.Round(100*time.Microsecond))
 	}
 	return b.String()
+}
+
+// cut shortens a line to a number of columns; every character of a status is
+// one column wide.
+func cut(line string, columns int) string {
+	if columns < 1 || utf8.RuneCountInString(line) <= columns {
+		return line
+	}
+	return string([]rune(line)[:columns-1]) + "…"
 }
 
 // finish takes the live line away.
@@ -96,6 +112,7 @@ func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
+	p.phase = "" // the next run of a set begins with a line
 }
 
 func (p *progress) clear() {
@@ -105,9 +122,19 @@ func (p *progress) clear() {
 	}
 }
 
-func isTerminal(w any) bool {
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// terminalWidth is 80 where the terminal does not say.
+func terminalWidth(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns
+		}
+	}
+	return 80
 }
 
 // colored follows no-color.org and the usual FORCE_COLOR.
@@ -117,22 +144,3 @@ func colored(w io.Writer) bool {
 	}
 	return os.Getenv("FORCE_COLOR") != "" || isTerminal(w)
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-// withStop gives a context that ends when ctx ends or stop is closed.
-func withStop(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
-func usage(err error) error { return harness.Usage(err) }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -19,13 +17,15 @@ survives the stampede, and whether any message is lost, doubled or reordered.
 
 Exit codes
   0    every expectation passed and every check is valid
-  1    an expectation failed, or a check is invalid
-  2    usage or scenario invalid
-  3    some verdict is unknown: the run can not decide
+  1    an expectation failed, or a check is invalid and no known defect
+  2    usage or scenario invalid; nothing was started
+  3    some verdict is unknown: the run cannot decide
   4    no MQTT broker at the target
   5    compare says worse
-  7    the run could not be done
-  130  interrupted; the report was written`
+  6    a part of the run was lost (not in this version)
+  7    the run could not be done: disk, port, internal error
+  130  interrupted; after the first Ctrl-C the report was written
+A set of runs ends with its worst code, in the order 130, 7, 4, 1, 6, 3, 0.`
 
 // commands is the table of subcommands: one file each.
 func commands(io streams) []*cobra.Command {
@@ -44,56 +44,92 @@ func commands(io streams) []*cobra.Command {
 // streams are where a command prints: results to out, progress and errors to err.
 type streams struct{ out, err io.Writer }
 
-// exit is an error that carries the exit code of a command that did its work
-// and has already said what there is to say.
-type exit int
-
-func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
-
+// execute runs one command line and gives the exit code.
 func execute(args []string, out, errw io.Writer) int {
-	io := streams{out, errw}
-	root := &cobra.Command{
-		Use:           "rebound",
-		Short:         "Load and chaos testing for MQTT reconnects",
-		Long:          long,
-		Version:       version,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-	}
-	root.SetOut(out)
-	root.SetErr(errw)
+	root := rootCommand(streams{out, errw})
 	root.SetArgs(args)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return harness.Usage(fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath()))
-	})
-	for _, c := range commands(io) {
-		c.Args = usageArgs(c.Args)
-		root.AddCommand(c)
-	}
-	// Without RunE cobra would answer an unknown command with exit 1.
-	root.Args = usageArgs(cobra.NoArgs)
-	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-
 	err := root.Execute()
-	if code := exit(0); errors.As(err, &code) {
-		return int(code)
-	}
-	if err != nil {
-		fmt.Fprintln(errw, "rebound:", err)
-	}
-	return harness.ExitCode(err)
+	printError(errw, err)
+	return exitCode(err)
 }
 
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
-		}
-		if err := check(c, args); err != nil {
-			return harness.Usage(fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath()))
-		}
-		return nil
+func rootCommand(io streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:     "rebound",
+		Short:   "Load and chaos testing for MQTT reconnects",
+		Long:    long,
+		Example: "  rebound run kick-all\n  rebound scenarios",
+		Version: version,
+		// Without RunE cobra would answer an unknown command with exit 1.
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w\nsee '%s --help'", err, c.CommandPath())
+	})
+	root.AddCommand(commands(io)...)
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	usageArgs(root)
+	return root
+}
+
+// helpCommand is cobra's, but for a name that there is not.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			found, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(c.Root(), args[0])
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	}
+}
+
+// usageArgs makes a wrong number of arguments a usage error that shows the
+// right one, for a command and all below it.
+func usageArgs(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+	check := c.Args
+	if check == nil {
+		return
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		switch err := check(c, args); {
+		case err == nil:
+			return nil
+		case c.HasSubCommands():
+			return unknownCommand(c, args[0])
+		}
+		return usagef("%s does not fit: want '%s'\nsee '%s --help'", plural(len(args), "argument"), c.UseLine(), c.CommandPath())
+	}
+}
+
+func unknownCommand(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2
+	meant := ""
+	if s := c.SuggestionsFor(name); len(s) > 0 {
+		meant = " (did you mean \"" + s[0] + "\"?)"
+	}
+	return usagef("unknown command %q%s\nsee '%s --help'", name, meant, c.CommandPath())
+}
+
+// exitCode says with which code a command's error ends the program.
+func exitCode(err error) int {
+	if e, ok := err.(exit); ok {
+		return e.code
+	}
+	return harness.ExitCode(err)
 }

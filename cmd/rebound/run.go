@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rebound-mqtt/rebound/harness"
 	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 type runFlags struct {
@@ -38,15 +36,25 @@ already, tcp://HOST:PORT. An address also needs to be told who closes
 connections: --close-endpoint URL, an endpoint of the CloseConnection API, or
 --kick fin, where rebound ends them from its own side.
 
+The summary goes to stdout and names the folder; progress goes to stderr.
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 		Example: `  rebound run kick-all
   rebound run kick-paced --clients 5000 --target child
   rebound run my.yaml --target tcp://127.0.0.1:1883 --kick fin --out out/try-1
   rebound run kick-all --repeat 5`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return runScenario(io, args[0], f) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if f.repeat < 1 {
+				return usagef("--repeat %d: want at least 1", f.repeat)
+			}
+			s, err := newSession(io, args[0], f)
+			if err != nil {
+				return err
+			}
+			return s.run()
+		},
 	}
-	f.planFlags.register(c)
+	f.register(c)
 	c.Flags().StringVar(&f.endpoint, "close-endpoint", "", "CloseConnection endpoint `URL` of an address target")
 	c.Flags().StringVar(&f.out, "out", "", "the run's own `DIR`, new or empty (default reports/runs/<time>-<scenario>)")
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run `N` times, seed by seed, into one set")
@@ -55,101 +63,87 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 	return c
 }
 
-func runScenario(io streams, name string, f runFlags) error {
-	if f.repeat < 1 {
-		return harness.Usage(fmt.Errorf("--repeat %d: want at least 1", f.repeat))
-	}
-	if err := harness.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
-		return err
-	}
-	tables := harness.DefaultTables()
-	sc, text, err := harness.LoadScenario(name, tables)
-	if err != nil {
-		return err
-	}
-	first, err := f.plan(sc, tables, f.endpoint, 0)
-	if err != nil {
-		return err
-	}
-	dir, err := f.folder(first.Scenario)
-	if err != nil {
-		return err
-	}
+// session is one `rebound run`: a run, or a set of them.
+type session struct {
+	io       streams
+	flags    runFlags
+	tables   harness.Tables
+	scenario *scenarios.Scenario
+	text     []byte // of the scenario, as given
+	dir      string
+	progress *progress
+}
 
-	ctx, stop, done := interrupts(io)
+// newSession refuses what can be refused before a folder is made.
+func newSession(io streams, name string, f runFlags) (*session, error) {
+	s := &session{io: io, flags: f, tables: harness.DefaultTables(), progress: newProgress(io.err, f.quiet)}
+	if err := harness.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.scenario, s.text, err = loadScenario(name, s.tables); err != nil {
+		return nil, err
+	}
+	plan, err := f.plan(s.scenario, s.tables, f.endpoint, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := harness.CheckClients(plan, s.tables); err != nil {
+		return nil, err
+	}
+	s.dir, err = f.folder(s.scenario.Name)
+	return s, err
+}
+
+// folder names the folder of the run or set; one that was named by the user is
+// made by the run.
+func (f runFlags) folder(scenario string) (string, error) {
+	if f.out == "" {
+		return harness.NewRunFolder(scenario, time.Now())
+	}
+	if entries, err := os.ReadDir(f.out); err == nil && len(entries) > 0 {
+		return "", fmt.Errorf("--out %s: %w", f.out, harness.ErrFolderNotEmpty)
+	}
+	return f.out, nil
+}
+
+func (s *session) run() error {
+	ctx, stop, done := interrupts(s.progress.say)
 	defer done()
-	var list []*reports.Report
-	for i := range f.repeat {
-		plan := first
-		if i > 0 {
-			if plan, err = f.plan(sc, tables, f.endpoint, i); err != nil {
-				return err
-			}
-		}
-		p := newProgress(io.err, f.quiet)
-		own := dir
-		if f.repeat > 1 {
-			own = filepath.Join(dir, "runs", fmt.Sprintf("%03d", i+1))
-			p.say("run %d of %d · seed %d", i+1, f.repeat, plan.Seed)
-		}
-		r, err := harness.Run(ctx, plan, harness.Options{
-			Tables: tables, Dir: own, Scenario: text, Endpoint: f.endpoint, Strict: f.strict,
-			Version: version, Stop: stop, OnTarget: p.target, OnStatus: p.status,
-		})
-		p.finish()
+	if s.flags.repeat == 1 {
+		r, err := s.one(ctx, stop, s.dir, 0)
 		if err != nil {
 			return err
 		}
-		if err := reports.WriteAll(own, r); err != nil {
-			return err
-		}
-		list = append(list, r)
-		if err := show(io, own, r); err != nil {
-			return err
-		}
-		if r.Run.Interrupted {
-			break
-		}
+		return exitWith(r.ExitCode)
 	}
-	if f.repeat > 1 {
-		if err := writeSet(io, dir, list); err != nil {
-			return err
-		}
-	}
-	var codes []int
-	for _, r := range list {
-		codes = append(codes, r.ExitCode)
-	}
-	if code := reports.WorstExit(codes); code != 0 {
-		return exit(code)
-	}
-	return nil
+	return s.set(ctx, stop)
 }
 
-// writeSet writes what a set of runs has in common: one summary, and one
-// bench.txt with a line a run.
-func writeSet(io streams, dir string, list []*reports.Report) error {
-	files := map[string]string{"summary.md": reports.SetSummary(list), "bench.txt": reports.BenchLines(list)}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+// one does run n (from 0) into a folder of its own and shows its summary.
+func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n int) (*reports.Report, error) {
+	plan, err := s.flags.plan(s.scenario, s.tables, s.flags.endpoint, n)
+	if err != nil {
+		return nil, err
 	}
-	passed := 0
-	for _, r := range list {
-		if r.ExitCode == harness.ExitPass {
-			passed++
-		}
+	if s.flags.repeat > 1 {
+		s.progress.say("run %d of %d · seed %d", n+1, s.flags.repeat, plan.Seed)
 	}
-	_, err := fmt.Fprintf(io.out, "set        %d of %d runs passed   %s\n", passed, len(list), filepath.Join(dir, "summary.md"))
-	return err
-}
-
-func (f runFlags) folder(scenario string) (string, error) {
-	if f.out != "" {
-		return f.out, nil // harness.Run makes it, or refuses it
+	r, err := harness.Run(ctx, plan, harness.Options{
+		Tables: s.tables, Dir: dir, Scenario: s.text, Endpoint: s.flags.endpoint, Strict: s.flags.strict,
+		Version: version, Stop: stop, OnTarget: s.progress.target, OnStatus: s.progress.status,
+	})
+	s.progress.finish()
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil, exit{harness.ExitInterrupted, fmt.Errorf("stopped before the report was written: 'rebound report %s' judges what there is", dir)}
+	case err != nil:
+		return nil, left(err, dir)
 	}
-	return harness.NewRunFolder(scenario, time.Now())
+	if err := reports.WriteAll(dir, r); err != nil {
+		return nil, left(err, dir)
+	}
+	return r, show(s.io, dir, r)
 }
 
 // show prints the ten-second summary.
@@ -157,38 +151,4 @@ func show(io streams, dir string, r *reports.Report) error {
 	return reports.Terminal(io.out, r, reports.TerminalOptions{
 		Color: colored(io.out), Path: filepath.Join(dir, "summary.md"),
 	})
-}
-
-// interrupts gives a context that the second Ctrl-C cancels and a channel that
-// the first one closes.
-func interrupts(io streams) (ctx context.Context, stop <-chan struct{}, done func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	first := make(chan struct{})
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	quit := make(chan struct{})
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		for n := 0; ; n++ {
-			select {
-			case <-quit:
-				return
-			case <-signals:
-			}
-			switch n {
-			case 0:
-				fmt.Fprintln(io.err, "rebound: stopping: no more kicks; draining, then the report (again to stop now)")
-				close(first)
-			case 1:
-				fmt.Fprintln(io.err, "rebound: stopping now")
-				cancel()
-			}
-		}
-	})
-	return ctx, first, func() {
-		signal.Stop(signals)
-		close(quit)
-		wait.Wait()
-		cancel()
-	}
 }

@@ -1,24 +1,29 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rebound-mqtt/rebound/harness"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 func scenariosCommand(io streams) *cobra.Command {
 	return &cobra.Command{
-		Use:   "scenarios [NAME]",
-		Short: "List the shipped scenarios, or print one",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "scenarios [NAME]",
+		Short:   "List the shipped scenarios, or print one",
+		Long:    "List the shipped scenarios, or print the file of one, to read it or to make an\nown one of it.",
+		Example: "  rebound scenarios kick-all > my.yaml",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				s, err := scenarios.Lookup(args[0])
 				if err != nil {
-					return usage(err)
+					return harness.Usage(err)
 				}
 				_, err = io.out.Write(s.Data)
 				return err
@@ -30,4 +35,16 @@ func scenariosCommand(io streams) *cobra.Command {
 			return w.Flush()
 		},
 	}
+}
+
+// loadScenario is harness.LoadScenario with a hint for a file that reads as a
+// name.
+func loadScenario(nameOrPath string, tables harness.Tables) (*scenarios.Scenario, []byte, error) {
+	sc, text, err := harness.LoadScenario(nameOrPath, tables)
+	if errors.Is(err, scenarios.ErrUnknownScenario) {
+		if _, serr := os.Stat(nameOrPath); serr == nil {
+			err = usagef("%w\nfor the file of that name write ./%s", err, nameOrPath)
+		}
+	}
+	return sc, text, err
 }

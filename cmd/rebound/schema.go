@@ -10,7 +10,10 @@ func schemaCommand(io streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of scenario files",
-		Args:  cobra.NoArgs,
+		Long: `Print the JSON Schema of scenario files, for an editor that completes and
+checks YAML by a schema.`,
+		Example: "  rebound schema > scenario.schema.json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			text, err := harness.ScenarioSchema(harness.DefaultTables())
 			if err != nil {

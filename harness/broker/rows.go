@@ -59,5 +59,10 @@ func mochiAbilities() reports.Abilities {
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
 		RedeliveryWait:  0,           // resends when the client reconnects, never on a timer
+		KnownDefects: []reports.KnownDefect{{
+			Check: "lost", Condition: "acknowledged-while-resuming",
+			Doc:       "a QoS 1 message that is handled while its subscriber's session is being resumed is acknowledged and stored in the old session's object, which is thrown away",
+			Reference: "docs/track-record.md#mochi-resume-race", Versions: "2.7.9",
+		}},
 	}
 }

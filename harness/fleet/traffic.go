@@ -103,6 +103,7 @@ func (p *publisher) run(ctx context.Context, start timeline.Instant) {
 			p.sendDue(start, p.control.stopAt, true)
 			return
 		case <-ctx.Done():
+			p.sendDue(start, now(), false) // given up: they count as missed
 			return
 		case <-p.control.ctx.Done():
 			p.sendDue(start, now(), false)

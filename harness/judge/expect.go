@@ -63,6 +63,9 @@ func (j *judgement) expect(x scenarios.Expectation) reports.Expectation {
 		r.Verdict, r.Why = reports.Unknown, "this metric is not split by fleet in this version"
 	}
 	j.blur(m, x, &r)
+	if r.Verdict == reports.Invalid && m.Check != "" {
+		r.Known = j.known(m.Check)
+	}
 	return r
 }
 

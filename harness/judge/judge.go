@@ -3,7 +3,6 @@ package judge
 import (
 	"cmp"
 	"io/fs"
-	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -48,9 +47,10 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 // judgement is a report in the making. Each step fills its own part of the
 // report from the evidence and from what earlier steps found.
 type judgement struct {
-	e      *evidence
-	strict bool
-	r      *reports.Report
+	byClient map[string][]*timeline.Conn // connections by client id, made on demand
+	e        *evidence
+	strict   bool
+	r        *reports.Report
 
 	rules   Rules
 	storm   *Storm
@@ -107,6 +107,17 @@ func (j *judgement) connectedBy(t timeline.Instant) map[string]int {
 		}
 	}
 	return n
+}
+
+// connsOf gives the connections of a device by its client id.
+func (j *judgement) connsOf(id string) []*timeline.Conn {
+	if j.byClient == nil {
+		j.byClient = make(map[string][]*timeline.Conn, len(j.storm.Clients))
+		for _, cl := range j.storm.Clients {
+			j.byClient[cl.ID] = cl.Conns
+		}
+	}
+	return j.byClient[id]
 }
 
 // firstUseful is when a client first had its subscriptions; 0 = never.
@@ -193,23 +204,8 @@ func (j *judgement) checks() {
 	j.r.Checks = check.Run(j.evidence())
 	for i := range j.r.Checks {
 		c := &j.r.Checks[i]
-		if c.Verdict != reports.Invalid {
-			continue
-		}
-		if d, found := j.defect(c.Name); found {
-			c.Known = cmp.Or(d.Reference, d.Condition)
+		if c.Verdict == reports.Invalid {
+			c.Known = j.known(c.Name)
 		}
 	}
-}
-
-// defect finds the known defect of this target that a check can show.
-func (j *judgement) defect(name string) (reports.KnownDefect, bool) {
-	list := j.r.Target.Abilities.KnownDefects
-	i := slices.IndexFunc(list, func(d reports.KnownDefect) bool {
-		return d.Check == name && ofVersion(d.Versions, j.r.Target.Version)
-	})
-	if i < 0 {
-		return reports.KnownDefect{}, false
-	}
-	return list[i], true
 }

@@ -175,24 +175,30 @@ func TestNoEvidence(t *testing.T) {
 
 // TestExitCodes holds the merge of verdicts to the exit code.
 func TestExitCodes(t *testing.T) {
-	defect := reports.KnownDefect{Check: "unscripted", Condition: "c", Reference: "issue 545", Versions: "2.7.8, 2.7.9"}
+	defect := reports.KnownDefect{Check: "lost", Condition: "acknowledged-while-resuming", Reference: "issue 545", Versions: "2.7.8, 2.7.9"}
 	for name, c := range map[string]struct {
 		bend    func(f *folder)
 		verdict reports.Verdict
 		exit    int
 	}{
-		"clean":               {func(*folder) {}, reports.Valid, 0},
-		"interrupted":         {func(f *folder) { f.end.Interrupted = true }, reports.Unknown, 130},
-		"interrupted, failed": {func(f *folder) { f.end.Interrupted = true; f.breakOff(3, 3000) }, reports.Invalid, 130},
-		"aborted":             {func(f *folder) { f.end.Aborted = "connect timed out" }, reports.Unknown, 3},
-		"invalid check":       {func(f *folder) { f.breakOff(3, 3000) }, reports.Invalid, 1},
-		"invalid and unknown": {func(f *folder) { f.breakOff(3, 3000); f.canary = nil }, reports.Invalid, 1},
-		"known defect":        {func(f *folder) { f.breakOff(3, 3000); f.know(defect) }, reports.Invalid, 0},
-		"known defect, strict": {func(f *folder) { f.breakOff(3, 3000); f.know(defect); f.env.Strict = true; f.plan.Expect = nil },
-			reports.Invalid, 1},
-		"known defect of another version": {func(f *folder) { f.breakOff(3, 3000); f.know(defect); f.env.Target.Version = "2.8.0" }, reports.Invalid, 1},
-		"known defect and an unknown":     {func(f *folder) { f.breakOff(3, 3000); f.know(defect); f.end.Aborted = "x" }, reports.Invalid, 3},
-		"failed expectation":              {func(f *folder) { f.plan.Expect[0] = expectation("outage.p50", "each", "below", "1ms", "s", 0.001) }, reports.Invalid, 1},
+		"clean":                                {func(*folder) {}, reports.Valid, 0},
+		"interrupted":                          {func(f *folder) { f.end.Interrupted = true }, reports.Unknown, 130},
+		"interrupted, failed":                  {func(f *folder) { f.end.Interrupted = true; f.breakOff(3, 3000) }, reports.Invalid, 130},
+		"aborted":                              {func(f *folder) { f.end.Aborted = "connect timed out" }, reports.Unknown, 3},
+		"invalid check":                        {func(f *folder) { f.breakOff(3, 3000) }, reports.Invalid, 1},
+		"invalid and unknown":                  {func(f *folder) { f.breakOff(3, 3000); f.canary = nil }, reports.Invalid, 1},
+		"known defect":                         {func(f *folder) { f.loseResuming(2, 9); f.know(defect) }, reports.Invalid, 0},
+		"the same loss, not known":             {func(f *folder) { f.loseResuming(2, 9) }, reports.Invalid, 1},
+		"known defect, strict":                 {func(f *folder) { f.loseResuming(2, 9); f.know(defect); f.env.Strict = true }, reports.Invalid, 1},
+		"known defect of another version":      {func(f *folder) { f.loseResuming(2, 9); f.know(defect); f.env.Target.Version = "2.8.0" }, reports.Invalid, 1},
+		"known defect and an unknown":          {func(f *folder) { f.loseResuming(2, 9); f.know(defect); f.end.Aborted = "x" }, reports.Invalid, 3},
+		"a loss that the defect can't explain": {func(f *folder) { f.lose(2, 1, 4); f.know(defect) }, reports.Invalid, 1},
+		"one explained, one not":               {func(f *folder) { f.loseResuming(2, 9); f.lose(3, 1, 4); f.know(defect) }, reports.Invalid, 1},
+		"a defect without a known condition": {func(f *folder) {
+			f.loseResuming(2, 9)
+			f.know(reports.KnownDefect{Check: "lost", Condition: "anything", Reference: "x"})
+		}, reports.Invalid, 1},
+		"failed expectation": {func(f *folder) { f.plan.Expect[0] = expectation("outage.p50", "each", "below", "1ms", "s", 0.001) }, reports.Invalid, 1},
 		"failed expectation that warns": {func(f *folder) {
 			f.plan.Expect[0] = expectation("outage.p50", "each", "below", "1ms", "s", 0.001)
 			f.plan.Expect[0].OnFail = "warn"
@@ -218,17 +224,39 @@ func (f *folder) know(d reports.KnownDefect) {
 	f.env.Target.Abilities.KnownDefects = append(f.env.Target.Abilities.KnownDefects, d)
 }
 
-func TestKnownDefectIsMarkedAndMissed(t *testing.T) {
-	f := newFolder()
-	f.know(reports.KnownDefect{Check: "unscripted", Reference: "issue 545"})
-	r := f.judge(t)
-	if !warns(r, "did not show") {
-		t.Errorf("a known defect that does not show is not reported: %q", r.Warnings)
+// loseResuming loses a message of one client that was acknowledged only while
+// the client's session was being resumed.
+func (f *folder) loseResuming(client int, seq uint64) {
+	f.lose(client, 1, seq)
+	for i := range f.conns {
+		c := &f.conns[i]
+		if c.Client != client || c.N != 2 {
+			continue
+		}
+		c.SessionPresent = true
+		for _, r := range f.records {
+			if s := r.Stream; s != nil && s.ID == uint32(10*client)+1 {
+				s.Open[len(s.Open)-1].Acked = c.Connack
+			}
+		}
 	}
-	f.breakOff(3, 3000)
-	r = f.judge(t)
-	if c := find(t, r, "unscripted"); c.Known != "issue 545" || c.Verdict != reports.Invalid || !warns(r, "issue 545") || warns(r, "did not show") {
+}
+
+func TestKnownDefectIsMarked(t *testing.T) {
+	f := newFolder()
+	f.know(reports.KnownDefect{Check: "lost", Condition: "acknowledged-while-resuming", Reference: "issue 545"})
+	if r := f.judge(t); warns(r, "issue 545") {
+		t.Errorf("a defect that did not show is named: %q", r.Warnings)
+	}
+	f.loseResuming(2, 9)
+	r := f.judge(t)
+	if c := find(t, r, "lost"); c.Known != "issue 545" || c.Verdict != reports.Invalid || !warns(r, "issue 545") {
 		t.Errorf("check %+v, warnings %q", c, r.Warnings)
+	}
+	for _, x := range r.Expectations {
+		if (x.Metric == "lost.qos1") != (x.Known != "") {
+			t.Errorf("expectation %s: %s, known %q", x.Text, x.Verdict, x.Known)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/measure"
@@ -27,7 +26,7 @@ func (j *judgement) verdict() {
 		switch {
 		case x.Verdict == reports.Unknown:
 			codes = append(codes, reports.ExitUnknown)
-		case x.Verdict == reports.Invalid && x.OnFail != "warn":
+		case x.Verdict == reports.Invalid && x.OnFail != "warn" && (x.Known == "" || j.strict):
 			codes = append(codes, reports.ExitFail)
 		}
 	}
@@ -55,8 +54,10 @@ func (j *judgement) warn() {
 		}
 	}
 	for _, p := range j.r.Phases {
-		switch p.Fitness {
-		case measure.Degraded, measure.Saturated:
+		switch {
+		case j.e.plan.Phase(p.Name) == nil || len(j.e.plan.Phase(p.Name).Waves) == 0:
+			// Its fitness stands on the harness line; no outage was measured in it.
+		case p.Fitness == measure.Degraded, p.Fitness == measure.Saturated:
 			j.note("the harness was %s in phase %s: canary p99 %s, held against %s", p.Fitness, p.Name, showP99(p.Canary), p.Against)
 		}
 	}
@@ -87,20 +88,11 @@ func (j *judgement) warnSpread(w *waveFacts) {
 	}
 }
 
-// warnDefects names the known defects that showed, and those that did not.
+// warnDefects names the known defects that showed.
 func (j *judgement) warnDefects() {
 	for _, c := range j.r.Checks {
 		if c.Known != "" {
-			j.note("check %s is invalid by a known defect of the target: %s", c.Name, c.Known)
-		}
-	}
-	for _, d := range j.r.Target.Abilities.KnownDefects {
-		shown := false
-		for _, c := range j.r.Checks {
-			shown = shown || c.Name == d.Check && c.Verdict == reports.Invalid
-		}
-		if !shown {
-			j.note("the known defect of the target in check %s did not show (%s)", d.Check, fmt.Sprint(d.Reference))
+			j.note("check %s is invalid by a known defect of the target, proved in %s; --strict fails it", c.Name, c.Known)
 		}
 	}
 }

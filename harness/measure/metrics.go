@@ -35,6 +35,9 @@ type Metric struct {
 	Better Better
 	// Timed metrics are the ones that a saturated harness makes unknown.
 	Timed bool
+	// Check is the check that judges the same findings, "" = none: a known
+	// defect that explains the check explains this metric's value, too.
+	Check string
 	// Value reads the metric out of a report: w is the wave, nil for all of
 	// them. A nil v is unknown, and why says so; n is the number of samples
 	// behind it, low that they are few for this quantile.

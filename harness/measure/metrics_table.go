@@ -113,28 +113,28 @@ func herds() []Metric {
 func messages() []Metric {
 	var table []Metric
 	for _, row := range []struct {
-		name, doc string
-		better    Better
-		qos       int // -1 = all
-		of, among func(m *reports.Messages) int64
+		name, doc, check string
+		better           Better
+		qos              int // -1 = all
+		of, among        func(m *reports.Messages) int64
 	}{
-		{"lost.qos0", "QoS 0 messages attempted and not delivered to a subscriber, away or not", Lower, 0, lost, expected},
-		{"lost.qos1", "QoS 1 messages acknowledged to the publisher and never delivered to a subscriber that was owed them", Lower, 1, lost, expected},
-		{"lost_away.qos0", "of the lost QoS 0 messages, those inside an outage of the subscriber; counted, never failed by itself", Neutral, 0,
+		{"lost.qos0", "QoS 0 messages attempted and not delivered to a subscriber, away or not", "", Lower, 0, lost, expected},
+		{"lost.qos1", "QoS 1 messages acknowledged to the publisher and never delivered to a subscriber that was owed them", "lost", Lower, 1, lost, expected},
+		{"lost_away.qos0", "of the lost QoS 0 messages, those inside an outage of the subscriber; counted, never failed by itself", "", Neutral, 0,
 			func(m *reports.Messages) int64 { return m.LostAway }, expected},
-		{"duplicated.qos1", "extra copies read of QoS 1 messages; at-least-once allows them", Lower, 1, duplicated, delivered},
-		{"duplicated.qos0", "extra copies read of QoS 0 messages", Lower, 0, duplicated, delivered},
-		{"reordered", "messages read after one that was sent later on the same stream", Lower, -1,
+		{"duplicated.qos1", "extra copies read of QoS 1 messages; at-least-once allows them", "", Lower, 1, duplicated, delivered},
+		{"duplicated.qos0", "extra copies read of QoS 0 messages", "", Lower, 0, duplicated, delivered},
+		{"reordered", "messages read after one that was sent later on the same stream", "", Lower, -1,
 			func(m *reports.Messages) int64 { return m.Reordered }, delivered},
-		{"unexpected", "messages read that were never attempted, were meant for another, or were corrupt", Lower, -1,
+		{"unexpected", "messages read that were never attempted, were meant for another, or were corrupt", "", Lower, -1,
 			func(m *reports.Messages) int64 { return m.Unexpected },
 			func(m *reports.Messages) int64 { return m.Attempted + m.Unexpected }},
-		{"recovered", "messages of unknown outcome to their publisher that were delivered after all", Neutral, -1,
+		{"recovered", "messages of unknown outcome to their publisher that were delivered after all", "", Neutral, -1,
 			func(m *reports.Messages) int64 { return m.Recovered }, attempted},
-		{"missed_slots", "slots of the open-loop timetable that passed unsent", Lower, -1,
+		{"missed_slots", "slots of the open-loop timetable that passed unsent", "", Lower, -1,
 			func(m *reports.Messages) int64 { return m.Missed }, func(m *reports.Messages) int64 { return m.Scheduled }},
 	} {
-		table = append(table, number(Metric{Name: row.name, Doc: row.doc, Scope: ScopeRun, Better: row.better},
+		table = append(table, number(Metric{Name: row.name, Doc: row.doc, Scope: ScopeRun, Better: row.better, Check: row.check},
 			func(r *reports.Report, _ *reports.Wave) (v float64, n int64) {
 				for i := range r.Messages {
 					if m := &r.Messages[i]; row.qos < 0 || m.QoS == row.qos {
