@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -40,7 +41,8 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitPass
-	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients):
+	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients),
+		errors.Is(err, closeconn.ErrNotLoopback):
 		return ExitUsage
 	case errors.Is(err, target.ErrUnreachable):
 		return ExitUnreachable

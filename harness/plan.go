@@ -117,6 +117,11 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	if p.Fleets, err = planFleets(sc.Fleets, p.Clients); err != nil {
 		return nil, err
 	}
+	for i := range p.Fleets {
+		f := &p.Fleets[i]
+		f.Probe = scenarios.ProbeTopic(sc.Fleets, i)
+		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
+	}
 	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
 	var mistakes scenarios.Errors
 	for _, ph := range sc.Phases {

@@ -323,7 +323,7 @@ const controlWait = 10 * time.Second
 func (r *run) startFleets(ctx context.Context) error {
 	for _, pf := range r.plan.Fleets {
 		f, err := fleet.New(fleet.Config{
-			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet,
+			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
 			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
 			Record: r.note, Accounts: r.accounts(), Prober: r.control,
 		})

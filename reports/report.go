@@ -302,7 +302,7 @@ type Expectation struct {
 	Verdict  Verdict  `json:"verdict"`
 	OnFail   string   `json:"on_fail"`
 	Known    string   `json:"known,omitempty"` // reference of the known defect that explains the failure
-	Why      string   `json:"why,omitempty"` // reason of unknown, or a warning such as low-n
+	Why      string   `json:"why,omitempty"`   // reason of unknown, or a warning such as low-n
 }
 
 // Harness is the health of the measuring instrument itself.

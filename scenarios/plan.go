@@ -22,9 +22,11 @@ type Plan struct {
 	Expect        []Expectation `yaml:"expect,omitempty"`
 }
 
-// PlanFleet is a fleet with its number of clients.
+// PlanFleet is a fleet with its number of clients and the topic on which each
+// is probed. Its Back is what really counts, after any fall (EffectiveBack).
 type PlanFleet struct {
-	Clients int `yaml:"clients"`
+	Clients int    `yaml:"clients"`
+	Probe   string `yaml:"probe,omitempty"` // topic template, see ProbeTopic
 	Fleet   `yaml:",inline"`
 }
 

@@ -193,22 +193,8 @@ func takes(fl Fleet, topic string) bool {
 		if rest, shared := strings.CutPrefix(filter, "$share/"); shared {
 			_, filter, _ = strings.Cut(rest, "/")
 		}
-		return matches(strings.Split(filter, "/"), strings.Split(topic, "/"))
+		return Matches(filter, topic)
 	})
-}
-
-// matches is MQTT 3.1.1 section 4.7: + takes one level, # the rest and the
-// level above it.
-func matches(filter, topic []string) bool {
-	for i, level := range filter {
-		if level == "#" {
-			return true
-		}
-		if i >= len(topic) || level != "+" && level != topic[i] {
-			return false
-		}
-	}
-	return len(filter) == len(topic)
 }
 
 func (l *loader) checkExpectation(f *Fields, e Expectation, sc *Scenario) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/rebound-mqtt/rebound/harness"
@@ -51,11 +52,22 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintln(w, mistakes)
 		return
 	}
-	fmt.Fprintln(w, "rebound:", err)
+	lines := strings.Split(err.Error(), "\n")
+	fmt.Fprintln(w, "rebound:", strings.Join(lines[:min(len(lines), maxLines)], "\n"))
+	if more := len(lines) - maxLines; more > 0 {
+		fmt.Fprintf(w, "… and %s like it\n", plural(more, "line"))
+	}
+	if l := (leftIn{}); errors.As(err, &l) {
+		fmt.Fprintln(w, l.note)
+	}
 	if h := hint(err); h != "" {
 		fmt.Fprintln(w, h)
 	}
 }
+
+// maxLines is how many lines of an error are shown: a full disk fails each of
+// a dozen reports in the same way.
+const maxLines = 4
 
 // hint says what can be done about an error that does not say so itself.
 func hint(err error) string {
@@ -70,13 +82,21 @@ func hint(err error) string {
 	return ""
 }
 
-// left adds to an error where the run left what it had written so far.
+// leftIn is an error of a run that left something behind: where, and what for.
+type leftIn struct {
+	error
+	note string
+}
+
+func (e leftIn) Unwrap() error { return e.error }
+
+// left adds to the error of a run where its evidence is, if there is any.
 func left(err error, dir string) error {
 	entries, rerr := os.ReadDir(dir)
-	if rerr != nil || len(entries) == 0 || harness.ExitCode(err) == harness.ExitUsage {
+	if rerr != nil || len(entries) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nthe evidence so far is in %s", err, dir)
+	return leftIn{err, "the evidence so far is in " + dir}
 }
 
 func plural(n int, what string) string {

@@ -27,6 +27,7 @@ type progress struct {
 	width func() int // of the terminal, in columns
 	phase string     // of the last plain line
 	last  time.Time  // of the last plain line
+	held  string     // how a phase with victims stands, until it ends or a line is due
 	drawn bool       // the live line is on the screen
 }
 
@@ -74,9 +75,15 @@ func (p *progress) status(s harness.Status) {
 		return
 	}
 	if s.Phase == p.phase && time.Since(p.last) < plainEvery {
+		if s.Victims > 0 {
+			p.held = line + "\n"
+		}
 		return
 	}
-	p.phase, p.last = s.Phase, time.Now()
+	if s.Phase != p.phase {
+		line = p.held + line // how the phase before ended
+	}
+	p.phase, p.last, p.held = s.Phase, time.Now(), ""
 	fmt.Fprintln(p.w, line)
 }
 

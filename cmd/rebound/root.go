@@ -113,7 +113,7 @@ func usageArgs(c *cobra.Command) {
 		case c.HasSubCommands():
 			return unknownCommand(c, args[0])
 		}
-		return usagef("%s does not fit: want '%s'\nsee '%s --help'", plural(len(args), "argument"), c.UseLine(), c.CommandPath())
+		return usagef("got %s, want '%s'\nsee '%s --help'", plural(len(args), "argument"), c.UseLine(), c.CommandPath())
 	}
 }
 

@@ -141,7 +141,7 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 		return nil, left(err, dir)
 	}
 	if err := reports.WriteAll(dir, r); err != nil {
-		return nil, left(err, dir)
+		return nil, leftIn{err, fmt.Sprintf("the evidence is complete: 'rebound report %s' writes the reports again", dir)}
 	}
 	return r, show(s.io, dir, r)
 }

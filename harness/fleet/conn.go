@@ -227,7 +227,7 @@ func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 	}
 	s.knew = true
 	s.liveN.Store(int64(c.rec.N))
-	if s.back == backConnack {
+	if s.back == scenarios.BackConnack {
 		s.isBack(c)
 	}
 	if s.complete {
@@ -275,7 +275,7 @@ func (c *conn) probed(p *mqtt.Packet, at timeline.Instant) {
 		return
 	}
 	c.rec.FirstMessage = at
-	if s.back == backFirstMessage && s.backN.Load() == 0 {
+	if s.back == scenarios.BackFirstMessage && s.backN.Load() == 0 {
 		s.isBack(c)
 	}
 }

@@ -78,7 +78,7 @@ func NewControl(cfg ControlConfig) (*Control, error) {
 			Name: ControlFleet, ClientID: controlID,
 			Session:   scenarios.Session{Clean: true, KeepAlive: controlKeepAlive},
 			Reconnect: scenarios.Reconnect{Policy: pahoPolicy, Max: controlReconnect},
-			Back:      backConnack,
+			Back:      scenarios.BackConnack,
 		},
 		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Clock: cfg.Clock, Record: cfg.Record,
 		Accounts:       Accounts{Publications: c.tally, Sentinels: c.tally},

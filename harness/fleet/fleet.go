@@ -50,6 +50,7 @@ type Config struct {
 	// goroutines: it must only keep the record.
 	Record   func(timeline.Conn)
 	Accounts Accounts
+	Probe    string   // topic template of the probes (scenarios.ProbeTopic); "" = none
 	Prober   *Control // nil = no probes: "first-message" falls to "subscribed"
 
 	ConnectTimeout time.Duration // of one attempt; 0 = 10 s. paho's backoff forgets after twice this time

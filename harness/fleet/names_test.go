@@ -28,59 +28,6 @@ func TestClientID(t *testing.T) {
 	}
 }
 
-func TestProbeTopic(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		filters []string
-		want    string
-	}{
-		{"first that names the client", []string{"news", "rb/{client}/cmd", "rb/{client}/tick"}, "rb/c7/cmd"},
-		{"wildcards are filled", []string{"rb/{client}/+/x/#"}, "rb/c7/c7/x/c7"},
-		{"shared is skipped", []string{"$share/g/rb/{client}/a", "rb/{client}/b"}, "rb/c7/b"},
-		{"run is filled", []string{"rb/{run}/{client}"}, "rb/t1/c7"},
-		{"a common filter overlaps", []string{"rb/{client}/cmd", "rb/#"}, ""},
-		{"a common filter overlaps the first only", []string{"rb/{client}/cmd", "rb/+/cmd", "up/{client}"}, "up/c7"},
-		{"none names the client", []string{"news"}, ""},
-		{"no filter", nil, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var subs []scenarios.Subscription
-			for _, f := range tt.filters {
-				subs = append(subs, scenarios.Subscription{Topic: f})
-			}
-			got, ok := probeTopic(subs, "t1", "c7")
-			if got != tt.want || ok != (tt.want != "") {
-				t.Errorf("got %q, %v; want %q", got, ok, tt.want)
-			}
-		})
-	}
-}
-
-func TestMatches(t *testing.T) {
-	for _, tt := range []struct {
-		filter, topic string
-		want          bool
-	}{
-		{"a/b", "a/b", true},
-		{"a/+", "a/b", true},
-		{"a/#", "a", true},
-		{"a/#", "a/b/c", true},
-		{"#", "a", true},
-		{"+", "/a", false},
-		{"/+", "/a", true},
-		{"a", "a/b", false},
-		{"a/b", "a", false},
-		{"a/+", "a", false},
-		{"#", "$SYS/x", false},
-		{"+/x", "$SYS/x", false},
-		{"$SYS/#", "$SYS/x", true},
-	} {
-		if got := matches(tt.filter, tt.topic); got != tt.want {
-			t.Errorf("%s ~ %s: got %v", tt.filter, tt.topic, got)
-		}
-	}
-}
-
 func TestPlainErrorsNameNoAddress(t *testing.T) {
 	tcp := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 1883}
 	for _, tt := range []struct {

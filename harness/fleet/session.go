@@ -10,13 +10,6 @@ import (
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-// When a client counts as back (scenarios.Fleet.Back).
-const (
-	backConnack      = "connack"
-	backSubscribed   = "subscribed"
-	backFirstMessage = "first-message"
-)
-
 // notGranted marks a filter without a granting SUBACK in this epoch.
 const notGranted = subackRefused
 
@@ -63,7 +56,7 @@ type inflight struct {
 }
 
 func newSession(f *Fleet, index int) *session {
-	s := &session{fleet: f, index: index, id: f.ID(index), back: f.cfg.Fleet.Back}
+	s := &session{fleet: f, index: index, id: f.ID(index)}
 	for _, sub := range f.cfg.Fleet.Subscribe {
 		topic := Topic(sub.Topic, f.cfg.Run, s.id)
 		if !slices.ContainsFunc(s.wanted, func(w scenarios.Subscription) bool { return w.Topic == topic }) {
@@ -71,18 +64,10 @@ func newSession(f *Fleet, index int) *session {
 		}
 	}
 	s.forget()
-	if topic, ok := probeTopic(f.cfg.Fleet.Subscribe, f.cfg.Run, s.id); ok {
-		s.probe = topic
+	if f.cfg.Probe != "" && f.cfg.Prober != nil {
+		s.probe = Topic(f.cfg.Probe, f.cfg.Run, s.id)
 	}
-	if s.back == "" {
-		s.back = backFirstMessage
-	}
-	if s.back == backFirstMessage && (s.probe == "" || f.cfg.Prober == nil) {
-		s.back = backSubscribed
-	}
-	if s.back == backSubscribed && len(s.wanted) == 0 {
-		s.back = backConnack
-	}
+	s.back = scenarios.EffectiveBack(f.cfg.Fleet, s.probe)
 	return s
 }
 
@@ -157,7 +142,7 @@ func (s *session) restored(c *conn, at timeline.Instant) (probe bool) {
 	s.fleet.connected.Add(1)
 	s.fleet.signal()
 	switch {
-	case s.back == backFirstMessage && s.lost:
+	case s.back == scenarios.BackFirstMessage && s.lost:
 		return true
 	case s.backN.Load() == 0:
 		// A first connection has no loss to come back from, and no probe.

@@ -345,12 +345,12 @@ func TestBackFallsBack(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"as written", func(*Config) {}, backFirstMessage},
-		{"unset", func(c *Config) { c.Fleet.Back = "" }, backFirstMessage},
-		{"no prober", func(c *Config) { c.Prober = nil }, backSubscribed},
-		{"only shared filters", func(c *Config) { c.Fleet.Subscribe = []scenarios.Subscription{{Topic: "$share/g/{client}"}} }, backSubscribed},
-		{"no subscription", func(c *Config) { c.Fleet.Subscribe = nil }, backConnack},
-		{"connack", func(c *Config) { c.Fleet.Back = backConnack }, backConnack},
+		{"as written", func(*Config) {}, scenarios.BackFirstMessage},
+		{"unset", func(c *Config) { c.Fleet.Back = "" }, scenarios.BackFirstMessage},
+		{"no prober", func(c *Config) { c.Prober = nil }, scenarios.BackSubscribed},
+		{"no topic to probe", func(c *Config) { c.Probe = "" }, scenarios.BackSubscribed},
+		{"no subscription", func(c *Config) { c.Fleet.Subscribe = nil }, scenarios.BackConnack},
+		{"connack", func(c *Config) { c.Fleet.Back = scenarios.BackConnack }, scenarios.BackConnack},
 	} {
 		cfg := base
 		tt.change(&cfg)

@@ -228,7 +228,7 @@ func (b *bench) config(addr string, n int, f scenarios.Fleet, prober *Control) C
 	return Config{
 		Run: testRun, RunID: testRunID, Clients: n, Fleet: f, Driver: Paho{},
 		Addresses: []string{"tcp://" + addr}, Dial: b.dial, Clock: b.clock, Record: b.record,
-		Accounts: b.book.accounts(), Prober: prober, ConnectTimeout: 5 * time.Second,
+		Accounts: b.book.accounts(), Prober: prober, Probe: scenarios.ProbeTopic([]scenarios.Fleet{f}, 0), ConnectTimeout: 5 * time.Second,
 	}
 }
 

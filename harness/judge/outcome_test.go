@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // TestOutcomes holds each outcome to its definition, one hand-made history a
@@ -285,7 +286,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestBackDefinitions(t *testing.T) {
-	for back, want := range map[string]timeline.Instant{backConnack: 1014, backSubscribed: 1017, backFirstMessage: 1020} {
+	for back, want := range map[string]timeline.Instant{scenarios.BackConnack: 1014, scenarios.BackSubscribed: 1017, scenarios.BackFirstMessage: 1020} {
 		h := newHistory()
 		h.ended(0, 1, 0, 1006)
 		h.last(0, 2, 1010)
@@ -299,7 +300,7 @@ func TestBackDefinitions(t *testing.T) {
 
 func TestRefusedConnackIsNeverBack(t *testing.T) {
 	c := timeline.Conn{Connack: 5, ConnackCode: 5, Restored: 6, FirstMessage: 7}
-	for _, back := range []string{backConnack, backSubscribed, backFirstMessage} {
+	for _, back := range []string{scenarios.BackConnack, scenarios.BackSubscribed, scenarios.BackFirstMessage} {
 		if got := backAt(&c, back); got != 0 {
 			t.Errorf("%s: back at %d", back, got)
 		}

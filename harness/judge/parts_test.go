@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // TestDecompose holds the parts to hand-computed ones, in ms.
@@ -97,7 +98,7 @@ func TestDecompose(t *testing.T) {
 func TestPartsAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := randomHistory(t)
-		back := rapid.SampledFrom([]string{backConnack, backSubscribed, backFirstMessage}).Draw(t, "back")
+		back := rapid.SampledFrom([]string{scenarios.BackConnack, scenarios.BackSubscribed, scenarios.BackFirstMessage}).Draw(t, "back")
 		s := Trace(h.conns, h.actions, h.waves, h.stop, testRules(back))
 		for _, o := range s.Outages {
 			if err := checkOutage(o); err != nil {

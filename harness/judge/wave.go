@@ -8,6 +8,7 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // waveFacts is one wave with all that belongs to it.
@@ -154,7 +155,7 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 		if s.slept(o) {
 			r.SlowBackoff++
 		}
-		if s.rules.Back[o.Fleet] == backFirstMessage {
+		if s.rules.Back[o.Fleet] == scenarios.BackFirstMessage {
 			probes.Record(o.probes())
 		}
 	}

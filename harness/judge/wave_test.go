@@ -44,7 +44,7 @@ func TestWave(t *testing.T) {
 
 	s := h.trace()
 	w := only(t, wavesOf(s, h.waves))
-	sum := summer{rules: testRules(backFirstMessage), connects: connectInstants(s.Clients)}
+	sum := summer{rules: testRules(scenarios.BackFirstMessage), connects: connectInstants(s.Clients)}
 	r := sum.wave(w)
 	if err := checkVictims(r); err != nil {
 		t.Error(err)
@@ -99,7 +99,7 @@ func TestRegime(t *testing.T) {
 				h.last(client, n+1, 10_010)
 				h.kick(client, 10_000, 10_001, 10_005)
 			}
-			sum := summer{rules: testRules(backFirstMessage)}
+			sum := summer{rules: testRules(scenarios.BackFirstMessage)}
 			if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Regime; got != c.want {
 				t.Errorf("regime %s, want %s", got, c.want)
 			}
@@ -135,7 +135,7 @@ func TestSlowBackoff(t *testing.T) {
 	h.ended(1, 1, 0, 1006)
 	h.last(1, 2, 2005)
 	h.kick(1, 1000, 1001, 1005)
-	sum := summer{rules: testRules(backFirstMessage)}
+	sum := summer{rules: testRules(scenarios.BackFirstMessage)}
 	w := only(t, wavesOf(h.trace(), h.waves))
 	if got := sum.wave(w).SlowBackoff; got != 1 {
 		t.Errorf("%d slept, want 1", got)
@@ -146,43 +146,6 @@ func TestSlowBackoff(t *testing.T) {
 	}
 }
 
-// TestBackFalls holds the definition of back to the filters of the fleet.
-func TestBackFalls(t *testing.T) {
-	sub := func(topics ...string) (s []scenarios.Subscription) {
-		for _, topic := range topics {
-			s = append(s, scenarios.Subscription{Topic: topic, QoS: 1})
-		}
-		return s
-	}
-	for name, c := range map[string]struct {
-		back string
-		subs []scenarios.Subscription
-		want string
-	}{
-		"as asked":                    {backFirstMessage, sub("rb/{client}/cmd"), backFirstMessage},
-		"no subscription":             {backFirstMessage, nil, backConnack},
-		"no subscription, subscribed": {backSubscribed, nil, backConnack},
-		"only shared filters":         {backFirstMessage, sub("$share/g/rb/{client}/cmd"), backSubscribed},
-		"shared and own":              {backFirstMessage, sub("$share/g/all/x", "rb/{client}/cmd"), backFirstMessage},
-		"a filter common to all":      {backFirstMessage, sub("rb/all"), backSubscribed},
-		"own, but one overlaps":       {backFirstMessage, sub("rb/{client}/cmd", "rb/+/cmd"), backSubscribed},
-		"own, but one takes all":      {backFirstMessage, sub("rb/{client}/cmd", "#"), backSubscribed},
-		"the second is alone":         {backFirstMessage, sub("rb/all", "rb/{client}/#"), backFirstMessage},
-		"connack stays":               {backConnack, sub("rb/{client}/cmd"), backConnack},
-		"subscribed stays":            {backSubscribed, sub("rb/{client}/cmd"), backSubscribed},
-		"wildcard before the client":  {backFirstMessage, sub("+/{client}"), backFirstMessage},
-		"client only behind a #":      {backFirstMessage, sub("rb/#", "rb/{client}"), backSubscribed},
-		"the client's own level is +": {backFirstMessage, sub("{client}/+/x"), backFirstMessage},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := &scenarios.Plan{Fleets: []scenarios.PlanFleet{{Clients: 2, Fleet: scenarios.Fleet{Name: "devices", Back: c.back, Subscribe: c.subs}}}}
-			if got := RulesOf(p).Back["devices"]; got != c.want {
-				t.Errorf("back is %s, want %s", got, c.want)
-			}
-		})
-	}
-}
-
 // TestHorizon: the stop cuts the horizon only where it cut a client's watch.
 func TestHorizon(t *testing.T) {
 	h := newHistory()
@@ -190,7 +153,7 @@ func TestHorizon(t *testing.T) {
 	h.ended(0, 1, 0, 1006)
 	h.last(0, 2, 1010)
 	h.kick(0, 1000, 1001, 1005)
-	sum := summer{rules: testRules(backFirstMessage)}
+	sum := summer{rules: testRules(scenarios.BackFirstMessage)}
 	if got := sum.wave(only(t, wavesOf(h.trace(), h.waves))).Horizon; got != 60 {
 		t.Errorf("all back: horizon %v s, want 60", got)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // Book keeps the accounts of one run while it goes. All methods are safe for
@@ -131,7 +132,7 @@ func (b *Book) AddStream(id uint32, publisher, topic string, qos byte) {
 	b.topics.byTopic[topic] = append(b.topics.byTopic[topic], st)
 	subs := slices.Clone(b.topics.byFilter[topic])
 	for _, w := range b.topics.wild {
-		if Matches(w.filter, topic) {
+		if scenarios.Matches(w.filter, topic) {
 			subs = append(subs, w.sub)
 		}
 	}
@@ -170,7 +171,7 @@ func (t *topics) subscribe(filter string, sub *subscriber, known bool) []*stream
 	}
 	var match []*stream
 	for _, st := range t.all {
-		if Matches(filter, st.topic) {
+		if scenarios.Matches(filter, st.topic) {
 			match = append(match, st)
 		}
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // delivery is the account of one stream at one subscriber in one epoch, or the
@@ -83,7 +84,7 @@ func (b *Book) Subscribed(client, filter string, granted byte, at timeline.Insta
 func (sub *subscriber) expect(st *stream, at timeline.Instant) {
 	filters, granted := 0, byte(0)
 	for filter, g := range sub.filters {
-		if Matches(filter, st.topic) {
+		if scenarios.Matches(filter, st.topic) {
 			filters++
 			granted = max(granted, g) // overlapping filters: the maximum counts [MQTT-3.3.5-1]
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 	"pgregory.net/rapid"
 )
 
@@ -43,7 +44,7 @@ func (m *model) state(client string, stream uint32, i int) (epoch int, filters i
 		}
 	}
 	for f, g := range held {
-		if Matches(f, m.topic[stream]) {
+		if scenarios.Matches(f, m.topic[stream]) {
 			filters++
 			granted = max(granted, g)
 		}

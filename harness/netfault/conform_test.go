@@ -106,7 +106,7 @@ func conformsToFin(t testing.TB, network string, s closer, patience time.Duratio
 	}
 	expect("the client", client, "arrived")
 	expect("the broker", broker, "sent")
-	_ = victim.client.SetWriteDeadline(time.Now().Add(patience)) // a pipe blocks
+	_ = victim.client.SetDeadline(time.Now().Add(patience)) // or a wrong fault would hang here
 	if _, err := victim.client.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) || !errors.Is(err, io.EOF) {
 		bad("a write after the FIN gives %w", err)
 	}

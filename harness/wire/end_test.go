@@ -46,6 +46,12 @@ func TestEndsOverTCP(t *testing.T) {
 			peer.Close()
 			readAll(c)
 		}, timeline.EndEOF, "EOF"},
+		{"polled read", func(c net.Conn, peer *net.TCPConn) {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+			readAll(c)
+			_ = c.SetReadDeadline(time.Time{})
+			c.Close()
+		}, timeline.EndLocal, ""},
 		{"malformed bytes to the broker", func(c net.Conn, peer *net.TCPConn) {
 			_, _ = c.Write([]byte("xxx"))
 			c.Close()

@@ -72,11 +72,17 @@ type script struct {
 	net.Conn
 	read  func(b []byte) (int, error)
 	write func(b []byte) (int, error)
+	close func()
 }
 
 func (s *script) Read(b []byte) (int, error)  { return s.read(b) }
 func (s *script) Write(b []byte) (int, error) { return s.write(b) }
-func (s *script) Close() error                { return nil }
+func (s *script) Close() error {
+	if s.close != nil {
+		s.close()
+	}
+	return nil
+}
 
 // tcpPair is a connection over loopback TCP: the client's end, the peer's.
 func tcpPair(t testing.TB) (client, peer *net.TCPConn) {

@@ -188,7 +188,11 @@ func TestTimeouts(t *testing.T) {
 		return func(c *tap) { result.n, result.err = n, err; _, _ = c.Read(make([]byte, 2)) }
 	}
 	write := func(n int, err error) step {
-		return func(c *tap) { result.n, result.err = n, err; _, _ = c.Write(mqtt.AppendPingreq(nil)) }
+		b := mqtt.AppendPingreq(nil)
+		if n > len(b) { // something else of n bytes
+			b = make([]byte, n)
+		}
+		return func(c *tap) { result.n, result.err = n, err; _, _ = c.Write(b) }
 	}
 	refresh := func(c *tap) { c.refreshed() }
 	local := func(c *tap) { _ = c.Close() }
@@ -202,6 +206,9 @@ func TestTimeouts(t *testing.T) {
 		{"polled read, then FIN", []step{read(0, late), refresh, read(0, late), refresh, read(0, io.EOF)}, timeline.EndEOF, 3},
 		{"polled read, then Close", []step{read(0, late), refresh, local}, timeline.EndLocal, 2},
 		{"read, then the writer is reset", []step{read(0, late), write(0, syscall.EPIPE)}, timeline.EndTimeout, 1},
+		{"two reads", []step{read(0, late), read(0, late), local}, timeline.EndTimeout, 1},
+		{"malformed bytes, then a read", []step{write(9, nil), read(0, late), local}, timeline.EndProtocol, 3},
+		{"read, then malformed bytes", []step{read(0, late), write(9, nil), local}, timeline.EndTimeout, 1},
 		{"write, then Close", []step{write(0, late), local}, timeline.EndTimeout, 2},
 		{"write, then the reader is reset", []step{write(0, late), read(0, syscall.ECONNRESET)}, timeline.EndTimeout, 2},
 		{"write, survived", []step{write(0, late), write(2, nil), local}, timeline.EndLocal, 4},
@@ -220,6 +227,19 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("%d ends: %+v; want %s at %d", ends, end, tc.kind, tc.at)
 			}
 		})
+	}
+}
+
+// The end must be known before the socket closes, or a reader that the close
+// wakes could be taken for the first error.
+func TestCloseIsReportedFirst(t *testing.T) {
+	r := &recorder{}
+	var before []int
+	c := Tap(&script{close: func() { _, ends := r.ended(); before = append(before, ends) }}, ticks(), r)
+	_ = c.Close()
+	_ = c.Close()
+	if _, ends := r.ended(); before[0] != 1 || ends != 1 {
+		t.Errorf("%v ends when the socket closed, %d at last", before, ends)
 	}
 }
 
