@@ -7,7 +7,7 @@ OUT   ?= reports/runs
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
 
 .PHONY: build
 build: ## build bin/rebound
@@ -44,6 +44,10 @@ soak: build ## five minutes of kick-all, run after run
 fuzz: ## every fuzz target for ten seconds
 	@set -e; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$p; done; done
+
+.PHONY: repro-mochi-resume-race
+repro-mochi-resume-race: ## show docs/track-record.md#mochi-resume-race again
+	$(GO) test ./harness/broker -run TestTrackRecordMochiResumeRace -v -count=1
 
 .PHONY: golden
 golden: ## write the golden files again; look at the diff before you commit it

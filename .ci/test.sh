@@ -26,10 +26,13 @@ trap 'rm -f "$log"' EXIT
 # each other of two cores.
 status=0
 $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
+# Allocations are counted without the race detector, which adds its own.
+$GO test -v -run 'NotAllocate' ./harness/mqtt ./harness/wire >>"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true
 if [ "$status" -ne 0 ]; then
   echo "--- what failed, with its output:"
-  grep -nE -B2 -A40 -e '--- FAIL|^panic:|DATA RACE|^FAIL' "$log" | head -n 600
+  # A test's own lines stand above its FAIL line.
+  grep -E -B60 -A20 -e '^ *--- FAIL|^panic:|DATA RACE' "$log" | grep -vE '^=== |--- PASS' | head -n 400
 fi
 passed=$(grep -cE '^ *--- PASS' "$log" || true)
 failed=$(grep -cE '^ *--- FAIL' "$log" || true)

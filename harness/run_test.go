@@ -93,7 +93,9 @@ func verdicts(r *reports.Report) map[string]reports.Verdict {
 	return out
 }
 
-// onlyInvalid says that exactly the named checks are invalid.
+// onlyInvalid says that exactly the named checks are invalid. A true defect of
+// the broker (docs/track-record.md) may show beside the planted fault on a busy
+// machine; it is marked, and not what these tests look for.
 func onlyInvalid(t *testing.T, r *reports.Report, names ...string) {
 	t.Helper()
 	want := map[string]bool{}
@@ -101,7 +103,7 @@ func onlyInvalid(t *testing.T, r *reports.Report, names ...string) {
 		want[n] = true
 	}
 	for _, c := range r.Checks {
-		if (c.Verdict == reports.Invalid) != want[c.Name] {
+		if (c.Verdict == reports.Invalid && c.Known == "") != want[c.Name] {
 			t.Errorf("check %s is %s: %s", c.Name, c.Verdict, c.Detail)
 		}
 	}

@@ -245,29 +245,6 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestFeedDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
-	}
-	pub, ack := ours(1, 64), AppendPuback(nil, 1)
-	n := 0
-	emit := func(p *Packet) { n += p.Size }
-	var f Framer
-	for name, chunks := range map[string][][]byte{
-		"whole":          {pub, ack},
-		"paho reading":   {pub[:1], pub[1:2], pub[2:], ack[:1], ack[1:2], ack[2:]},
-		"header+payload": {pub[:len(pub)-64], pub[len(pub)-64:]},
-	} {
-		if a := testing.AllocsPerRun(1000, func() {
-			for _, c := range chunks {
-				_ = f.Feed(c, 1, emit)
-			}
-		}); a != 0 {
-			t.Errorf("%s: %v allocations", name, a)
-		}
-	}
-}
-
 func TestCopyFrom(t *testing.T) {
 	b := ours(1, 100)
 	var f, g Framer

@@ -3,7 +3,6 @@ package wire
 import (
 	"net"
 	"testing"
-	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -106,21 +105,5 @@ func BenchmarkTCP(b *testing.B) {
 			c.Close()
 			<-done
 		})
-	}
-}
-
-func TestTapDoesNotAllocate(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector makes sync.Pool forget")
-	}
-	packet, buf := payload64(), make([]byte, 256)
-	c := Tap(endless(packet), func() timeline.Instant { return timeline.Instant(time.Second) }, &nobody{})
-	if n := testing.AllocsPerRun(1000, func() {
-		onePacket(t, c, true, packet, buf)
-		onePacket(t, c, true, packet[:30], buf) // in two writes
-		onePacket(t, c, true, packet[30:], buf)
-		onePacket(t, c, false, packet, buf)
-	}); n != 0 {
-		t.Errorf("%v allocations for four packets", n)
 	}
 }
