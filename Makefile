@@ -37,8 +37,8 @@ bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
 	$(GO) test ./bench -run '^$$' -bench . -benchtime 3x -count 10 -timeout 60m -artifacts -outputdir $(CURDIR)/bench-out | tee bench-out/bench.txt
 
 .PHONY: soak
-soak: build ## five minutes of kick-all, run after run
-	$(BIN) run kick-all --repeat 20 --quiet
+soak: build ## five minutes of kick-all: 30 runs of ten seconds
+	$(BIN) run kick-all --repeat 30 --quiet
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for ten seconds
@@ -52,6 +52,7 @@ repro-mochi-resume-race: ## show docs/track-record.md#mochi-resume-race again
 .PHONY: golden
 golden: ## write the golden files again; look at the diff before you commit it
 	$(GO) test ./scenarios ./reports ./harness/judge ./cmd/rebound -update
+	$(GO) test ./harness -run Schema -update
 
 .PHONY: tidy-check
 tidy-check: ## go.mod and go.sum are what the sources need

@@ -6,20 +6,21 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
 	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // Exit codes of the command; docs/decisions/0005-exit-codes.md says why these.
 const (
-	ExitPass        = 0
-	ExitFail        = 1 // an expectation failed, or a check is invalid
-	ExitUsage       = 2 // usage or scenario invalid
-	ExitUnknown     = 3 // some verdict is unknown
-	ExitUnreachable = 4 // no MQTT broker at the target
-	ExitWorse       = 5 // compare says worse
-	ExitPartial     = 6 // an agent was lost (not in this version)
-	ExitFailedRun   = 7 // the run could not be done
-	ExitInterrupted = 130
+	ExitPass        = reports.ExitPass
+	ExitFail        = reports.ExitFail        // an expectation failed, or a check is invalid
+	ExitUsage       = reports.ExitUsage       // usage or scenario invalid
+	ExitUnknown     = reports.ExitUnknown     // some verdict is unknown
+	ExitUnreachable = reports.ExitUnreachable // no MQTT broker at the target
+	ExitWorse       = reports.ExitWorse       // compare says worse
+	ExitPartial     = reports.ExitPartial     // an agent was lost (not in this version)
+	ExitFailedRun   = reports.ExitError       // the run could not be done
+	ExitInterrupted = reports.ExitInterrupted
 )
 
 // ErrUsage marks an error of the user's: exit code 2.

@@ -46,6 +46,7 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 	r.setPhase(ph.Name)
 	r.sampler.Mark()
 	start := r.clock.Now()
+	r.connect(ctx)
 	r.report()
 	if err := r.trafficFor(ctx, ph); err != nil {
 		return err
@@ -144,7 +145,7 @@ func (r *run) reached(ph *scenarios.PlanPhase, start timeline.Instant) bool {
 	case u.Connected != nil:
 		return float64(r.connected()) >= *u.Connected*float64(r.plan.Clients)
 	case u.Back != nil:
-		back, victims, issuing := r.victims.back(ph.Name, r.backOn)
+		back, victims, issuing := r.victims.back(ph.Name)
 		return !issuing && float64(back) >= *u.Back*float64(victims)
 	case u.Quiet != nil:
 		last := start // quiet counts from the phase's start at the earliest
@@ -162,7 +163,7 @@ func (r *run) short(ph *scenarios.PlanPhase) string {
 		return fmt.Sprintf("%d of %d clients connected and subscribed", r.connected(), r.plan.Clients)
 	}
 	if ph.Until.Back != nil {
-		back, victims, _ := r.victims.back(ph.Name, r.backOn)
+		back, victims, _ := r.victims.back(ph.Name)
 		return fmt.Sprintf("%d of %d clients back", back, victims)
 	}
 	return "messages still arriving"
@@ -200,7 +201,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 // env is what a fault may touch.
 func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	return &fault.Env{
-		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.liveN), Phase: phase, Wave: wave, Start: start,
+		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Record: func(a timeline.Action) {
 			r.issued.Add(1)

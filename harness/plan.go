@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -67,20 +68,25 @@ func CheckTarget(name, endpoint, kick string) error {
 	return nil
 }
 
+// checkAddress refuses what the run could not dial, before anything is made.
 func checkAddress(addr string) error {
 	u, err := url.Parse(addr)
 	if err != nil {
 		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
 	}
 	switch u.Scheme {
-	case "tcp", "mqtt":
+	case "tcp":
 	case "tls", "ssl", "mqtts", "ws", "wss":
 		return fmt.Errorf("target %q: %s is known, not in this version", addr, u.Scheme)
 	default:
 		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
 	}
-	if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
-		return fmt.Errorf("target %q: want tcp://HOST:PORT", addr)
+	host, port, err := net.SplitHostPort(u.Host)
+	if err != nil || host == "" || port == "" || u.Path != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("target %q: want tcp://HOST:PORT and nothing else", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("target %q: %s is no port", addr, port)
 	}
 	return nil
 }

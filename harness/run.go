@@ -56,7 +56,7 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 	if err := r.startControl(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.startFleets(ctx); err != nil {
+	if err := r.makeFleets(); err != nil {
 		return nil, err
 	}
 	if err := r.phases(ctx); err != nil {
@@ -111,6 +111,7 @@ type run struct {
 	phase      atomic.Pointer[string]
 	victims    *victims
 	sentinels  *sentinels
+	connecting bool // the clients were started
 	traffic    bool // the publishers were started
 	aborted    string
 
@@ -319,8 +320,8 @@ func (r *run) startControl(ctx context.Context) error {
 // controlWait bounds the first connect of the control fleet.
 const controlWait = 10 * time.Second
 
-// startFleets begins to connect the clients by their schedules.
-func (r *run) startFleets(ctx context.Context) error {
+// makeFleets makes the clients; nothing dials before the first phase.
+func (r *run) makeFleets() error {
 	for _, pf := range r.plan.Fleets {
 		f, err := fleet.New(fleet.Config{
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
@@ -338,10 +339,19 @@ func (r *run) startFleets(ctx context.Context) error {
 		r.byName[pf.Name] = f
 		r.later(f.Close)
 	}
+	return nil
+}
+
+// connect begins to connect the clients by their schedules, once: in the first
+// phase, so that its connects are measured in it.
+func (r *run) connect(ctx context.Context) {
+	if r.connecting {
+		return
+	}
+	r.connecting = true
 	for _, f := range r.fleets {
 		f.Start(ctx)
 	}
-	return nil
 }
 
 // accounts joins the fleet's books to the ledger.
@@ -405,22 +415,6 @@ func (r *run) interrupted() bool    { return r.soft.Err() != nil }
 type place struct {
 	fleet *fleet.Fleet
 	index int
-}
-
-func (r *run) liveN(clientID string) int {
-	p, found := r.where[clientID]
-	if !found {
-		return 0
-	}
-	return p.fleet.LiveN(p.index)
-}
-
-func (r *run) backOn(clientID string) int {
-	p, found := r.where[clientID]
-	if !found {
-		return 0
-	}
-	return p.fleet.BackOn(p.index)
 }
 
 // brokerPID is the broker's own process, where it has one.

@@ -60,7 +60,7 @@ func (r *run) report() {
 	for _, f := range r.fleets {
 		s.Away += f.Away()
 	}
-	s.Back, s.Victims, _ = r.victims.back(phase, r.backOn)
+	s.Back, s.Victims, _ = r.victims.back(phase)
 	t := r.book.Totals()
 	s.Attempted, s.Acked, s.Delivered = t.Attempted, t.Acked, t.Delivered
 	s.LostQoS0, s.LostQoS1 = t.Lost[0], t.Lost[1]

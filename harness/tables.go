@@ -55,13 +55,16 @@ func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
 
 // target gives the row of a target as written: a row's name, or an address.
 func (t Tables) target(name string) (broker.Row, error) {
-	row := name
-	if strings.Contains(name, "://") {
-		row = broker.KindAddress
-	}
+	isAddress := strings.Contains(name, "://")
 	var known []string
 	for _, r := range t.Targets {
-		if r.Name == row {
+		switch {
+		case r.Name == broker.KindAddress: // written as the address itself, never by the row's name
+			if isAddress {
+				return r, nil
+			}
+			continue
+		case r.Name == name:
 			return r, nil
 		}
 		known = append(known, r.Name)

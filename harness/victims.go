@@ -7,9 +7,13 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/target"
 )
 
-// victims follows, while the run goes on, who was hit in a phase and who is
+// victims follows, while the run goes on, who was closed in a phase and who is
 // back, to know when `until: {back: …}` is reached and for the status line. It
 // judges nothing: the numbers of the report come from the evidence.
+//
+// It is asked a hundred times a second in the middle of the storm that is
+// being measured, so that a look costs two atomic loads for each client that is
+// still away, and nothing for those that are back.
 type victims struct {
 	mu     sync.Mutex
 	phases map[string]*phaseVictims
@@ -18,8 +22,19 @@ type victims struct {
 
 type phaseVictims struct {
 	pending int            // waves that are not fully issued
-	hit     map[string]int // by client id: number of the connection that was live when it was last closed; 0 = none was
+	index   map[string]int // by client id: its entry in hit
+	hit     []victim
+	away    []int // indices of the entries that were not back at the last look
 }
+
+type victim struct {
+	place
+	n    int // number of the connection that was live when it was closed; 0 = none was
+	away bool
+}
+
+// back reports whether the client is back on a later connection.
+func (v victim) back() bool { return v.fleet.BackOn(v.place.index) > v.n }
 
 func newVictims() *victims {
 	return &victims{phases: map[string]*phaseVictims{}, last: map[string]int{}}
@@ -41,37 +56,58 @@ func (v *victims) issuedAll(phase string) {
 func (v *victims) phase(name string) *phaseVictims {
 	p := v.phases[name]
 	if p == nil {
-		p = &phaseVictims{hit: map[string]int{}}
+		p = &phaseVictims{index: map[string]int{}}
 		v.phases[name] = p
 	}
 	return p
 }
 
 // back counts the distinct clients closed so far in the phase and those that
-// are back: on a later connection than the one that was closed.
-func (v *victims) back(phase string, backOn func(clientID string) int) (back, hit int, issuing bool) {
+// have come back since they were last closed.
+func (v *victims) back(phase string) (back, hit int, issuing bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.phase(phase)
-	for id, n := range p.hit {
-		if on := backOn(id); on > n {
-			back++
+	still := p.away[:0]
+	for _, i := range p.away {
+		if e := &p.hit[i]; e.back() {
+			e.away = false
+		} else {
+			still = append(still, i)
 		}
 	}
-	return back, len(p.hit), p.pending > 0
+	p.away = still
+	return len(p.hit) - len(p.away), len(p.hit), p.pending > 0
 }
 
 // watch wraps the closer so that each close notes the connection it is about
 // to end.
-func (v *victims) watch(phase string, next target.ConnectionCloser, liveN func(clientID string) int) target.ConnectionCloser {
+func (v *victims) watch(phase string, next target.ConnectionCloser, where map[string]place) target.ConnectionCloser {
 	return closerFunc(func(ctx context.Context, clientID string) (target.Closed, error) {
-		n := liveN(clientID)
-		v.mu.Lock()
-		v.phase(phase).hit[clientID] = n
-		v.last[clientID] = n
-		v.mu.Unlock()
+		if at, found := where[clientID]; found {
+			v.closing(phase, clientID, at)
+		}
 		return next.CloseConnection(ctx, clientID)
 	})
+}
+
+func (v *victims) closing(phase, clientID string, at place) {
+	n := at.fleet.LiveN(at.index)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last[clientID] = n
+	p := v.phase(phase)
+	i, found := p.index[clientID]
+	if !found {
+		i = len(p.hit)
+		p.index[clientID] = i
+		p.hit = append(p.hit, victim{place: at})
+	}
+	p.hit[i].n = n
+	if !p.hit[i].away {
+		p.hit[i].away = true
+		p.away = append(p.away, i)
+	}
 }
 
 // acted reports whether connection n of a client was closed on purpose.

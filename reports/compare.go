@@ -46,6 +46,7 @@ type Rule struct {
 	Name       string
 	Base, Next int64 // sums over the runs of a side
 	Worse      bool
+	Known      string // reference of the known defect that explains Next; it then decides nothing
 }
 
 // Change is one number on both sides.
@@ -231,18 +232,37 @@ func unfinished(base, next []*Report) []string {
 
 // exactCount is a count that must not rise from 0.
 type exactCount struct {
-	name string
-	get  func(*Report) int64
+	name  string
+	check string // check that judges the same findings; "" = none
+	get   func(*Report) int64
+}
+
+// knownDefect gives the reference of the known defect that explains every run
+// in which a check is invalid; "" if one run has findings that nothing explains.
+func knownDefect(reports []*Report, check string) string {
+	known := ""
+	for _, r := range reports {
+		for _, c := range r.Checks {
+			if check == "" || c.Name != check || c.Verdict != Invalid {
+				continue
+			}
+			if c.Known == "" {
+				return ""
+			}
+			known = c.Known
+		}
+	}
+	return known
 }
 
 var exactCounts = []exactCount{
-	{"lost.qos1", func(r *Report) int64 { return sumMessages(r, 1, func(m Messages) int64 { return m.Lost }) }},
-	{"lost.qos2", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
-	{"censored", func(r *Report) int64 { return int64(r.Total.Censored) }},
-	{"unexpected", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
-	{"reordered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
-	{"unscripted", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
-	{"session faults", sessionFaults},
+	{"lost.qos1", "lost", func(r *Report) int64 { return sumMessages(r, 1, func(m Messages) int64 { return m.Lost }) }},
+	{"lost.qos2", "", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
+	{"censored", "", func(r *Report) int64 { return int64(r.Total.Censored) }},
+	{"unexpected", "", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
+	{"reordered", "", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
+	{"unscripted", "", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
+	{"session faults", "", sessionFaults},
 }
 
 // sumMessages adds a count over the QoS, or over all of them for -1.
@@ -277,7 +297,8 @@ func exactRules(base, next []*Report) []Rule {
 		for _, r := range next {
 			rule.Next += e.get(r)
 		}
-		rule.Worse = rule.Base == 0 && rule.Next > 0
+		rule.Known = knownDefect(next, e.check)
+		rule.Worse = rule.Base == 0 && rule.Next > 0 && rule.Known == ""
 		out = append(out, rule)
 	}
 	return out

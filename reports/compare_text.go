@@ -53,6 +53,8 @@ func (r Rule) word() string {
 	switch {
 	case r.Worse:
 		return "WORSE"
+	case r.Known != "" && r.Next > r.Base:
+		return "known defect of the target (" + plain(r.Known) + "): no verdict"
 	case r.Next > r.Base:
 		return "rose, but not from 0: no verdict"
 	case r.Next < r.Base:

@@ -16,7 +16,8 @@ what follows: how long until every client is useful again, whether the broker
 survives the stampede, and whether any message is lost, doubled or reordered.
 
 Exit codes
-  0    every expectation passed and every check is valid
+  0    every expectation and every check passed, or is excused by on_fail: warn or
+       a known defect of the target
   1    an expectation failed, or a check is invalid and no known defect
   2    usage or scenario invalid; nothing was started
   3    some verdict is unknown: the run cannot decide

@@ -35,7 +35,8 @@ func ClientID(template, run, fleet string, index int) string {
 	})
 }
 
-// Topic fills a topic template: {client} and {run}.
+// Topic fills a topic template: {client}, and {run} for topics made in Go (the
+// scenario language knows {client} only).
 func Topic(template, run, clientID string) string {
 	return strings.NewReplacer("{client}", clientID, "{run}", run).Replace(template)
 }

@@ -96,7 +96,7 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 	var horizon int64
 	var outages []*Outage
 	var own, fromStart []measure.Obs
-	var connects []timeline.Instant
+	hits := 0
 	answer := measure.NewHist(measure.Nanoseconds)
 	for i, w := range waves {
 		if i == 0 {
@@ -115,7 +115,13 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 			own = append(own, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
 			fromStart = append(fromStart, measure.Obs{Time: int64(o.Until - w.wave.Start), Back: o.Back()})
 		}
-		connects = append(connects, between(s.connects, w.wave.Start, w.end)...)
+		// Each wave is a stampede of its own: over all of them the highest peak
+		// counts, and the quiet time between them is no part of any mean.
+		herd := measure.Herd(between(s.connects, w.wave.Start, w.end), len(w.outages))
+		hits += len(w.outages)
+		r.Herd.Connects += herd.Connects
+		r.Herd.Peak = max(r.Herd.Peak, herd.Peak)
+		r.Herd.PeakToMean = max(r.Herd.PeakToMean, herd.PeakToMean)
 	}
 	r.Regime = s.regime(outages)
 	r.Horizon = float64(horizon) / 1e9
@@ -126,7 +132,9 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		r.RMTA = &rmta
 	}
 	r.Answer = answer.Summary(0)
-	r.Herd = measure.Herd(connects, len(outages))
+	if hits > 0 {
+		r.Herd.Amplification = float64(r.Herd.Connects) / float64(hits)
+	}
 	r.Curve = thin(measure.KaplanMeier(fromStart), maxCurve)
 	s.sumOutages(&r, outages)
 	return r
