@@ -152,6 +152,7 @@ func TestRunOnEachTarget(t *testing.T) {
 				t.Fatal(err)
 			}
 			same(t, dir, again)
+			addsUp(t, dir, 40)
 		})
 	}
 }
@@ -208,7 +209,8 @@ func TestKickByForeignEndpoint(t *testing.T) {
 func TestWavesOverlap(t *testing.T) {
 	sc := scenario(t, quick, "until: {back: 100%}\n    timeout: 20s", "repeat: {times: 4, every: 300ms}\n    until: {back: 100%}\n    timeout: 20s",
 		"{metric: victims, equals: 40}", "{metric: victims, equals: 160}", "  - {metric: censored, equals: 0}\n", "")
-	r, _ := play(t, sc, PlanOptions{}, Options{})
+	r, dir := play(t, sc, PlanOptions{}, Options{})
+	addsUp(t, dir, 41)
 	if len(r.Waves) != 4 || r.Waves[0].Regime != "first" || r.Waves[1].Regime == "first" {
 		t.Errorf("regimes: %+v", r.Waves)
 	}
