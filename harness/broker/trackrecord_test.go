@@ -43,23 +43,17 @@ func TestTrackRecordMochiResumeRace(t *testing.T) {
 	sub.write(mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: "t", QoS: 1}))
 	sub.read(mqtt.SUBACK)
 	sub.conn.Close() //nolint:errcheck // the loss
-	for b.Clients() > 1 {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("the broker never saw the subscriber leave")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	eventually(t, "the broker sees the subscriber leave", func() bool { return b.Clients() == 1 })
 
 	pub.publish(1, "first") // in flight for the absent session, so that there is something to move
-	pub.read(mqtt.PUBACK)
+	pub.settle()
 
 	// The resume stops in the window; a second message is published there.
 	resumed := make(chan *finder)
 	go func() { resumed <- dialFinder(t, addr, "sub", false) }()
 	<-hook.inside
 	pub.publish(2, "second")
-	pub.read(mqtt.PUBACK)
+	pub.settle()
 	close(hook.release)
 
 	again := <-resumed
@@ -139,6 +133,15 @@ func (c *finder) write(b []byte) {
 
 func (c *finder) publish(id uint16, payload string) {
 	c.write(mqtt.AppendPublish(nil, mqtt.Publish{Topic: "t", ID: id, QoS: 1, Payload: []byte(payload)}))
+}
+
+// settle waits until the broker has done all that it does with what was
+// published: it acknowledges a PUBLISH before it routes it, and answers a
+// PINGREQ only after it has routed what came before.
+func (c *finder) settle() {
+	c.read(mqtt.PUBACK)
+	c.write(mqtt.AppendPingreq(nil))
+	c.read(mqtt.PINGRESP)
 }
 
 // read waits for the next packet of one type and gives a PUBLISH's payload,
