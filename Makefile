@@ -49,6 +49,14 @@ fuzz: ## every fuzz target for ten seconds
 repro-mochi-resume-race: ## show docs/track-record.md#mochi-resume-race again
 	$(GO) test ./harness/broker -run TestTrackRecordMochiResumeRace -v -count=1
 
+.PHONY: repro-mochi-clean-takeover
+repro-mochi-clean-takeover: ## show docs/track-record.md#mochi-clean-takeover again
+	$(GO) test ./harness/broker -run TestTrackRecordMochiCleanTakeover -v -count=1
+
+.PHONY: repro-mochi-offline-order
+repro-mochi-offline-order: ## show docs/track-record.md#mochi-offline-order again
+	$(GO) test ./harness/broker -run TestTrackRecordMochiOfflineOrder -v -count=1
+
 .PHONY: golden
 golden: ## write the golden files again; look at the diff before you commit it
 	$(GO) test ./scenarios ./reports ./harness/judge ./cmd/rebound -update

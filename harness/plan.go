@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -129,8 +130,11 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
 	}
 	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
-	var mistakes scenarios.Errors
-	for _, ph := range sc.Phases {
+	mistakes := splitByFleet(sc)
+	for i, ph := range sc.Phases {
+		if quiet(ph.Until) > 0 && i != len(sc.Phases)-1 {
+			return nil, Usage(fmt.Errorf("phase %s: until quiet is the drain, which ends the traffic for good: it can only be the last phase", ph.Name))
+		}
 		pp, err := planPhase(ph, p, o.Tables, redelivery)
 		var es scenarios.Errors
 		if errors.As(err, &es) {
@@ -147,6 +151,17 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	}
 	p.PlanHash = scenarios.PlanHash(p)
 	return p, nil
+}
+
+// splitByFleet refuses expectations that no run of this version could decide.
+func splitByFleet(sc *scenarios.Scenario) scenarios.Errors {
+	var mistakes scenarios.Errors
+	for _, x := range sc.Expect {
+		if m, found := measure.Lookup(x.Metric); found && m.Scope == measure.ScopeRun && x.Fleet != "" && len(sc.Fleets) > 1 {
+			mistakes = append(mistakes, scenarios.Error{Pos: x.Pos, Msg: fmt.Sprintf("%s is not split by fleet in this version: leave fleet out", x.Metric)})
+		}
+	}
+	return mistakes
 }
 
 // planFleets counts the fleets out by largest remainder, so that they add up
@@ -201,6 +216,10 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 	var mistakes scenarios.Errors
 	times := max(1, ph.Repeat.Times)
 	for k := range times {
+		if h := horizon(ph, k, times); h <= 0 {
+			return pp, append(mistakes, scenarios.Error{Pos: ph.Faults[0].Pos, Msg: fmt.Sprintf(
+				"phase %s: wave %d would begin at %s, when the phase is over (for: %s)", ph.Name, k+1, time.Duration(k)*ph.Repeat.Every, ph.For)})
+		}
 		w := scenarios.PlanWave{Wave: k + 1, At: time.Duration(k) * ph.Repeat.Every, Horizon: horizon(ph, k, times)}
 		for n, spec := range ph.Faults {
 			kind, err := t.fault(spec.Kind)
@@ -218,6 +237,11 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 			if err != nil {
 				return pp, err
 			}
+			if last := lastOffset(pf); last >= w.Horizon && k == 0 {
+				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: fmt.Sprintf(
+					"%s: the last victim is due %s after the start of the wave, which is watched for %s only: raise timeout or every, or spread it less",
+					spec.Kind, last, w.Horizon)})
+			}
 			w.Faults = append(w.Faults, pf)
 		}
 		pp.Waves = append(pp.Waves, w)
@@ -226,6 +250,14 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 		return pp, mistakes
 	}
 	return pp, nil
+}
+
+func lastOffset(pf scenarios.PlanFault) time.Duration {
+	var last time.Duration
+	for _, v := range pf.Victims {
+		last = max(last, v.Offset)
+	}
+	return last
 }
 
 // horizon of wave k: the phase's time-out (or its time) from the wave's start,

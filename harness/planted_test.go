@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -253,5 +254,89 @@ func lieAbout(suffix string) func(target.ConnectionCloser) target.ConnectionClos
 			}
 			return next.CloseConnection(ctx, id)
 		})
+	}
+}
+
+// TestPlantedUnscriptedAfterIdleKick: every close is answered with success and
+// does nothing; a second and a half later every connection ends for another
+// reason. The closes must not be given those ends: the connections carried
+// messages that were sent after the answers.
+func TestPlantedUnscriptedAfterIdleKick(t *testing.T) {
+	b, err := broker.StartEmbedded(t.Context(), broker.Options{Addresses: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close() //nolint:errcheck // the test's own
+	var mu sync.Mutex
+	var ids []string
+	var later sync.WaitGroup
+	o := Options{WrapClose: func(target.ConnectionCloser) target.ConnectionCloser {
+		return closerFunc(func(_ context.Context, id string) (target.Closed, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, id)
+			if len(ids) == 40 {
+				later.Go(func() {
+					<-time.After(1500 * time.Millisecond) // that long they live on
+					for _, id := range ids {
+						b.CloseClient(t.Context(), id) //nolint:errcheck // the fault
+					}
+				})
+			}
+			yes := true
+			return target.Closed{Found: &yes}, nil
+		})
+	}}
+	sc := scenario(t, quick, "until: {back: 100%}\n    timeout: 20s", "until: {back: 100%}\n    timeout: 4s")
+	r, _ := play(t, sc, PlanOptions{Target: b.Info().Addresses[0], Kick: CloserFIN}, o)
+	later.Wait()
+	if r.Total.Hit != 0 || r.Total.NoEffect != 40 || r.Unscripted.Ends != 40 {
+		t.Errorf("want 40 without effect and 40 unscripted: %+v, unscripted %+v", r.Total, r.Unscripted)
+	}
+	onlyInvalid(t, r, "kick-effective", "unscripted")
+	if r.ExitCode != ExitFail {
+		t.Errorf("exit %d", r.ExitCode)
+	}
+}
+
+// TestPlantedIdleKickBeforeRealOne: the first wave's close of one client does
+// nothing, the second wave's does. The first must not be given the end that the
+// second one caused.
+func TestPlantedIdleKickBeforeRealOne(t *testing.T) {
+	var calls atomic.Int64
+	o := Options{WrapClose: func(next target.ConnectionCloser) target.ConnectionCloser {
+		lie := lieAbout("-000003")(next)
+		return closerFunc(func(ctx context.Context, id string) (target.Closed, error) {
+			if strings.HasSuffix(id, "-000003") && calls.Add(1) == 1 {
+				return lie.CloseConnection(ctx, id)
+			}
+			return next.CloseConnection(ctx, id)
+		})
+	}}
+	sc := scenario(t, quick, "until: {back: 100%}\n    timeout: 20s", "repeat: {times: 2, every: 2s}\n    until: {back: 100%}\n    timeout: 20s",
+		"{metric: victims, equals: 40}", "{metric: no_effect, equals: 1}")
+	r, _ := play(t, sc, PlanOptions{}, o)
+	onlyInvalid(t, r, "kick-effective")
+	if w := r.Waves; w[0].NoEffect != 1 || w[0].Hit != 39 || w[1].Hit != 40 {
+		t.Errorf("want 39 hits and 1 without effect, then 40 hits: %+v", w)
+	}
+}
+
+// TestPlantedChildCrash: the broker's own process dies in mid-run. That is an
+// answer, not a failed run.
+func TestPlantedChildCrash(t *testing.T) {
+	var once sync.Once
+	var pid int
+	o := Options{OnPID: func(p int) { pid = p }, OnStatus: func(s Status) {
+		if s.Phase == "steady" && s.Delivered > 0 {
+			once.Do(func() { syscall.Kill(pid, syscall.SIGKILL) }) //nolint:errcheck // that is the fault
+		}
+	}}
+	sc := scenario(t, quick, "until: {back: 100%}\n    timeout: 20s", "until: {back: 100%}\n    timeout: 1s",
+		"reconnect: {policy: paho, max: 30s}", "", "connect: {rate: 2000/s}", "connect: {rate: 2000/s}\n    reconnect: {policy: paho, max: 1s}",
+		"{metric: victims, equals: 40}", "{metric: unscripted, at_least: 40}")
+	r, _ := play(t, sc, PlanOptions{Target: "child"}, o)
+	if r.ExitCode != ExitFail || verdicts(r)["unscripted"] != reports.Invalid || verdicts(r)["never-returned"] != reports.Invalid {
+		t.Errorf("exit %d: %+v", r.ExitCode, r.Checks)
 	}
 }

@@ -72,14 +72,15 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 type Options struct {
 	Tables
 
-	Dir       string          // the run's own folder: new or empty
-	Scenario  []byte          // scenario text as given, for the folder; may be nil
-	Endpoint  string          // CloseConnection URL of an address target
-	Strict    bool            // known defects and low-n quantiles are no excuse
-	Version   string          // of rebound, for the report
-	Stop      <-chan struct{} // closed = stop kicking, drain, report
-	OnTarget  func(target.Info)
-	OnStatus  func(Status) // called four times a second, and at each phase border
+	Dir       string                                // the run's own folder: new or empty
+	Scenario  []byte                                // scenario text as given, for the folder; may be nil
+	Endpoint  string                                // CloseConnection URL of an address target
+	Strict    bool                                  // known defects and low-n quantiles are no excuse
+	Version   string                                // of rebound, for the report
+	Stop      <-chan struct{}                       // closed = stop kicking, drain, report
+	OnTarget  func(info target.Info, client string) // client: the id of one client, for a curl line
+	OnPID     func(pid int)                         // the broker's own process, where it has one
+	OnStatus  func(Status)                          // called four times a second, and at each phase border
 	Broker    broker.Options
 	WrapConn  func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
 	WrapClose func(target.ConnectionCloser) target.ConnectionCloser
@@ -204,7 +205,15 @@ func (r *run) startTarget(ctx context.Context) error {
 		return err
 	}
 	r.target = t
-	r.later(t.Close)
+	r.later(func() error {
+		// A broker that died in mid-run is what the run was to find out: the ends
+		// of its clients tell, and it is no failure of ours.
+		died := ended(t)
+		if err := t.Close(); err != nil && !died {
+			return err
+		}
+		return nil
+	})
 	info := t.Info()
 	for _, addr := range info.Addresses[:1] {
 		if err := broker.Preflight(ctx, addr); err != nil {
@@ -223,12 +232,21 @@ func (r *run) startTarget(ctx context.Context) error {
 		}
 		r.closer = client
 		r.later(client.Close)
+		if info.Kind == broker.KindAddress {
+			if err := checkEndpoint(ctx, client, info.Endpoint); err != nil {
+				return err
+			}
+		}
 	}
 	if r.opts.WrapClose != nil {
 		r.closer = r.opts.WrapClose(r.closer)
 	}
+	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
+		r.opts.OnPID(pid)
+	}
 	if r.opts.OnTarget != nil {
-		r.opts.OnTarget(info)
+		f := r.plan.Fleets[0]
+		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
 	}
 	return nil
 }
@@ -256,6 +274,32 @@ func (r *run) describe() error {
 		return err
 	}
 	return r.ev.whole("env.json", func(w io.Writer) error { return judge.WriteEnv(w, env) })
+}
+
+// checkEndpoint calls a foreign CloseConnection endpoint once, for a client that
+// does not exist, so that a wrong URL is known before the fleet is connected.
+// Any answer of the API will do.
+func checkEndpoint(ctx context.Context, c *closeconn.Client, url string) error {
+	_, err := c.CloseConnection(ctx, "rb-preflight-no-such-client")
+	var answer *closeconn.APIError
+	if err == nil || errors.As(err, &answer) && answer.Code != "" {
+		return nil
+	}
+	return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, url, err)
+}
+
+// ended reports whether a target with a process of its own has lost it.
+func ended(t target.Target) bool {
+	p, ok := t.(interface{ Done() <-chan struct{} })
+	if !ok {
+		return false
+	}
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // startHealth watches the measuring instrument itself.
@@ -312,6 +356,9 @@ func (r *run) startControl(ctx context.Context) error {
 	ready, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
 	if err := r.control.Ready(ready); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return fmt.Errorf("%w: the control connections: %w", target.ErrUnreachable, err)
 	}
 	return nil

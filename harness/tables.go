@@ -3,6 +3,8 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +22,9 @@ import (
 type TargetInfo = target.Info
 
 // CurlLine is a shell command that closes one client's connection by hand.
-func CurlLine(endpoint string) string { return closeconn.CurlLine(endpoint) }
+func CurlLine(endpoint, clientID string) string {
+	return strings.ReplaceAll(closeconn.CurlLine(endpoint), "CLIENT_ID", url.QueryEscape(clientID))
+}
 
 // Tables are the rows that a plan and a run may draw from. An own fault,
 // driver or target joins by value: append it to DefaultTables' rows.
@@ -131,12 +135,20 @@ func scenarioText(nameOrPath string) (string, []byte, error) {
 		return "", nil, Usage(err)
 	case info.IsDir():
 		return "", nil, Usage(fmt.Errorf("%s is a folder, want a scenario file", nameOrPath))
-	case info.Size() > maxScenario:
-		return "", nil, Usage(fmt.Errorf("%s: %d bytes are too many for a scenario", nameOrPath, info.Size()))
+	case !info.Mode().IsRegular():
+		return "", nil, Usage(fmt.Errorf("%s is no regular file, want a scenario file", nameOrPath))
 	}
-	text, err := os.ReadFile(nameOrPath)
+	f, err := os.Open(nameOrPath)
 	if err != nil {
 		return "", nil, Usage(err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(io.LimitReader(f, maxScenario+1))
+	switch {
+	case err != nil:
+		return "", nil, Usage(err)
+	case len(text) > maxScenario:
+		return "", nil, Usage(fmt.Errorf("%s: more than %d bytes are too many for a scenario", nameOrPath, maxScenario))
 	}
 	return nameOrPath, text, nil
 }

@@ -260,7 +260,6 @@ var exactCounts = []exactCount{
 	{"lost.qos2", "", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
 	{"censored", "", func(r *Report) int64 { return int64(r.Total.Censored) }},
 	{"unexpected", "", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
-	{"reordered", "", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
 	{"unscripted", "", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
 	{"session faults", "", sessionFaults},
 }

@@ -181,6 +181,7 @@ func fail(t testing.TB) *Report {
 	outages := append(spreadTimes(900, 0.121, 0.311), spreadTimes(85, 1.5, 44)...)
 	r.Histograms[0] = histogramOf(t, "devices", "storm", 0, "outage", unitNS, 7.05, 67.05, outages)
 	r.Histograms[1] = histogramOf(t, "devices", "storm", 1, "outage", unitNS, 7.05, 67.05, outages)
+	r.Histograms[0].Censored, r.Histograms[1].Censored = 10, 10
 	lossy := make([]int64, 985)
 	lossy[3], lossy[8] = 1, 31
 	r.Histograms[3] = histogramOf(t, "devices", "storm", 1, "loss.qos1", unitCount, 7.05, 67.05, lossy)

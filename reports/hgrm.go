@@ -35,17 +35,6 @@ func writePercentiles(w io.Writer, r *Report, s series) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "#[Unit    = %12s, Above range    = %12d]\n#[Censored clients of phase %s = %d]\n",
-		unit, s.Overflow, s.Phase, r.censoredOf(s.Phase))
+		unit, s.Overflow, s.Phase, s.Censored)
 	return err
-}
-
-// censoredOf counts the censored of a phase, over its waves.
-func (r *Report) censoredOf(phase string) int {
-	n := 0
-	for _, w := range r.Waves {
-		if w.Phase == phase {
-			n += w.Censored
-		}
-	}
-	return n
 }

@@ -66,9 +66,9 @@ func allSeries(hs []Histogram) []series {
 			return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Wave, b.Wave))
 		})
 		s := series{Histogram: parts[0], parts: parts}
-		s.V2, s.Wave, s.N, s.Overflow = "", 0, 0, 0
+		s.V2, s.Wave, s.N, s.Overflow, s.Censored = "", 0, 0, 0, 0
 		for _, p := range parts {
-			s.N, s.Overflow, s.End = s.N+p.N, s.Overflow+p.Overflow, max(s.End, p.End)
+			s.N, s.Overflow, s.Censored, s.End = s.N+p.N, s.Overflow+p.Overflow, s.Censored+p.Censored, max(s.End, p.End)
 		}
 		out = append(out, s)
 	}

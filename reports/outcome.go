@@ -109,3 +109,15 @@ func (r *Report) canaryOf(phase string) Quantile {
 	}
 	return r.Harness.Canary
 }
+
+// excused counts the expectations that failed and do not fail the run: by
+// on_fail: warn, or by a known defect of the target.
+func (r *Report) excused() int {
+	n := 0
+	for _, e := range r.Expectations {
+		if e.Verdict == Invalid && (e.OnFail == "warn" || e.Known != "") {
+			n++
+		}
+	}
+	return n
+}

@@ -331,7 +331,8 @@ type Histogram struct {
 	End      float64 `json:"end_seconds"`
 	N        int64   `json:"n"`
 	Overflow int64   `json:"overflow"`
-	V2       string  `json:"v2"` // HdrHistogram V2 compressed encoding, base64
+	Censored int64   `json:"censored"` // outages that have no value here: this fleet's, of this phase or wave
+	V2       string  `json:"v2"`       // HdrHistogram V2 compressed encoding, base64
 }
 
 // Tag is the histogram's tag in an interval log: fleet.phase.metric.

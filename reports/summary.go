@@ -319,10 +319,6 @@ func (s *summary) histograms() error {
 		return nil
 	}
 	s.printf("## Histograms\n\n")
-	perPhase := map[string]int{}
-	for _, x := range shown {
-		perPhase[x.Phase+"\x00"+x.Metric]++
-	}
 	slices.SortStableFunc(shown, func(a, b series) int { // outages first
 		return b2i(a.Metric != "outage") - b2i(b.Metric != "outage")
 	})
@@ -334,11 +330,8 @@ func (s *summary) histograms() error {
 		title, censored := x.title(), int64(0)
 		switch x.Metric {
 		case "outage":
-			n := s.r.censoredOf(x.Phase)
-			title += fmt.Sprintf(": n=%s back, %s censored in this phase", commas(x.N), commas(n))
-			if perPhase[x.Phase+"\x00"+x.Metric] == 1 { // else they are not this fleet's alone
-				censored = int64(n)
-			}
+			censored = int64(x.Censored)
+			title += fmt.Sprintf(": n=%s back, %s censored", commas(x.N), commas(censored))
 		case "connect":
 			title += ": n=" + commas(x.N)
 		default:

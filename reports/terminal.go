@@ -333,6 +333,9 @@ func (t *terminal) last(path string) {
 	if all == 0 {
 		text = "no expectations"
 	}
+	if n := t.r.excused(); n > 0 {
+		text += fmt.Sprintf(" · %s excused", commas(n))
+	}
 	if path != "" {
 		text += "   " + plain(path)
 	}

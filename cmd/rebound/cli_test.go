@@ -180,7 +180,7 @@ func TestProgress(t *testing.T) {
 	p = newProgress(&b, true)
 	p.status(status("storm", 4, 2))
 	p.say("a word")
-	p.target(harness.TargetInfo{Addresses: []string{"tcp://127.0.0.1:1"}, Endpoint: "http://127.0.0.1:2"})
+	p.target(harness.TargetInfo{Addresses: []string{"tcp://127.0.0.1:1"}, Endpoint: "http://127.0.0.1:2"}, "dev-1")
 	p.finish()
 	if b.Len() != 0 {
 		t.Errorf("quiet says %q", b.String())

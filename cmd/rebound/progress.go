@@ -51,12 +51,12 @@ func (p *progress) say(format string, args ...any) {
 }
 
 // target says where the broker is and how to close a connection by hand.
-func (p *progress) target(t harness.TargetInfo) {
+func (p *progress) target(t harness.TargetInfo, client string) {
 	if len(t.Addresses) > 0 {
 		p.say("broker     %s · %s", strings.TrimSpace(t.Broker+" "+t.Version), strings.Join(t.Addresses, " "))
 	}
 	if t.Endpoint != "" {
-		p.say("endpoint   %s\n           %s", t.Endpoint, harness.CurlLine(t.Endpoint))
+		p.say("endpoint   %s\n           %s", t.Endpoint, harness.CurlLine(t.Endpoint, client))
 	}
 }
 

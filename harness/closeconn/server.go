@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,7 +41,7 @@ func Serve(ctx context.Context, addr string, cfg Config) (*Server, error) {
 		url:    "http://" + listener.Addr().String(),
 		served: make(chan error, 1),
 		http: &http.Server{
-			Handler:           Handler(cfg),
+			Handler:           guard(Handler(cfg)),
 			ReadHeaderTimeout: 10 * time.Second,
 			ReadTimeout:       30 * time.Second,
 			WriteTimeout:      60 * time.Second,
@@ -92,4 +93,30 @@ func loopback(addr string) error {
 		return fmt.Errorf("%w: %s is no loopback address", ErrNotLoopback, addr)
 	}
 	return nil
+}
+
+// guard keeps web pages out: a page in a browser on this machine can send
+// requests to loopback, and unsigned ones would be believed. A browser names
+// the page's origin, and a name that was re-bound to 127.0.0.1 stands in Host.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" || !loopbackName(r.Host) {
+			answer(w, http.StatusForbidden, failure{
+				RequestID: newRequestID(), HostID: r.Host, Code: "Forbidden",
+				Message: "Unsigned requests are taken from programs on this machine only, addressed to a loopback name.",
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopbackName reports whether a Host header names this machine by loopback.
+func loopbackName(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip := net.ParseIP(strings.Trim(name, "[]"))
+	return name == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -200,6 +200,10 @@ func (c *conn) countIn(p *mqtt.Packet, at timeline.Instant) {
 	c.rec.LastIn = at
 	c.rec.PacketsIn++
 	switch p.Type {
+	case mqtt.PUBLISH:
+		if p.HeaderErr == nil && p.Header.Run == c.s.fleet.cfg.RunID {
+			c.rec.Alive = max(c.rec.Alive, timeline.Instant(p.Header.Sent))
+		}
 	case mqtt.PINGRESP:
 		c.rec.PingResps++
 	case mqtt.DISCONNECT: // a server of 3.1.1 must not send one; some do

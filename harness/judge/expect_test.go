@@ -23,8 +23,8 @@ func TestExpectations(t *testing.T) {
 		why     string
 	}{
 		"holds":             {nil, expectation("outage.p50", "", "below", "5s", "s", 5), reports.Valid, "22.0 ms", "low-n"},
-		"fails":             {nil, expectation("outage.max", "", "below", "10ms", "s", 0.01), reports.Invalid, "26.0 ms", ""},
-		"each":              {nil, expectation("outage.max", "each", "below", "10ms", "s", 0.01), reports.Invalid, "26.0 ms", ""},
+		"fails":             {nil, expectation("outage.max", "", "below", "10ms", "s", 0.01), reports.Invalid, "26 ms", ""},
+		"each":              {nil, expectation("outage.max", "each", "below", "10ms", "s", 0.01), reports.Invalid, "26 ms", ""},
 		"at most, equal":    {nil, expectation("victims", "", "at_most", "4", "", 4), reports.Valid, "4", ""},
 		"at least":          {nil, expectation("connected", "", "at_least", "95%", "%", 0.95), reports.Valid, "100 %", ""},
 		"above, equal":      {nil, expectation("victims", "", "above", "4", "", 4), reports.Invalid, "4", ""},
@@ -44,7 +44,11 @@ func TestExpectations(t *testing.T) {
 		"unheard-of metric": {nil, expectation("fun", "", "equals", "0", "", 0), reports.Unknown, "", "no such metric"},
 		"no limit":          {nil, scenarios.Expectation{Metric: "back"}, reports.Unknown, "", "no limit"},
 		"saturated: a time is unknown": {func(f *folder) { f.canary["storm"] = 20 * time.Millisecond },
-			expectation("outage.p50", "", "below", "5s", "s", 5), reports.Unknown, "22.0 ms", "saturated in phase storm"},
+			expectation("outage.p50", "", "below", "30ms", "s", 0.03), reports.Unknown, "22.0 ms", "saturated in phase storm"},
+		"saturated: a time that is clear of its limit stands": {func(f *folder) { f.canary["storm"] = 20 * time.Millisecond },
+			expectation("outage.p50", "", "below", "5s", "s", 5), reports.Valid, "22.0 ms", "low-n"},
+		"saturated: a lower limit within the canary is unknown": {func(f *folder) { f.canary["storm"] = 20 * time.Millisecond },
+			expectation("outage.p50", "", "at_least", "5ms", "s", 0.005), reports.Unknown, "22.0 ms", "saturated"},
 		"saturated: a time that fails is unknown": {func(f *folder) { f.canary["storm"] = 20 * time.Millisecond },
 			expectation("outage.p50", "", "below", "1ms", "s", 0.001), reports.Unknown, "22.0 ms", "saturated"},
 		"saturated: a count stands": {func(f *folder) { f.canary["storm"] = 20 * time.Millisecond },
@@ -85,10 +89,10 @@ func TestWorstWave(t *testing.T) {
 		expectation("outage.max", "each", "at_least", "1ms", "s", 0.001),
 	}
 	r := f.judge(t)
-	if x := r.Expectations[0]; x.Wave != 1 || x.Shown != "26.0 ms" || x.Verdict != reports.Invalid {
+	if x := r.Expectations[0]; x.Wave != 1 || x.Shown != "26 ms" || x.Verdict != reports.Invalid {
 		t.Errorf("below: wave %d, %s, %s", x.Wave, x.Shown, x.Verdict)
 	}
-	if x := r.Expectations[1]; x.Wave != 2 || x.Shown != "23.0 ms" || x.Verdict != reports.Valid {
+	if x := r.Expectations[1]; x.Wave != 2 || x.Shown != "23 ms" || x.Verdict != reports.Valid {
 		t.Errorf("at least: wave %d, %s, %s", x.Wave, x.Shown, x.Verdict)
 	}
 	if r.Waves[1].Regime != "continual" || r.Waves[0].Regime != "first" || r.Total.Regime != "mixed" || r.Total.Victims != clients+1 {

@@ -36,7 +36,8 @@ const (
 	// lifeSign: a client may notice its end long after the answer, and until
 	// then it still reads what its kernel had buffered. A packet that came
 	// later than this after the answer shows that the connection lived on (the
-	// bound is ours, the same as for an overdue message).
+	// bound is ours, the same as for an overdue message). It is for connections
+	// without traffic: where there is some, Conn.Alive is the proof.
 	lifeSign = timeline.Instant(5 * time.Second)
 
 	// clockSlack is how far before b the tap may see the end that b's close
@@ -119,6 +120,9 @@ func canEnd(c *timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*tim
 func livedOn(c *timeline.Conn, a *timeline.Action) bool {
 	if a.Answered == 0 {
 		return false
+	}
+	if c.Alive > a.Answered {
+		return true // the broker wrote something to it that we sent only then
 	}
 	limit := a.Answered + lifeSign
 	// An answered error is no reason to wait for: only an end near it is its own.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -39,6 +40,7 @@ func (s histSet) in(k histKey, u measure.Unit, start, end timeline.Instant) *mea
 // and where a phase has several waves of each wave too.
 func (j *judgement) histograms() {
 	set := histSet{}
+	censored := map[histKey]int{} // outages without a value, by fleet, phase and wave
 	perPhase := map[string]int{}
 	for _, w := range j.waves {
 		perPhase[w.wave.Phase]++
@@ -49,16 +51,16 @@ func (j *judgement) histograms() {
 			numbers = append(numbers, w.wave.Wave)
 		}
 		for _, n := range numbers {
-			j.histWave(set, w, n)
+			j.histWave(set, censored, w, n)
 		}
 	}
 	j.histConnect(set)
 	j.histUnscripted(set)
-	j.r.Histograms = set.report()
+	j.r.Histograms = set.report(censored)
 }
 
 // histWave records one wave under a wave number.
-func (j *judgement) histWave(set histSet, w *waveFacts, number int) {
+func (j *judgement) histWave(set histSet, censored map[histKey]int, w *waveFacts, number int) {
 	ns := func(fleet, metric string) *measure.Hist {
 		return set.in(histKey{fleet, w.wave.Phase, metric, number}, measure.Nanoseconds, w.wave.Start, w.end)
 	}
@@ -76,6 +78,7 @@ func (j *judgement) histWave(set histSet, w *waveFacts, number int) {
 			}
 		}
 		if !o.Back() {
+			censored[histKey{o.Fleet, w.wave.Phase, "", number}]++
 			continue
 		}
 		ns(o.Fleet, "outage").Record(int64(o.Until - o.Start))
@@ -120,12 +123,16 @@ func (j *judgement) span(t timeline.Instant) (name string, start, end timeline.I
 	return p.Name, p.Start, max(p.Start, p.End)
 }
 
-func (s histSet) report() []reports.Histogram {
+func (s histSet) report(censored map[histKey]int) []reports.Histogram {
 	out := make([]reports.Histogram, 0, len(s))
 	for k, h := range s {
+		missing := 0
+		if k.metric == "outage" || strings.HasPrefix(k.metric, "waterfall.") {
+			missing = censored[histKey{k.fleet, k.phase, "", k.wave}]
+		}
 		out = append(out, h.hist.To(reports.Histogram{
 			Fleet: k.fleet, Phase: k.phase, Wave: k.wave, Metric: k.metric,
-			Start: seconds(h.start), End: seconds(h.end),
+			Start: seconds(h.start), End: seconds(h.end), Censored: int64(missing),
 		}))
 	}
 	slices.SortFunc(out, func(a, b reports.Histogram) int {

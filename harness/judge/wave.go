@@ -96,7 +96,6 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 	var horizon int64
 	var outages []*Outage
 	var own, fromStart []measure.Obs
-	hits := 0
 	answer := measure.NewHist(measure.Nanoseconds)
 	for i, w := range waves {
 		if i == 0 {
@@ -118,11 +117,11 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		// Each wave is a stampede of its own: over all of them the highest peak
 		// counts, and the quiet time between them is no part of any mean.
 		herd := measure.Herd(between(s.connects, w.wave.Start, w.end), len(w.outages))
-		hits += len(w.outages)
 		r.Herd.Connects += herd.Connects
 		r.Herd.Peak = max(r.Herd.Peak, herd.Peak)
 		r.Herd.PeakToMean = max(r.Herd.PeakToMean, herd.PeakToMean)
 	}
+	horizon = watched(own, horizon)
 	r.Regime = s.regime(outages)
 	r.Horizon = float64(horizon) / 1e9
 	r.Outage = measure.SurvivalSummary(own, horizon)
@@ -132,12 +131,24 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		r.RMTA = &rmta
 	}
 	r.Answer = answer.Summary(0)
-	if hits > 0 {
-		r.Herd.Amplification = float64(r.Herd.Connects) / float64(hits)
-	}
 	r.Curve = thin(measure.KaplanMeier(fromStart), maxCurve)
 	s.sumOutages(&r, outages)
 	return r
+}
+
+// watched is the horizon that the outages of several waves have in common with
+// the evidence: where somebody is censored, nobody was watched for longer than
+// the longest outage, whatever the longest wave's own horizon is.
+func watched(own []measure.Obs, horizon int64) int64 {
+	longest, censored := int64(0), false
+	for _, o := range own {
+		longest = max(longest, o.Time)
+		censored = censored || !o.Back
+	}
+	if censored {
+		return min(horizon, longest)
+	}
+	return horizon
 }
 
 // sumOutages adds what the outages of a wave tell: back and censored, the
@@ -146,8 +157,13 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 	parts := newPartHists()
 	probes := measure.NewHist(measure.Count)
 	loss := [2]*measure.Hist{measure.NewHist(measure.Count), measure.NewHist(measure.Count)}
-	attempts := 0
+	attempts, connects := 0, 0
 	for _, o := range outages {
+		for _, c := range o.Attempts {
+			if c.Connect != 0 {
+				connects++
+			}
+		}
 		for q := range loss {
 			if s.carried[q] {
 				loss[q].Record(s.loss[o][q].n)
@@ -174,6 +190,11 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 	r.LossQoS0, r.LossQoS1 = loss[0].Summary(0), loss[1].Summary(0)
 	if r.Back > 0 {
 		r.Attempts = float64(attempts) / float64(r.Back)
+	}
+	if len(outages) > 0 {
+		// A CONNECT belongs to the outage that it was part of, also where the
+		// next wave has begun; by time alone it would count against that one.
+		r.Herd.Amplification = float64(connects) / float64(len(outages))
 	}
 }
 

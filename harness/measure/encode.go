@@ -43,7 +43,7 @@ func DecodeHist(u Unit, s string) (*Hist, error) {
 		return nil, fmt.Errorf("%w: %w", ErrHistogram, err)
 	}
 	low, high := u.span()
-	return &Hist{unit: u, lowest: low, highest: high, hdr: d}, nil
+	return &Hist{unit: u, lowest: low, highest: high, hdr: d, rough: true}, nil
 }
 
 // header is the head of an inflated V2 histogram, big-endian.

@@ -47,6 +47,13 @@ type Hist struct {
 	lowest, highest int64
 	overflow        int64
 	hdr             *hdrhistogram.Histogram
+
+	// The values' own sum and maximum: buckets know both only to 3 digits, and
+	// times that are all 0 would have a mean of half a bucket. A histogram that
+	// came from its encoded form has them no more: rough.
+	sum   float64
+	max   int64
+	rough bool
 }
 
 // NewHist makes an empty histogram; one holds about 190 KB.
@@ -70,7 +77,10 @@ func (h *Hist) RecordN(v, n int64) {
 	// last bucket reaches beyond the range.
 	if v < 0 || v > h.highest || h.hdr.RecordValues(v, n) != nil {
 		h.AddOverflow(n)
+		return
 	}
+	h.sum += float64(v) * float64(n)
+	h.max = max(h.max, v)
 }
 
 // AddOverflow counts n values as outside the range: the encoded form of a
@@ -92,12 +102,16 @@ func (h *Hist) Merge(o *Hist) {
 	}
 	h.AddOverflow(h.hdr.Merge(o.hdr)) // the library gives the number it dropped
 	h.AddOverflow(o.overflow)
+	h.sum += o.sum
+	h.max = max(h.max, o.max)
+	h.rough = h.rough || o.rough
 }
 
 // Reset empties the histogram.
 func (h *Hist) Reset() {
 	h.hdr.Reset()
 	h.overflow = 0
+	h.sum, h.max, h.rough = 0, 0, false
 }
 
 // N is the number of values recorded, those outside the range included.
@@ -138,6 +152,9 @@ func (h *Hist) at(k int64) int64 {
 	if v < h.lowest {
 		return 0 // below the resolution: the bucket's upper edge would read 511 ns
 	}
+	if !h.rough {
+		v = min(v, h.max) // a bucket's upper edge is no value that was there
+	}
 	return v
 }
 
@@ -169,8 +186,12 @@ func (h *Hist) Summary(censored int64) reports.Quantile {
 	s := reports.Quantile{N: h.N(), Censored: censored, Overflow: h.overflow, LowN: lowN(h.N())}
 	s.P50, s.P90, s.P99, s.P999, s.Max = h.value(0.5), h.value(0.9), h.value(0.99), h.value(0.999), h.value(1)
 	if h.N() > 0 && h.overflow == 0 {
-		m := h.hdr.Mean() / h.unit.scale()
-		s.Mean = &m
+		mean, most := h.sum/float64(h.N()), float64(h.max)
+		if h.rough {
+			mean, most = h.hdr.Mean(), float64(h.at(h.hdr.TotalCount()))
+		}
+		mean, most = mean/h.unit.scale(), most/h.unit.scale()
+		s.Mean, s.Max = &mean, &most
 	}
 	return s
 }

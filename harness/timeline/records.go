@@ -81,6 +81,10 @@ type Conn struct {
 	Probes       int     `json:"probes,omitempty"`        // probes sent for this connection until it was back
 	FirstMessage Instant `json:"first_message,omitempty"` // first probe numbered after the loss, read
 
+	// Alive is the latest instant at which the connection certainly was open at
+	// the broker: the sending time, in its header, of a message of ours that was
+	// read on it. Unlike LastIn it owes nothing to what a kernel had buffered.
+	Alive      Instant `json:"alive,omitempty"`
 	LastIn     Instant `json:"last_in,omitempty"`
 	LastOut    Instant `json:"last_out,omitempty"`
 	MaxOutGap  int64   `json:"max_out_gap_ns,omitempty"` // longest silence from client to broker
