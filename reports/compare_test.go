@@ -27,7 +27,15 @@ func TestCompareExit(t *testing.T) {
 		{"QoS 0 loss is counted", func(r *Report) { r.Messages[1].Lost = 4000 }, 0, "4,000"},
 		{"censored", func(r *Report) { r.Total.Censored = 2 }, 5, "censored 0 → 2"},
 		{"unexpected", func(r *Report) { r.Messages[1].Unexpected = 1 }, 5, "unexpected 0 → 1"},
-		{"reordered", func(r *Report) { r.Messages[0].Reordered = 1 }, 5, "reordered 0 → 1"},
+		{"reordering is shown and decides nothing: no check judges it yet", func(r *Report) { r.Messages[0].Reordered = 1 }, 0, "inconclusive"},
+		{"a known defect decides nothing", func(r *Report) {
+			r.Messages[0].Lost = 1
+			for i := range r.Checks {
+				if r.Checks[i].Name == "lost" {
+					r.Checks[i].Verdict, r.Checks[i].Known = Invalid, "track-record#x"
+				}
+			}
+		}, 0, "known defect of the target (track-record#x): no verdict"},
 		{"unscripted", func(r *Report) { r.Unscripted.Control = 1 }, 5, "unscripted 0 → 1"},
 		{"session", func(r *Report) {
 			r.Checks = append(r.Checks, Check{Name: "session-present", Verdict: Invalid, Count: 7})
