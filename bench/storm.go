@@ -51,7 +51,9 @@ var metrics = []metric{
 		}
 		return 0, false
 	}},
-	{"unscripted-ends", true, func(r *reports.Report) (float64, bool) { return float64(r.Unscripted.Ends), true }},
+	{"unscripted-ends", true, func(r *reports.Report) (float64, bool) {
+		return float64(r.Unscripted.Ends + r.Unscripted.Control), true
+	}},
 }
 
 func seconds(pick func(*reports.Report) *float64) func(*reports.Report) (float64, bool) {

@@ -133,6 +133,14 @@ func (e *evidence) append(name string, write func(io.Writer) error) error {
 	return nil
 }
 
+// discard takes away the events of a run that never began.
+func (e *evidence) discard() error {
+	if err := os.Remove(filepath.Join(e.dir, "events.jsonl.gz")); err != nil {
+		return e.fail(err)
+	}
+	return nil
+}
+
 // close flushes and closes every file; it may be called twice.
 func (e *evidence) close() error {
 	err := e.flush()

@@ -214,6 +214,7 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 		return pp, nil
 	}
 	var mistakes scenarios.Errors
+	late := false
 	times := max(1, ph.Repeat.Times)
 	for k := range times {
 		if h := horizon(ph, k, times); h <= 0 {
@@ -237,10 +238,11 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 			if err != nil {
 				return pp, err
 			}
-			if last := lastOffset(pf); last >= w.Horizon && k == 0 {
+			if last := lastOffset(pf); last >= w.Horizon && !late {
 				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: fmt.Sprintf(
 					"%s: the last victim is due %s after the start of the wave, which is watched for %s only: raise timeout or every, or spread it less",
 					spec.Kind, last, w.Horizon)})
+				late = true // once is enough
 			}
 			w.Faults = append(w.Faults, pf)
 		}

@@ -108,10 +108,11 @@ func TestCheckTarget(t *testing.T) {
 // sizes and the waves.
 func TestPlanRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ old, now, says string }{
-		"victims due after the horizon": {"spread: 200ms", "spread: 1h", "is watched for 20s only"},
-		"victims due in the next wave":  {"until: {back: 100%}", "repeat: {times: 2, every: 100ms}\n    until: {back: 100%}", "is watched for 100ms only"},
-		"waves after the phase":         {"until: {back: 100%}\n    timeout: 20s", "for: 1s\n    repeat: {times: 3, every: 2s}", "wave 2 would begin at 2s"},
-		"a drain before the storm":      {"{name: steady, for: 500ms}", "{name: steady, until: {quiet: 300ms}, timeout: 5s}", "only be the last phase"},
+		"victims due after the horizon":                {"spread: 200ms", "spread: 1h", "is watched for 20s only"},
+		"victims due in the next wave":                 {"until: {back: 100%}", "repeat: {times: 2, every: 100ms}\n    until: {back: 100%}", "is watched for 100ms only"},
+		"victims of the last wave due after the phase": {"until: {back: 100%}\n    timeout: 20s", "for: 5s\n    repeat: {times: 2, every: 4900ms}", "is watched for 100ms only"},
+		"waves after the phase":                        {"until: {back: 100%}\n    timeout: 20s", "for: 1s\n    repeat: {times: 3, every: 2s}", "wave 2 would begin at 2s"},
+		"a drain before the storm":                     {"{name: steady, for: 500ms}", "{name: steady, until: {quiet: 300ms}, timeout: 5s}", "only be the last phase"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewPlan(scenario(t, quick, c.old, c.now), PlanOptions{Tables: DefaultTables()})

@@ -45,6 +45,7 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 	defer func() { err = errors.Join(err, r.close()) }()
 
 	if err := r.startTarget(ctx); err != nil {
+		r.cleanups = append([]func() error{r.ev.discard}, r.cleanups...) // last of all: nothing has happened: the folder stays free for the next try
 		return nil, err
 	}
 	if err := r.describe(); err != nil {

@@ -269,7 +269,11 @@ func TestUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Run(t.Context(), plan, Options{Tables: DefaultTables(), Dir: filepath.Join(t.TempDir(), "run")})
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err = Run(t.Context(), plan, Options{Tables: DefaultTables(), Dir: dir})
+	if left, rerr := os.ReadDir(dir); rerr != nil || len(left) > 0 {
+		t.Errorf("the folder is not free for another try: %v %v", left, rerr)
+	}
 	if !errors.Is(err, target.ErrUnreachable) || ExitCode(err) != ExitUnreachable || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("exit %d: %v", ExitCode(err), err)
 	}

@@ -15,11 +15,11 @@ func compareCommand(io streams) *cobra.Command {
 same scenario, number of clients and broker.
 
 Counts decide by an exact rule: a QoS 1 message lost, a client censored, a
-message unexpected or reordered, or an unscripted end, where the old run had
-none, is worse (exit 5), unless a known defect of the target explains it. Times
-of one run a side decide nothing: they read "inconclusive, n = 1: run --repeat
-5" (exit 0). Runs that did not finish decide nothing either (exit 3), and runs
-of different scenarios, sizes or brokers are refused (exit 2).`,
+message unexpected, or an unscripted end, where the old run had none, is worse
+(exit 5), unless a known defect of the target explains it. Times of one run a
+side decide nothing: they read "inconclusive, n = 1: run --repeat 5" (exit 0).
+Runs that did not finish decide nothing either (exit 3), and runs of different
+scenarios, sizes or brokers are refused (exit 2).`,
 		Example: "  rebound compare before/ after/\n  rebound compare baseline.json reports/runs/latest",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {

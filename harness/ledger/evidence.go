@@ -110,10 +110,15 @@ func (s *strays) records() []Stray {
 func WriteAccounts(w io.Writer, records iter.Seq[Record]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	enc := json.NewEncoder(out)
+	n := 0
 	for r := range records {
 		if err := enc.Encode(r); err != nil {
 			return fmt.Errorf("write accounts: %w", err)
 		}
+		n++
+	}
+	if err := enc.Encode(Record{Closing: &Closing{Records: n}}); err != nil {
+		return fmt.Errorf("write accounts: %w", err)
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write accounts: %w", err)
@@ -127,6 +132,7 @@ func WriteAccounts(w io.Writer, records iter.Seq[Record]) error {
 // and timeline.ErrCorrupt.
 func ReadAccounts(r io.Reader) ([]Record, error) {
 	var records []Record
+	closed := false
 	err := timeline.Lines(r, MaxLine, func(n int, text []byte) error {
 		var rec Record
 		if err := json.Unmarshal(text, &rec); err != nil {
@@ -135,9 +141,21 @@ func ReadAccounts(r io.Reader) ([]Record, error) {
 		if err := rec.check(); err != "" {
 			return fmt.Errorf("%w: line %d: %s", timeline.ErrCorrupt, n, err)
 		}
-		records = append(records, rec)
+		switch {
+		case closed:
+			return fmt.Errorf("%w: line %d: a record after the closing one", timeline.ErrCorrupt, n)
+		case rec.Closing == nil:
+			records = append(records, rec)
+		case rec.Closing.Records != len(records):
+			return fmt.Errorf("%w: %d records, the closing one counts %d", timeline.ErrCorrupt, len(records), rec.Closing.Records)
+		default:
+			closed = true
+		}
 		return nil
 	})
+	if err == nil && !closed {
+		err = fmt.Errorf("%w: the closing record is missing", timeline.ErrTruncated)
+	}
 	if err != nil {
 		return records, fmt.Errorf("read accounts: %w", err)
 	}
@@ -147,7 +165,7 @@ func ReadAccounts(r io.Reader) ([]Record, error) {
 // check says what is wrong with a record that was read, "" if nothing.
 func (r *Record) check() string {
 	fields := 0
-	for _, set := range []bool{r.Stream != nil, r.Delivery != nil, r.Stray != nil} {
+	for _, set := range []bool{r.Stream != nil, r.Delivery != nil, r.Stray != nil, r.Closing != nil} {
 		if set {
 			fields++
 		}

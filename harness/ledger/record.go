@@ -7,6 +7,14 @@ type Record struct {
 	Stream   *StreamAccount   `json:"stream,omitempty"`
 	Delivery *DeliveryAccount `json:"delivery,omitempty"`
 	Stray    *Stray           `json:"stray,omitempty"`
+	Closing  *Closing         `json:"closing,omitempty"`
+}
+
+// Closing is the last line of a whole file: it says how many records came
+// before it, so that a line that went missing is missed. ReadAccounts checks it
+// and does not give it out.
+type Closing struct {
+	Records int `json:"records"`
 }
 
 // StreamAccount is what the publisher's wire showed of one stream. A stream is
