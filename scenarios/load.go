@@ -26,7 +26,11 @@ const (
 	DefaultFrom        = Control
 	DefaultPayload     = 64 // bytes
 	DefaultTimes       = 1  // waves
-	DefaultOnFail      = "fail"
+	// DefaultEvery spaces waves so that each starts in paho's first-loss regime:
+	// it sleeps before its first retry when the last loss was less than about 6 s
+	// ago, and remembers failed attempts for twice its connect time-out.
+	DefaultEvery  = 30 * time.Second
+	DefaultOnFail = "fail"
 )
 
 const (
@@ -145,8 +149,11 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	if len(p.Faults) > 0 {
 		r := f.Sub("repeat")
 		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0)}
-		if p.Repeat.Times > 1 && p.Repeat.Every <= 0 {
-			r.Fail("times", "more than one wave needs every, above 0s")
+		switch {
+		case p.Repeat.Times > 1 && !r.Has("every"):
+			p.Repeat.Every = DefaultEvery
+		case p.Repeat.Times > 1 && p.Repeat.Every <= 0:
+			r.Fail("every", "more than one wave needs every, above 0s")
 		}
 	}
 	return p
