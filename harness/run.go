@@ -405,13 +405,13 @@ func (r *run) connect(ctx context.Context) {
 // accounts joins the fleet's books to the ledger.
 func (r *run) accounts() fleet.Accounts {
 	return fleet.Accounts{
-		Publications: r.book, Deliveries: r.book, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
+		Sessions: r.book, Publications: r.book, Deliveries: r.book, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
 	}
 }
 
 // dial gives a client its connection: TCP, under the fault layer, under the
 // tap (DESIGN: library ↔ tap ↔ netfault ↔ TCP).
-func (r *run) dial(ctx context.Context, addr, clientID string, tap fleet.Tap) (net.Conn, string, string, error) {
+func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.Tap) (net.Conn, string, string, error) {
 	u, err := url.Parse(addr)
 	if err != nil {
 		return nil, "", "", fmt.Errorf("target address: %w", err)

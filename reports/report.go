@@ -89,6 +89,7 @@ type Abilities struct {
 	KickAsync       bool          `json:"kick_async"`              // the answer may come before the close
 	KickReportsTime bool          `json:"kick_reports_time"`       // the close instant is known on the run's clock
 	Persistence     string        `json:"persistence"`             // none | lazy | sync | unknown
+	MaxQoS          *int          `json:"max_qos,omitempty"`       // highest QoS that it grants; null = 2
 	Queued          int           `json:"queued"`                  // messages kept for an absent session; 0 = not known
 	RedeliveryWait  float64       `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
 	KnownDefects    []KnownDefect `json:"known_defects,omitempty"`
@@ -245,26 +246,34 @@ type Recovery struct {
 
 // Messages is the closing balance of one QoS.
 type Messages struct {
-	QoS           int    `json:"qos"`
-	Streams       int    `json:"streams"`
-	Scheduled     int64  `json:"scheduled"`
-	Missed        int64  `json:"missed_slots"` // slots of the timetable that passed unsent
-	Refused       int64  `json:"refused"`      // by the library
-	Queued        int64  `json:"queued"`       // still in the library at the end
-	Attempted     int64  `json:"attempted"`
-	Acknowledged  int64  `json:"acknowledged"`
-	Indeterminate int64  `json:"indeterminate"`
-	Expected      int64  `json:"expected"` // deliveries owed: acknowledged × expecting subscribers (QoS 0: attempted ×)
-	Delivered     int64  `json:"delivered"`
-	Lost          int64  `json:"lost"`
-	LostAway      int64  `json:"lost_while_away"` // of Lost, inside an outage of the subscriber
-	LegalLoss     int64  `json:"legal_loss"`      // session ended
-	Undetermined  int64  `json:"undetermined"`
-	Recovered     int64  `json:"recovered"`
-	Duplicated    int64  `json:"duplicated"` // extra copies read
-	Reordered     int64  `json:"reordered"`
-	Unexpected    int64  `json:"unexpected"`
-	Balance       string `json:"balance"` // "" = it adds up; else what does not, in words
+	QoS            int    `json:"qos"`
+	Streams        int    `json:"streams"`
+	Scheduled      int64  `json:"scheduled"`
+	Missed         int64  `json:"missed_slots"` // slots of the timetable that passed unsent
+	Refused        int64  `json:"refused"`      // by the library
+	Queued         int64  `json:"queued"`       // still in the library at the end
+	Attempted      int64  `json:"attempted"`
+	Acknowledged   int64  `json:"acknowledged"`
+	Indeterminate  int64  `json:"indeterminate"`
+	Expected       int64  `json:"expected"` // deliveries owed: acknowledged × expecting subscribers (QoS 0: attempted ×)
+	Delivered      int64  `json:"delivered"`
+	Lost           int64  `json:"lost"`
+	LostAway       int64  `json:"lost_while_away"` // of Lost, inside an outage of the subscriber
+	LegalLoss      int64  `json:"legal_loss"`      // session ended
+	Undetermined   int64  `json:"undetermined"`
+	Recovered      int64  `json:"recovered"`
+	Duplicated     int64  `json:"duplicated"` // extra copies read
+	Reordered      int64  `json:"reordered"`
+	Unexpected     int64  `json:"unexpected"`
+	Completed      int64  `json:"completed"` // QoS 2: PUBCOMP read
+	NotRedelivered int64  `json:"not_redelivered"`
+	LostInClient   int64  `json:"lost_in_client"`
+	Stuck          int64  `json:"stuck"`
+	Misrouted      int64  `json:"misrouted"`
+	WrongQoS       int64  `json:"wrong_qos"`
+	Scripted       int64  `json:"scripted"` // excused by a packet that a frame fault swallowed
+	Handled        int64  `json:"handled"`  // distinct deliveries that reached the application
+	Balance        string `json:"balance"`  // "" = it adds up; else what does not, in words
 }
 
 // Unscripted counts the ends of connections that no fault explains.
@@ -278,12 +287,15 @@ type Unscripted struct {
 
 // Check is the verdict of one check.
 type Check struct {
-	Name     string   `json:"name"`
-	Verdict  Verdict  `json:"verdict"`
-	Count    int64    `json:"count"` // findings
-	Detail   string   `json:"detail"`
-	Examples []string `json:"examples,omitempty"` // at most 5
-	Known    string   `json:"known,omitempty"`    // reference of the known defect that explains it
+	Name     string           `json:"name"`
+	Verdict  Verdict          `json:"verdict"`
+	Count    int64            `json:"count"` // findings
+	Detail   string           `json:"detail"`
+	Examples []string         `json:"examples,omitempty"` // at most 5
+	Charges  map[string]int64 `json:"charges,omitempty"`  // findings by whom they charge: broker | publisher-library | subscriber-library | client-library | harness
+	Warnings int64            `json:"warnings,omitempty"` // findings that are worth a warning and turn no verdict
+	Warned   []string         `json:"warned,omitempty"`   // examples of them, at most 5
+	Known    string           `json:"known,omitempty"`    // reference of the known defect that explains it
 }
 
 // Expectation with what was measured. Limit and Measured are in seconds, a
@@ -356,4 +368,12 @@ type Loss struct {
 	OutageTo   *float64 `json:"outage_to_seconds"`
 	Copies     int      `json:"copies"`
 	Why        string   `json:"why"`
+
+	Read    *float64 `json:"read_seconds"`    // instant of the last copy
+	Wave    int      `json:"wave"`            // of the outage, 0 = none
+	Present *bool    `json:"session_present"` // on the subscriber's return from the outage; null = no outage, or it did not return
+	Fault   bool     `json:"fault"`
+	Charge  string   `json:"charge"` // broker | publisher-library | subscriber-library | client-library | harness | ""
+	Cause   string   `json:"cause"`
+	Pointer string   `json:"pointer"` // where the evidence is: events.jsonl.gz conn ID/N, findings.jsonl.gz line K
 }

@@ -13,8 +13,9 @@ type Plan struct {
 	ScenarioHash  string        `yaml:"scenario_hash"` // meaning without seed, addresses and output
 	PlanHash      string        `yaml:"plan_hash"`     // with seed and victims
 	Seed          uint64        `yaml:"seed"`
-	Target        string        `yaml:"target"` // row of the target table
-	Closer        string        `yaml:"closer"` // close-connection | fin: who closes connections
+	Target        string        `yaml:"target"`           // row of the target table
+	Closer        string        `yaml:"closer"`           // close-connection | fin: who closes connections
+	Driver        string        `yaml:"driver,omitempty"` // row of the driver table; "" in plans of older versions: paho
 	Clients       int           `yaml:"clients"`
 	Fleets        []PlanFleet   `yaml:"fleets"`
 	Traffic       []Traffic     `yaml:"traffic,omitempty"`

@@ -30,6 +30,15 @@ type Fleet struct {
 	Resubscribe string         `yaml:"resubscribe"` // when-absent | always | never
 	Subscribe   []Subscription `yaml:"subscribe,omitempty"`
 	Back        string         `yaml:"back"` // connack | subscribed | first-message
+	Will        *Will          `yaml:"will,omitempty"`
+}
+
+// Will is the Will Message of each client; {client} is its client id. The
+// payload is the harness's own, so that each Will is told whose it is.
+type Will struct {
+	Topic  string `yaml:"topic"`
+	QoS    byte   `yaml:"qos"`
+	Retain bool   `yaml:"retain,omitempty"`
 }
 
 // Session is the MQTT session that each client asks for.
@@ -42,6 +51,7 @@ type Session struct {
 type Reconnect struct {
 	Policy string        `yaml:"policy"` // row of the policy table
 	Max    time.Duration `yaml:"max"`
+	Delay  time.Duration `yaml:"delay,omitempty"` // of policy fixed: the sleep before each dial after a loss
 }
 
 // Connect is the schedule of first connects.
@@ -55,15 +65,25 @@ type Subscription struct {
 	QoS   byte   `yaml:"qos"`
 }
 
-// Traffic is one open-loop stream of publishes for each receiving client.
+// Traffic is one item of the open-loop timetable of publishes. Its streams are:
+// with {client} in the topic one for each client of To; else, from a fleet, one
+// for each client of From (with {from} in the topic on topics of their own);
+// else a single one.
 type Traffic struct {
-	From    string  `yaml:"from"` // fleet, or "control"
-	To      string  `yaml:"to"`   // fleet whose {client} fills the topic
-	Topic   string  `yaml:"topic"`
+	From    string  `yaml:"from"`  // fleet, or "control"
+	To      string  `yaml:"to"`    // fleet whose {client} fills the topic
+	Topic   string  `yaml:"topic"` // {client}: id of the receiver, {from}: id of the publisher
 	QoS     byte    `yaml:"qos"`
 	Each    float64 `yaml:"each,omitempty"`  // messages per second to each client of To
 	Total   float64 `yaml:"total,omitempty"` // or: messages per second over all
 	Payload int     `yaml:"payload"`         // bytes
+	Burst   int     `yaml:"burst,omitempty"` // messages per slot, back to back; 0 = 1
+	// At is "" for the slots of the timetable, or "fault": then there is no
+	// rate, and each action of a fault on the publisher of a stream (from
+	// control: on its receiver) is preceded by one burst of the stream.
+	At     string `yaml:"at,omitempty"`
+	While  string `yaml:"while,omitempty"`  // "" = always; "away": slots due while the receiver is connected are not scheduled
+	Retain bool   `yaml:"retain,omitempty"` // published with the RETAIN flag
 }
 
 // Phase is one step of the timetable. Exactly one of For and Until is set.

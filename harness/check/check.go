@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -30,6 +31,20 @@ type Evidence struct {
 	Returned   int      // outages that were over before the end
 	Away       []string // ids of the clients that were not back when the run was stopped
 
+	Clients    []Client
+	Target     reports.Target // with its static abilities
+	Driver     reports.Driver
+	Stop       timeline.Instant   // the clients were stopped here
+	Waves      []timeline.Wave    // as they ran
+	Unfit      []Span             // the harness was starved: what keep-alive starvation explains is charged to it
+	Findings   []timeline.Finding // breaches that the tap saw
+	Frames     []timeline.Frame   // packets that scripted frame faults acted on
+	Wills      []timeline.Will    // Will Messages that were read
+	WillWatch  []Span             // a watcher of Wills was connected and subscribed
+	Leak       *Leak              // nil = the run was not one to measure it
+	Exceptions []ledger.Exception // messages whose account is not plain
+	Unlisted   map[ledger.Verdict]int64
+
 	// The messages.
 	Messages  []reports.Messages // one for each QoS
 	Problems  []string           // what is wrong with the accounts besides the balances, in words
@@ -38,6 +53,36 @@ type Evidence struct {
 	Lost      []reports.Loss     // rows with verdict "lost"
 	Undecided int64              // QoS 1 messages owed to a subscriber that was there, neither read nor certainly lost
 	Sentinels []Sentinel         // one for each stream with messages
+}
+
+// Client is one client of a device fleet with all its connections.
+type Client struct {
+	Fleet  string
+	Index  int
+	ID     string
+	Conns  []*timeline.Conn // of its library, by N
+	Rivals []*timeline.Conn // opened under its id by the fault takeover, by N
+}
+
+// Span is a stretch of the run.
+type Span struct {
+	From, To timeline.Instant
+}
+
+// Leak compares the process before the first cycle of faults with the quiet
+// after the last.
+type Leak struct {
+	Cycles     int      // actions on all clients together
+	Goroutines []Growth // by creating function, those that grew
+	HeapBytes  int64    // growth
+	FDs        int64    // growth
+}
+
+// Growth is how many more goroutines of one creating function there are.
+type Growth struct {
+	Creator string // function that started them, with its package
+	Charge  timeline.Charge
+	More    int
 }
 
 // Action is one action of a fault as the plan had it and as it went.

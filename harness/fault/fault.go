@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/netfault"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -31,11 +33,36 @@ type Env struct {
 	Phase    string                                // for the records
 	Wave     int                                   // for the records, from 1
 	Start    timeline.Instant                      // intended start of the wave: offsets count from here
+	Frames   *netfault.Frames                      // where frame faults are armed
+	Clients  Clients                               // what a fault may have a client do
+	// Frame records a packet that a frame fault acted on; safe for concurrent
+	// use, quick.
+	Frame func(timeline.Frame)
+	// Before, if set, is called just before an action on a client: traffic that
+	// is to be on its way when the fault hits is sent before it returns.
+	Before func(fleet string, client int)
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called
 	// twice at once by one fault.
 	Progress func(issued int)
+}
+
+// Clients is what a fault may have a client of a fleet do. All instants are of
+// the run's clock.
+type Clients interface {
+	// LiveN is the number of the client's live connection (CONNACK 0 read, not
+	// ended), 0 = none.
+	LiveN(fleet string, client int) int
+	// Disconnect has the client's own library end its connection, with a
+	// DISCONNECT, or give up the attempt that is under way, and connect again at
+	// once, which is not awaited.
+	Disconnect(ctx context.Context, fleet string, client int) error
+	// Takeover opens a second connection under the client's id, keeps its
+	// session (CleanSession 0), reads and answers nothing, and holds it until
+	// the broker ends it or hold has passed, which is not awaited: it returns
+	// when the CONNACK was read, at.
+	Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (at timeline.Instant, err error)
 }
 
 // DefaultConcurrency is how many calls are open at once when Env does not say.

@@ -5,26 +5,43 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
+// Sessions is told of each connection that the broker accepted.
+type Sessions interface {
+	// Connected: a CONNACK with return code 0 was read on connection number
+	// conn. Without session present a new epoch of the session begins.
+	Connected(client string, conn int, present bool, at timeline.Instant)
+}
+
 // Publications is told what publishers' taps see.
 type Publications interface {
 	// Attempted: the first byte of a message is about to be offered to the
 	// socket. It is called again for each resend.
 	Attempted(stream uint32, seq uint64, conn int, intended, at timeline.Instant)
-	// Acked: the PUBACK was read.
+	// Acked: the PUBACK was read or, at QoS 2, the PUBREC.
 	Acked(stream uint32, seq uint64, at timeline.Instant)
+	// Released: at QoS 2, the first byte of the PUBREL is about to be offered to
+	// the socket. It is called again for each resend.
+	Released(stream uint32, seq uint64, conn int, at timeline.Instant)
+	// Completed: at QoS 2, the PUBCOMP was read.
+	Completed(stream uint32, seq uint64, at timeline.Instant)
 }
 
 // Deliveries is told what subscribers' taps see. Slices are valid during the
 // call only.
 type Deliveries interface {
-	// Epoch: the broker began a new session (CONNACK with session present 0).
-	Epoch(client string, at timeline.Instant)
+	// Asked: a SUBSCRIBE with this filter is about to be written.
+	Asked(client, filter string, qos byte, at timeline.Instant)
 	// Subscribed: a SUBACK that grants a filter was read. It is called once
 	// per filter and epoch, and again only when the return code changed: to
 	// another QoS, or to a refusal (0x80).
 	Subscribed(client, filter string, granted byte, at timeline.Instant)
+	// Unsubscribed: an UNSUBSCRIBE of the filter is about to be written.
+	Unsubscribed(client, filter string, at timeline.Instant)
 	// Delivered: a complete PUBLISH of KindData was read.
-	Delivered(client string, h mqtt.Header, topic []byte, qos byte, dup bool, conn int, at timeline.Instant)
+	Delivered(client string, d mqtt.Delivery, at timeline.Instant)
+	// Answered: the first PUBACK or PUBREC of a delivery was written on
+	// connection number conn.
+	Answered(client string, stream uint32, seq uint64, conn int, at timeline.Instant)
 	// Corrupt: a PUBLISH without our header, or with a broken one, was read.
 	Corrupt(client string, topic []byte, at timeline.Instant)
 }
@@ -56,6 +73,7 @@ type Timetable interface {
 // libraries' reader and writer goroutines: they must be quick, safe for
 // concurrent use, and must not call back. A nil one is not kept.
 type Accounts struct {
+	Sessions     Sessions
 	Publications Publications
 	Deliveries   Deliveries
 	Handlings    Handlings
@@ -65,6 +83,9 @@ type Accounts struct {
 
 // filled puts the discarding books in the empty places.
 func (a Accounts) filled() Accounts {
+	if a.Sessions == nil {
+		a.Sessions = discard{}
+	}
 	if a.Publications == nil {
 		a.Publications = discard{}
 	}
@@ -88,7 +109,12 @@ type discard struct{}
 
 func (discard) Attempted(uint32, uint64, int, timeline.Instant, timeline.Instant) {}
 func (discard) Acked(uint32, uint64, timeline.Instant)                            {}
-func (discard) Epoch(string, timeline.Instant)                                    {}
+func (discard) Released(uint32, uint64, int, timeline.Instant)                    {}
+func (discard) Completed(uint32, uint64, timeline.Instant)                        {}
+func (discard) Connected(string, int, bool, timeline.Instant)                     {}
+func (discard) Asked(string, string, byte, timeline.Instant)                      {}
+func (discard) Unsubscribed(string, string, timeline.Instant)                     {}
+func (discard) Answered(string, uint32, uint64, int, timeline.Instant)            {}
 func (discard) Subscribed(string, string, byte, timeline.Instant)                 {}
 func (discard) Corrupt(string, []byte, timeline.Instant)                          {}
 func (discard) Handled(string, uint32, uint64)                                    {}
@@ -96,5 +122,4 @@ func (discard) Sentinel(uint32, timeline.Instant, timeline.Instant)             
 func (discard) SentinelDelivered(string, uint32, timeline.Instant)                {}
 func (discard) Slots(uint32, int64, int64, int64)                                 {}
 func (discard) Queued(uint32, int64)                                              {}
-func (discard) Delivered(string, mqtt.Header, []byte, byte, bool, int, timeline.Instant) {
-}
+func (discard) Delivered(string, mqtt.Delivery, timeline.Instant)                 {}

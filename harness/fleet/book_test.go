@@ -34,7 +34,7 @@ func newTestBook() *testBook {
 }
 
 func (b *testBook) accounts() Accounts {
-	return Accounts{Publications: b, Deliveries: b, Handlings: b, Sentinels: b, Timetable: b}
+	return Accounts{Sessions: b, Publications: b, Deliveries: b, Handlings: b, Sentinels: b, Timetable: b}
 }
 
 func (b *testBook) Attempted(stream uint32, seq uint64, _ int, _, _ timeline.Instant) {
@@ -55,11 +55,19 @@ func (b *testBook) Acked(stream uint32, seq uint64, _ timeline.Instant) {
 	b.acked[stream][seq]++
 }
 
-func (b *testBook) Epoch(client string, _ timeline.Instant) {
+func (b *testBook) Connected(client string, _ int, present bool, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.epochs[client]++
+	if !present {
+		b.epochs[client]++
+	}
 }
+
+func (b *testBook) Released(uint32, uint64, int, timeline.Instant)         {}
+func (b *testBook) Completed(uint32, uint64, timeline.Instant)             {}
+func (b *testBook) Asked(string, string, byte, timeline.Instant)           {}
+func (b *testBook) Unsubscribed(string, string, timeline.Instant)          {}
+func (b *testBook) Answered(string, uint32, uint64, int, timeline.Instant) {}
 
 func (b *testBook) Subscribed(client, filter string, _ byte, _ timeline.Instant) {
 	b.mu.Lock()
@@ -67,7 +75,8 @@ func (b *testBook) Subscribed(client, filter string, _ byte, _ timeline.Instant)
 	b.subscribed[client+" "+filter]++
 }
 
-func (b *testBook) Delivered(_ string, h mqtt.Header, _ []byte, _ byte, _ bool, _ int, _ timeline.Instant) {
+func (b *testBook) Delivered(_ string, d mqtt.Delivery, _ timeline.Instant) {
+	h := d.Header
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.delivered[h.Stream] == nil {

@@ -90,7 +90,7 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 	if tap == nil {
 		return nil, ErrClosed
 	}
-	conn, local, remote, err := c.fleet.cfg.Dial(ctx, c.address(), c.session.id, tap)
+	conn, local, remote, err := c.fleet.cfg.Dial(ctx, c.address(), c.session.id, tap.rec.N, tap)
 	if err != nil {
 		tap.dialFailed(now(), err)
 		return nil, err

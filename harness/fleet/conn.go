@@ -158,7 +158,8 @@ func (c *conn) sub(filter string) int {
 
 // then is what is left to tell once the session's lock is released.
 type then struct {
-	epoch      bool
+	connected  bool
+	present    bool
 	probe      bool
 	subscribed []timeline.Sub
 	acked      inflight
@@ -225,9 +226,9 @@ func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 		return
 	}
 	c.rec.SessionWanted = s.knew && !c.rec.Clean
-	if !present || !c.rec.SessionWanted {
+	t.connected, t.present = true, present && c.rec.SessionWanted
+	if !t.present {
 		s.forget()
-		t.epoch = true
 	}
 	s.knew = true
 	s.liveN.Store(int64(c.rec.N))
@@ -294,15 +295,17 @@ func (c *conn) deliver(p *mqtt.Packet, n int, at timeline.Instant) {
 	case p.Header.Kind == mqtt.KindSentinel:
 		f.accounts.Sentinels.SentinelDelivered(c.s.id, p.Header.Stream, at)
 	case p.Header.Kind == mqtt.KindData:
-		f.accounts.Deliveries.Delivered(c.s.id, p.Header, p.Topic, p.QoS(), p.Dup(), n, at)
+		f.accounts.Deliveries.Delivered(c.s.id, mqtt.Delivery{
+			Header: p.Header, Topic: p.Topic, QoS: p.QoS(), DUP: p.Dup(), Retain: p.Retain(), Conn: n,
+		}, at)
 	}
 }
 
 // tell passes on what a packet meant.
 func (c *conn) tell(t *then, n int, at timeline.Instant) {
 	f := c.s.fleet
-	if t.epoch {
-		f.accounts.Deliveries.Epoch(c.s.id, at)
+	if t.connected {
+		f.accounts.Sessions.Connected(c.s.id, n, t.present, at)
 	}
 	for i := range t.subscribed {
 		f.accounts.Deliveries.Subscribed(c.s.id, t.subscribed[i].Filter, t.subscribed[i].Granted, at)

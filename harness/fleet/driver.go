@@ -51,6 +51,11 @@ type Client interface {
 	// payload belongs to the library from then on. An error means that the
 	// library certainly does not have the message.
 	Publish(topic string, qos byte, payload []byte) error
+	// Disconnect has the library end its connection by itself, with a DISCONNECT
+	// where there is one, or give up an attempt that is under way, and returns
+	// in bounded time. Session state stays as the library keeps it. The client
+	// does not come back by itself; Connect may be called again, also at once.
+	Disconnect()
 	// Close disconnects and ends what the library started. It returns in
 	// bounded time; see the driver for what may end later. Call it once.
 	Close()
@@ -63,6 +68,7 @@ type Settings struct {
 	Clean          bool          // clean session [MQTT-3.1.2-6]
 	KeepAlive      time.Duration // whole seconds; 0 = off
 	Reconnect      scenarios.Reconnect
+	Will           *Will         // nil = none
 	ConnectTimeout time.Duration // of one attempt: dial and CONNACK together
 	WriteTimeout   time.Duration // the bound of Publish, and of each wait for a SUBACK
 
@@ -70,12 +76,25 @@ type Settings struct {
 	// each attempt, also those of the library's own reconnects.
 	Dial func(ctx context.Context) (net.Conn, error)
 
+	// Backoff is the sleep before dial number attempt (from 1) after a loss, and
+	// before each repetition of it: the fleet's reconnect policy. nil = the
+	// library's own. It is told to be called just before the sleep.
+	Backoff func(attempt int) time.Duration
+
 	// The callbacks come from the library's goroutines and may be nil. They
 	// must only stamp, hand over, or start an own goroutine: the library waits
 	// for them, and the reconnect that they would observe with it.
 	OnReconnecting func()
 	OnConnected    func() // on its own goroutine; may subscribe
 	OnMessage      func(topic string, payload []byte)
+}
+
+// Will is the Will Message of a client, MQTT 3.1.1 section 3.1.2.5.
+type Will struct {
+	Topic   string
+	Payload []byte
+	QoS     byte
+	Retain  bool
 }
 
 // Drivers is the driver table: the built-in rows, then the extra ones.

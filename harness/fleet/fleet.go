@@ -29,8 +29,9 @@ const (
 )
 
 // DialFunc opens the transport of one connection attempt and puts the tap on
-// top of it. Local and remote are its addresses, for the record.
-type DialFunc func(ctx context.Context, addr, clientID string, tap Tap) (conn net.Conn, local, remote string, err error)
+// top of it. n is the number of the connection in the life of the client; local
+// and remote are its addresses, for the record.
+type DialFunc func(ctx context.Context, addr, clientID string, n int, tap Tap) (conn net.Conn, local, remote string, err error)
 
 // Config is what a fleet is made from.
 type Config struct {

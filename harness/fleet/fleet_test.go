@@ -263,7 +263,7 @@ func TestCloseWhile(t *testing.T) {
 		b := newBench(t)
 		dialling := make(chan struct{}, 1)
 		cfg := b.config(unusedAddr(t), 1, devices(false), nil)
-		cfg.Dial = func(ctx context.Context, _, _ string, _ Tap) (net.Conn, string, string, error) {
+		cfg.Dial = func(ctx context.Context, _, _ string, _ int, _ Tap) (net.Conn, string, string, error) {
 			dialling <- struct{}{}
 			<-ctx.Done()
 			return nil, "", "", ctx.Err()
@@ -290,7 +290,7 @@ func closeWhileReconnecting(t *testing.T, mode string) {
 	cfg := b.config(broker.addr, 1, spec, nil)
 	var lost atomic.Bool
 	dialling := make(chan struct{}, 1)
-	cfg.Dial = func(ctx context.Context, addr, id string, tap Tap) (net.Conn, string, string, error) {
+	cfg.Dial = func(ctx context.Context, addr, id string, n int, tap Tap) (net.Conn, string, string, error) {
 		switch {
 		case !lost.Load():
 		case mode == "reconnect dial fails":
@@ -302,7 +302,7 @@ func closeWhileReconnecting(t *testing.T, mode string) {
 		default:
 			addr = mute
 		}
-		return b.dial(ctx, addr, id, tap)
+		return b.dial(ctx, addr, id, n, tap)
 	}
 	f := b.fleet(cfg)
 	await(t, "connected", func() bool { return f.Connected() == 1 })

@@ -26,7 +26,7 @@ func TestWithTheRealTapAndBook(t *testing.T) {
 	const n = 20
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")
-	dial := func(ctx context.Context, addr, _ string, tap Tap) (net.Conn, string, string, error) {
+	dial := func(ctx context.Context, addr, _ string, n int, tap Tap) (net.Conn, string, string, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(addr, "tcp://"))
 		if err != nil {

@@ -260,6 +260,11 @@ func (c *pahoClient) Publish(topic string, qos byte, payload []byte) error {
 	return nil
 }
 
+// Disconnect implements Client.
+func (c *pahoClient) Disconnect() {
+	c.lib.Disconnect(uint(pahoQuiesce / time.Millisecond))
+}
+
 // Close implements Client. It sends a DISCONNECT where it can and waits up to
 // 2 s for the library's goroutines to end. One case may outlast it: a client
 // that sleeps in the library's backoff can't be woken. Its two goroutines end,

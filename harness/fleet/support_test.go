@@ -175,7 +175,7 @@ func newBench(t *testing.T) *bench {
 	return &bench{t: t, clock: timeline.NewClock(), book: newTestBook(), records: map[string]map[int]timeline.Conn{}}
 }
 
-func (b *bench) dial(ctx context.Context, addr, id string, tap Tap) (net.Conn, string, string, error) {
+func (b *bench) dial(ctx context.Context, addr, id string, n int, tap Tap) (net.Conn, string, string, error) {
 	if b.fail.Load() {
 		return nil, "", "", &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}

@@ -63,6 +63,16 @@ func (t *tally) Acked(stream uint32, seq uint64, at timeline.Instant) {
 	t.publications.Acked(stream, seq, at)
 }
 
+// Released implements Publications.
+func (t *tally) Released(stream uint32, seq uint64, conn int, at timeline.Instant) {
+	t.publications.Released(stream, seq, conn, at)
+}
+
+// Completed implements Publications.
+func (t *tally) Completed(stream uint32, seq uint64, at timeline.Instant) {
+	t.publications.Completed(stream, seq, at)
+}
+
 // see counts a message once, however often it is resent.
 func (c *count) see(seq uint64) {
 	c.mu.Lock()

@@ -12,13 +12,19 @@ type Verdict string
 
 // The verdicts.
 const (
-	Lost         Verdict = "lost"         // acknowledged, owed at QoS 1, never read
-	LostQoS0     Verdict = "lost-qos0"    // attempted, owed at QoS 0, never read: counted, never failed
-	LegalLoss    Verdict = "legal-loss"   // the tail of an epoch that ended
-	Undetermined Verdict = "undetermined" // owed, but the run could not see whether it would still come
-	Duplicated   Verdict = "duplicated"   // read more than once: legal at QoS 1
-	Reordered    Verdict = "reordered"    // first read after one that was certainly sent later
-	Unexpected   Verdict = "unexpected"   // no attempt explains it
+	Lost           Verdict = "lost"            // acknowledged, owed at QoS 1 or 2, never read
+	LostQoS0       Verdict = "lost-qos0"       // attempted, owed at QoS 0, never read: counted, never failed
+	LegalLoss      Verdict = "legal-loss"      // the tail of an epoch that ended
+	Undetermined   Verdict = "undetermined"    // owed, but the run could not see whether it would still come
+	NotRedelivered Verdict = "not-redelivered" // read, never answered by the client, and not sent again on a later connection of the epoch
+	LostInClient   Verdict = "lost-in-client"  // answered with PUBACK or PUBREC, and the handler was never called
+	Stuck          Verdict = "stuck"           // an exchange that stands still though its connection lives
+	Duplicated     Verdict = "duplicated"      // read or handled more than once: legal at QoS 1
+	Reordered      Verdict = "reordered"       // first read after one that was certainly sent later
+	Unexpected     Verdict = "unexpected"      // no attempt explains it
+	Misrouted      Verdict = "misrouted"       // delivered to a session without a matching filter
+	WrongQoS       Verdict = "wrong-qos"       // delivered at a QoS that no granted filter explains
+	Scripted       Verdict = "scripted"        // missing or standing still by a packet that a frame fault swallowed: excused
 )
 
 // Exception is one message at one subscriber whose account is not plain.
@@ -38,6 +44,21 @@ type Exception struct {
 	Epoch      int
 	Copies     int // read in the whole run
 	Why        string
+
+	// Fault says that the exception breaks what the standard promises, Warn
+	// that it is worth a warning; with neither it is legal, and counted.
+	Fault  bool
+	Warn   bool
+	Charge timeline.Charge // whom a fault charges
+	Cause  string          // of copies: publisher-resend | redelivery | republish | overlap | reassigned | unprovoked; else what explains it, "" = unknown
+	Conn   int             // number of the subscriber's (of a stuck publish: the publisher's) connection that it is about, 0 = not known
+}
+
+// Situation is what the accounts are closed with, beside the records.
+type Situation struct {
+	Away    map[string]bool  // client ids that were not connected and subscribed at the end
+	Drained bool             // the run waited for all that could still come, then sent the sentinels
+	Frames  []timeline.Frame // packets that scripted frame faults acted on
 }
 
 // Account is the closing balance of messages.

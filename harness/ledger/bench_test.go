@@ -17,7 +17,7 @@ func fleet(n int) (*Book, []string) {
 	for i := range n {
 		names[i] = fmt.Sprintf("dev-%06d", i)
 		b.AddStream(uint32(i), "control", "rb/"+names[i]+"/cmd", 1)
-		b.Epoch(names[i], 1)
+		b.Connected(names[i], 1, false, 1)
 		b.Subscribed(names[i], "rb/"+names[i]+"/cmd", 1, 1)
 	}
 	return b, names
@@ -28,7 +28,7 @@ func playMessage(b *Book, client string, id uint32, seq uint64, topic []byte) {
 	at := timeline.Instant(seq + 10)
 	b.Attempted(id, seq, 1, at, at)
 	b.Acked(id, seq, at)
-	b.Delivered(client, mqtt.Header{Run: run, Stream: id, Seq: seq}, topic, 1, false, 1, at)
+	b.Delivered(client, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: id, Seq: seq}, Topic: topic, QoS: 1, DUP: false, Conn: 1}, at)
 }
 
 // BenchmarkMessage is Attempted, Acked and Delivered of one message.
@@ -59,7 +59,7 @@ func BenchmarkSubscribe(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		name := names[n%len(names)]
-		book.Epoch(name, timeline.Instant(n+1))
+		book.Connected(name, 1, false, timeline.Instant(n+1))
 		book.Subscribed(name, "rb/"+name+"/cmd", 1, timeline.Instant(n+1))
 		n++
 	}
@@ -120,15 +120,15 @@ func TestConcurrentUse(t *testing.T) {
 		topic := "t/" + name
 		all.Go(func() {
 			b.AddStream(uint32(i), "p", topic, 1)
-			b.Epoch(name, 1)
+			b.Connected(name, 1, false, 1)
 			b.Subscribed(name, topic, 1, 2)
 			b.Subscribed(other, "+/"+name, 1, 2)
 			for seq := uint64(1); seq <= messages; seq++ {
 				playMessage(b, name, uint32(i), seq, []byte(topic))
-				b.Delivered(other, mqtt.Header{Run: run, Stream: uint32(i), Seq: seq}, []byte(topic), 1, false, 1, 9)
+				b.Delivered(other, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: uint32(i), Seq: seq}, Topic: []byte(topic), QoS: 1, DUP: false, Conn: 1}, 9)
 				b.Handled(name, uint32(i), seq)
 				if seq%100 == 0 {
-					b.Epoch(name, timeline.Instant(seq+10))
+					b.Connected(name, 1, false, timeline.Instant(seq+10))
 					b.Subscribed(name, topic, 1, timeline.Instant(seq+10))
 				}
 			}

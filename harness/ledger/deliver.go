@@ -37,9 +37,13 @@ func (d *delivery) qos() byte {
 	return min(d.st.qos, d.granted)
 }
 
-// Epoch says that a CONNACK with session present 0 was read: the client's
-// subscriptions are gone, and so is what its old session had not delivered.
-func (b *Book) Epoch(client string, at timeline.Instant) {
+// Connected says that a CONNACK was read on the client's connection number
+// conn. Without session present an epoch ends: the client's subscriptions are
+// gone, and so is what its old session had not delivered.
+func (b *Book) Connected(client string, conn int, present bool, at timeline.Instant) {
+	if present {
+		return
+	}
 	sub := b.subscriber(client)
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
@@ -150,9 +154,18 @@ func (sub *subscriber) open(st *stream, prev *delivery) *delivery {
 	return d
 }
 
-// Delivered says that a complete PUBLISH with a data header was read on the
-// client's connection number conn.
-func (b *Book) Delivered(client string, h mqtt.Header, topic []byte, qos byte, dup bool, conn int, at timeline.Instant) {
+// Asked says that a SUBSCRIBE with this filter is about to be written.
+func (b *Book) Asked(client, filter string, qos byte, at timeline.Instant) {}
+
+// Unsubscribed says that an UNSUBSCRIBE of the filter is about to be written.
+func (b *Book) Unsubscribed(client, filter string, at timeline.Instant) {}
+
+// Answered says that the first PUBACK or PUBREC of a delivery was written.
+func (b *Book) Answered(client string, id uint32, seq uint64, conn int, at timeline.Instant) {}
+
+// Delivered says that a complete PUBLISH with a data header was read.
+func (b *Book) Delivered(client string, p mqtt.Delivery, at timeline.Instant) {
+	h, topic, qos, dup, conn := p.Header, p.Topic, p.QoS, p.DUP, p.Conn
 	st, why := b.judge(h, topic)
 	if why != "" {
 		b.stray(Stray{Client: client, Topic: string(topic), QoS: qos, Stream: h.Stream, Seq: h.Seq, Why: why, At: at})

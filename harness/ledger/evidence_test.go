@@ -130,7 +130,7 @@ func TestStraysAreBounded(t *testing.T) {
 	for range maxStrays + 5 {
 		h.Corrupt("s", []byte("t"), 1)
 	}
-	h.Delivered("s", mqtt.Header{Run: run + 1}, []byte("x"), 0, false, 1, 1)
+	h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run + 1}, Topic: []byte("x"), QoS: 0, DUP: false, Conn: 1}, 1)
 	a := h.close(t)
 	if a.QoS[1].Unexpected != maxStrays+5 || a.QoS[0].Unexpected != 1 || len(a.Exceptions) != maxStrays || a.Unlisted[Unexpected] != 6 {
 		t.Errorf("%d and %d unexpected, %d listed, %d not", a.QoS[1].Unexpected, a.QoS[0].Unexpected, len(a.Exceptions), a.Unlisted[Unexpected])

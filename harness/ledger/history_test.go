@@ -28,7 +28,7 @@ func newHistory(qos byte) *history {
 	h := &history{Book: NewBook(run), conn: 1, sub: 1, away: map[string]bool{}}
 	h.AddStream(1, "p", "t", qos)
 	h.AddSubscriber("s")
-	h.Epoch("s", h.tick())
+	h.Connected("s", 1, false, h.tick())
 	h.Subscribed("s", "t", 1, h.tick())
 	return h
 }
@@ -56,7 +56,7 @@ func (h *history) read(seqs ...uint64) *history { return h.copy("s", false, h.su
 func (h *history) copy(client string, dup bool, conn int, seqs ...uint64) *history {
 	for _, seq := range seqs {
 		hd := mqtt.Header{Kind: mqtt.KindData, Run: run, Stream: 1, Seq: seq, Intended: 5, Sent: 6}
-		h.Delivered(client, hd, []byte("t"), 1, dup, conn, h.tick())
+		h.Delivered(client, mqtt.Delivery{Header: hd, Topic: []byte("t"), QoS: 1, DUP: dup, Conn: conn}, h.tick())
 	}
 	return h
 }
@@ -64,7 +64,7 @@ func (h *history) copy(client string, dup bool, conn int, seqs ...uint64) *histo
 // fresh begins a new session of the subscriber, subscribed again.
 func (h *history) fresh() *history {
 	h.sub++
-	h.Epoch("s", h.tick())
+	h.Connected("s", 1, false, h.tick())
 	h.Subscribed("s", "t", 1, h.tick())
 	return h
 }

@@ -233,9 +233,9 @@ func draw(t *rapid.T) (*model, *Book) {
 			}
 			e.kind = "read"
 			e.conn = max(0, conns[e.client]-rapid.IntRange(0, 4).Draw(t, "stale")/4)
-			b.Delivered(e.client, mqtt.Header{Run: run, Stream: e.stream, Seq: e.seq}, []byte(m.topic[e.stream]), 1, false, e.conn, now)
+			b.Delivered(e.client, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: e.stream, Seq: e.seq}, Topic: []byte(m.topic[e.stream]), QoS: 1, DUP: false, Conn: e.conn}, now)
 		case "epoch":
-			b.Epoch(e.client, now)
+			b.Connected(e.client, 1, false, now)
 		case "sub":
 			e.filter = rapid.SampledFrom([]string{"t", "t/#", "t/u", "+", "#"}).Draw(t, "filter")
 			key := e.client + e.filter

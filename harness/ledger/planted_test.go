@@ -35,7 +35,7 @@ var planted = []struct {
 	}, []string{"lost s 1"}},
 	{"lost: by one of two subscribers", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.Subscribed("u", "+", 1, h.tick())
 		h.write(1, 2).ack(1, 2).read(1, 2).copy("u", false, 1, 2)
 		h.SentinelDelivered("u", 1, h.tick())
@@ -51,7 +51,7 @@ var planted = []struct {
 	}, nil},
 	{"not lost: written before the SUBACK was read", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.write(1).ack(1).read(1)
 		h.Subscribed("u", "t", 1, h.tick())
 		h.write(2).ack(2).read(2).copy("u", false, 1, 2)
@@ -60,7 +60,7 @@ var planted = []struct {
 	}, nil},
 	{"not lost: first written before the SUBACK was read, resent after it", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.write(1)
 		h.Subscribed("u", "t", 1, h.tick())
 		h.conn++
@@ -68,19 +68,19 @@ var planted = []struct {
 	}, nil},
 	{"not lost: written while the call about the SUBACK was under way", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.Subscribed("u", "t", 1, h.now+10e6)
 		return h.write(1).ack(1).read(1).sentinel()
 	}, nil},
 	{"not lost: written at the very instant of the SUBACK", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.Subscribed("u", "t", 1, h.now+1e6)
 		return h.write(1).ack(1).read(1).sentinel()
 	}, nil},
 	{"not lost: the SUBACK refused", func() *history {
 		h := newHistory(1)
-		h.Epoch("u", h.tick())
+		h.Connected("u", 1, false, h.tick())
 		h.Subscribed("u", "t", 0x80, h.tick())
 		return h.write(1).ack(1).read(1).sentinel()
 	}, nil},
@@ -138,7 +138,7 @@ var planted = []struct {
 	{"legal-loss: written between the end and the new SUBACK", func() *history {
 		h := newHistory(1).write(1).ack(1).read(1)
 		h.write(2).ack(2)
-		h.Epoch("s", h.tick())
+		h.Connected("s", 1, false, h.tick())
 		h.write(3).ack(3) // before the SUBACK: expected by nobody
 		h.Subscribed("s", "t", 1, h.tick())
 		return h.write(4).ack(4).read(4).sentinel()
@@ -217,17 +217,17 @@ var planted = []struct {
 	}, []string{"unexpected s 2"}},
 	{"unexpected: another run's", func() *history {
 		h := newHistory(1).write(1).ack(1).read(1).sentinel()
-		h.Delivered("s", mqtt.Header{Run: run + 1, Stream: 1, Seq: 1}, []byte("t"), 1, false, 1, h.tick())
+		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run + 1, Stream: 1, Seq: 1}, Topic: []byte("t"), QoS: 1, DUP: false, Conn: 1}, h.tick())
 		return h
 	}, []string{"unexpected s 1"}},
 	{"unexpected: unknown stream", func() *history {
 		h := newHistory(1).write(1).ack(1).read(1).sentinel()
-		h.Delivered("s", mqtt.Header{Run: run, Stream: 9, Seq: 1}, []byte("t"), 1, false, 1, h.tick())
+		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: 9, Seq: 1}, Topic: []byte("t"), QoS: 1, DUP: false, Conn: 1}, h.tick())
 		return h
 	}, []string{"unexpected s 1"}},
 	{"unexpected: on another topic, so not the message either", func() *history {
 		h := newHistory(1).write(1).ack(1)
-		h.Delivered("s", mqtt.Header{Run: run, Stream: 1, Seq: 1}, []byte("x"), 1, false, 1, h.tick())
+		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: 1, Seq: 1}, Topic: []byte("x"), QoS: 1, DUP: false, Conn: 1}, h.tick())
 		return h.sentinel()
 	}, []string{"lost s 1", "unexpected s 1"}},
 	{"unexpected: corrupt", func() *history {

@@ -72,6 +72,12 @@ func (b *Book) Acked(id uint32, seq uint64, at timeline.Instant) {
 	})
 }
 
+// Released says that the PUBREL of a message is about to be written.
+func (b *Book) Released(id uint32, seq uint64, conn int, at timeline.Instant) {}
+
+// Completed says that the PUBCOMP of a message was read.
+func (b *Book) Completed(id uint32, seq uint64, at timeline.Instant) {}
+
 // Sentinel says when the message that closes the stream was sent and, if it
 // was, acknowledged.
 func (b *Book) Sentinel(id uint32, sent, acked timeline.Instant) {

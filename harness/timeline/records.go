@@ -78,7 +78,11 @@ type Conn struct {
 	Subs     []Sub   `json:"subs,omitempty"`
 	Restored Instant `json:"restored,omitempty"` // subscriptions restored: CONNACK with session present as wanted, or the last SUBACK with a granted QoS
 
+	Rival bool `json:"rival,omitempty"` // opened under the client's id by the fault takeover, not by its library
+	Will  bool `json:"will,omitempty"`  // the CONNECT carried a Will
+
 	Probes       int     `json:"probes,omitempty"`        // probes sent for this connection until it was back
+	ProbeAcked   Instant `json:"probe_acked,omitempty"`   // the first PUBACK of a probe for this connection: from here on the client is owed one
 	FirstMessage Instant `json:"first_message,omitempty"` // first probe numbered after the loss, read
 
 	// Alive is the latest instant at which the connection certainly was open at
@@ -86,6 +90,7 @@ type Conn struct {
 	// read on it. Unlike LastIn it owes nothing to what a kernel had buffered.
 	Alive      Instant `json:"alive,omitempty"`
 	LastIn     Instant `json:"last_in,omitempty"`
+	LastPub    Instant `json:"last_publish,omitempty"` // last PUBLISH read
 	LastOut    Instant `json:"last_out,omitempty"`
 	MaxOutGap  int64   `json:"max_out_gap_ns,omitempty"` // longest silence from client to broker
 	PacketsIn  uint64  `json:"packets_in,omitempty"`
@@ -126,6 +131,48 @@ type Action struct {
 	OK       bool    `json:"ok"`                 // answered success
 	Found    *bool   `json:"found,omitempty"`    // the endpoint says whether the client was online
 	Err      string  `json:"err,omitempty"`
+	Detail   string  `json:"detail,omitempty"` // what exactly was done, where the kind of fault has a choice: "before PUBREL out, id 7"
+}
+
+// Frame is one control packet that a scripted frame fault kept from passing,
+// or around which it ended the connection. What a swallowed packet would have
+// brought about is excused for exactly its message, or its packet id.
+type Frame struct {
+	Fault    string  `json:"fault"` // swallow | cut
+	Phase    string  `json:"phase"`
+	Wave     int     `json:"wave"`
+	Fleet    string  `json:"fleet"`
+	Client   int     `json:"client"`
+	ClientID string  `json:"id"`
+	N        int     `json:"n"` // number of the connection
+	At       Instant `json:"at"`
+	Out      bool    `json:"out,omitempty"`    // from client to broker
+	Type     string  `json:"type"`             // MQTT name
+	Passed   bool    `json:"passed,omitempty"` // the packet itself went through: a cut right after it
+	PacketID uint16  `json:"packet_id,omitempty"`
+	Stream   uint32  `json:"stream,omitempty"` // message of ours that the packet, or the exchange it belongs to, carried; 0 = none or not known
+	Seq      uint64  `json:"seq,omitempty"`
+}
+
+// Will is one Will Message that the control fleet read.
+type Will struct {
+	ClientID string  `json:"id"` // whose Will it is, by its payload
+	Topic    string  `json:"topic"`
+	QoS      byte    `json:"qos"`
+	Retain   bool    `json:"retain,omitempty"`
+	DUP      bool    `json:"dup,omitempty"`
+	At       Instant `json:"at"`
+	Wrong    string  `json:"wrong,omitempty"` // how it differs from the Will of the CONNECT, in words
+}
+
+// Snapshot is what the process holds at a quiet moment: the first before any
+// fault, the last after the drain. It is taken where the plan has enough cycles
+// of faults to tell a leak from noise.
+type Snapshot struct {
+	At         Instant        `json:"at"`
+	Goroutines map[string]int `json:"goroutines"` // by the function that started them, with its package
+	HeapBytes  int64          `json:"heap_bytes"` // in use, after a collection
+	FDs        int64          `json:"fds"`
 }
 
 // Wave is one repetition of the faults of a phase.
@@ -162,4 +209,8 @@ type Event struct {
 	Wave   *Wave   `json:"wave,omitempty"`
 	Action *Action `json:"action,omitempty"`
 	Conn   *Conn   `json:"conn,omitempty"`
+	Frame  *Frame  `json:"frame,omitempty"`
+	Will   *Will   `json:"will,omitempty"`
+
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
 }
