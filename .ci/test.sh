@@ -7,6 +7,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
 
+# The real brokers of the tests. What can not be installed is skipped by the
+# tests, loudly, or fails them under CI=true.
+if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "install  mosquitto"
+    # RUNLEVEL=1: the package must not start its service.
+    export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+    { apt-get install -y -q mosquitto || { apt-get update -q && apt-get install -y -q mosquitto; }; } >/dev/null 2>&1 \
+      || echo "mosquitto could not be installed" >&2
+  else
+    echo "mosquitto is not installed: apt-get install mosquitto" >&2
+  fi
+fi
+
 bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
 if [ -n "$bad" ]; then
   echo "not gofmt-clean:" >&2

@@ -48,7 +48,7 @@ func CheckTarget(name, endpoint, kick string) error {
 	}
 	if row.Name != broker.KindAddress {
 		if endpoint != "" {
-			return Usage(fmt.Errorf("--close-endpoint is for an address; target %s has an endpoint of its own", row.Name))
+			return Usage(fmt.Errorf("--close-endpoint is for an address, not for target %s", row.Name))
 		}
 		return nil
 	}
@@ -118,7 +118,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	if o.Clients > 0 {
 		p.Clients = o.Clients
 	}
-	if o.Kick == CloserFIN {
+	if o.Kick == CloserFIN || broker.IsCommand(o.Target) { // a foreign broker has no endpoint of the API
 		p.Closer = CloserFIN
 	}
 	if p.Fleets, err = planFleets(sc.Fleets, p.Clients); err != nil {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,6 +203,16 @@ func (r *run) close() error {
 func (r *run) startTarget(ctx context.Context) error {
 	o := r.opts.Broker
 	o.Clock = r.clock
+	if broker.IsCommand(r.plan.Target) {
+		// Not one of the evidence's files: the broker writes on while it ends,
+		// when those are closed.
+		log, err := os.OpenFile(filepath.Join(r.opts.Dir, "broker.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrEvidence, err)
+		}
+		r.later(log.Close)
+		o.BrokerLog = &atMost{w: log, left: maxBrokerLog}
+	}
 	t, err := StartTarget(ctx, r.plan.Target, TargetOptions{Broker: o, Endpoint: r.opts.Endpoint})
 	if err != nil {
 		return err
@@ -250,6 +262,25 @@ func (r *run) startTarget(ctx context.Context) error {
 		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
 	}
 	return nil
+}
+
+// maxBrokerLog bounds broker.log, in bytes.
+const maxBrokerLog = 64 << 20
+
+// atMost lets the first bytes through and drops the rest: a broker that floods
+// its log must not fill the disk.
+type atMost struct {
+	w    io.Writer
+	left int
+}
+
+func (a *atMost) Write(b []byte) (int, error) {
+	n := min(len(b), a.left)
+	a.left -= n
+	if _, err := a.w.Write(b[:n]); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // describe writes what the run knows of itself before it begins.

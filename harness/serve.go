@@ -45,6 +45,12 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 			return nil, err
 		}
 		return c, nil
+	case broker.IsCommand(kind):
+		c, err := broker.StartCommand(ctx, kind, o.Broker)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	case strings.Contains(kind, "://"):
 		return broker.Address(kind, o.Endpoint)
 	}

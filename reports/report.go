@@ -72,7 +72,7 @@ type Run struct {
 
 // Target is the broker under test.
 type Target struct {
-	Kind      string            `json:"kind"` // embedded | child | address
+	Kind      string            `json:"kind"` // embedded | child | command | address
 	Broker    string            `json:"broker"`
 	Version   string            `json:"version"`
 	Closer    string            `json:"closer"` // close-connection | fin

@@ -31,10 +31,11 @@ func runCommand(io streams) *cobra.Command {
 		Long: `Run a shipped scenario (see 'rebound scenarios') or a scenario file.
 
 The target is 'embedded' (mochi-mqtt in this process; the default), 'child' (the
-same broker in a process of its own) or the address of a broker that runs
-already, tcp://HOST:PORT. An address also needs to be told who closes
-connections: --close-endpoint URL, an endpoint of the CloseConnection API, or
---kick fin, where rebound ends them from its own side.
+same broker in a process of its own), 'mosquitto' (started as a process, if it
+is installed; rebound ends its connections from its own side) or the address of
+a broker that runs already, tcp://HOST:PORT. An address also needs to be told
+who closes connections: --close-endpoint URL, an endpoint of the CloseConnection
+API, or --kick fin, where rebound ends them from its own side.
 
 The summary goes to stdout and names the folder; progress goes to stderr.
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,

@@ -136,11 +136,16 @@ func TestRows(t *testing.T) {
 	}
 	started[KindAddress] = a.Info()
 	for _, row := range Rows() {
+		kind := row.Name
+		if IsCommand(row.Name) {
+			kind = KindCommand
+			started[row.Name] = startTestCommand(t, row.Name, Options{}).Info()
+		}
 		info, ok := started[row.Name]
 		if !ok || row.Doc == "" || row.FDsPerClient < 1 || row.Abilities.Persistence == "" {
 			t.Errorf("row %+v", row)
 		}
-		if info.Kind != row.Name || fmt.Sprint(info.Abilities) != fmt.Sprint(row.Abilities) || row.Endpoint != (info.Endpoint != "") && row.Name != KindEmbedded {
+		if info.Kind != kind || fmt.Sprint(info.Abilities) != fmt.Sprint(row.Abilities) || row.Endpoint != (info.Endpoint != "") && row.Name != KindEmbedded {
 			t.Errorf("row %+v\ninfo %+v", row, info)
 		}
 	}

@@ -266,6 +266,13 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// String is the kept output.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
+
 // quote gives the kept output as the end of a sentence; "" if there is none.
 func (t *tail) quote() string {
 	t.mu.Lock()

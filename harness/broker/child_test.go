@@ -160,7 +160,17 @@ func TestChildInAnotherTimeNamespace(t *testing.T) {
 
 // parentMain is the helper process of the next test.
 func parentMain() int {
-	c, err := StartChild(context.Background(), Options{}, nil, nil)
+	type process interface {
+		PID() int
+		Done() <-chan struct{}
+	}
+	var c process
+	var err error
+	if name := os.Getenv(beParent); IsCommand(name) {
+		c, err = StartCommand(context.Background(), name, Options{})
+	} else {
+		c, err = StartChild(context.Background(), Options{}, nil, nil)
+	}
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -170,9 +180,17 @@ func parentMain() int {
 	return 0
 }
 
-func TestChildEndsWithItsParentsKill9(t *testing.T) {
+func TestChildEndsWithItsParentsKill9(t *testing.T) { endsWithItsParent(t, "child") }
+
+func TestCommandEndsWithItsParentsKill9(t *testing.T) {
+	needProgram(t, "mosquitto")
+	endsWithItsParent(t, "mosquitto")
+}
+
+func endsWithItsParent(t *testing.T, kind string) {
+	t.Helper()
 	parent := exec.Command("/proc/self/exe")
-	parent.Env = append(os.Environ(), beParent+"=1")
+	parent.Env = append(os.Environ(), beParent+"="+kind)
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

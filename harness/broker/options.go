@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -57,7 +58,8 @@ type Options struct {
 	Log           *slog.Logger    // our own warnings; mochi's are never shown; nil = silent
 	Hooks         []mochi.Hook    // for tests; embedded only
 	EndpointAddr  string          // where a child's CloseConnection endpoint listens; "" = 127.0.0.1:0; child only
-	ReadyTimeout  time.Duration   // of a child; 0 = 10 s
+	BrokerLog     io.Writer       // what a foreign broker prints; nil = only its end is kept, for error texts
+	ReadyTimeout  time.Duration   // of a child or a foreign broker; 0 = 10 s
 }
 
 // withDefaults fills in what is zero.

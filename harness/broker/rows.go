@@ -2,11 +2,13 @@ package broker
 
 import "github.com/rebound-mqtt/rebound/reports"
 
-// The names of the target rows.
+// The kinds of targets. The rows of the kind command have the names of their
+// programs.
 const (
 	KindEmbedded = "embedded"
 	KindChild    = "child"
 	KindAddress  = "address"
+	KindCommand  = "command"
 )
 
 // Row is one row of the target table.
@@ -20,7 +22,7 @@ type Row struct {
 
 // Rows is the table of targets.
 func Rows() []Row {
-	return []Row{
+	rows := []Row{
 		{
 			Name: KindEmbedded, Doc: "mochi in this process, on 127.0.0.0/8 (the default)",
 			Endpoint: true, FDsPerClient: 2, Abilities: mochiAbilities(),
@@ -37,6 +39,10 @@ func Rows() []Row {
 			Abilities: reports.Abilities{KeepsSession: true, SendsWill: true, KickAsync: true, Persistence: "unknown"},
 		},
 	}
+	for _, p := range programs() {
+		rows = append(rows, Row{Name: p.name, Doc: p.doc, FDsPerClient: 1, Abilities: p.abilities})
+	}
+	return rows
 }
 
 // FDsPerClient is the number of file descriptors that each connected client

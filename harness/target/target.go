@@ -27,8 +27,8 @@ type Target interface {
 
 // Info describes a started target.
 type Info struct {
-	Kind      string            // row of the target table: embedded | child | address
-	Broker    string            // "mochi", or "unknown" for an address
+	Kind      string            // embedded | child | command | address
+	Broker    string            // "mochi", the name of a foreign program, or "unknown" for an address
 	Version   string            // "" = not known
 	Addresses []string          // MQTT listeners as URLs, tcp://127.0.0.1:18830
 	Endpoint  string            // URL of the CloseConnection endpoint, "" = none

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package broker
+
+import "syscall"
+
+// dieWithParent can not be had here: after a kill -9 of this process the
+// program lives on.
+func dieWithParent(a *syscall.SysProcAttr) *syscall.SysProcAttr { return a }

@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"text/template"
+
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// mosquittoQueued is far above what a client can miss in a shipped scenario:
+// mosquitto's own default of 1,000 drops the rest without a word.
+const mosquittoQueued = 100_000
+
+// mosquitto is the row of Eclipse Mosquitto, 2.0 or later.
+func mosquitto() program {
+	return program{
+		name:    "mosquitto",
+		doc:     "Eclipse Mosquitto, started as a process on 127.0.0.0/8; close is a FIN from this side",
+		install: "apt-get install mosquitto",
+		abilities: reports.Abilities{
+			KeepsSession: true, SendsWill: true, KickAsync: true,
+			Persistence: "lazy", // a snapshot at the end and every half hour
+			Queued:      mosquittoQueued,
+		},
+		version: mosquittoVersion,
+		prepare: mosquittoPrepare,
+	}
+}
+
+var mosquittoConf = template.Must(template.New("mosquitto.conf").Parse(`# written by rebound
+{{if .Root}}user root
+{{end}}{{range .Listen}}listener {{.Port}} {{.Host}}
+{{end}}allow_anonymous true
+set_tcp_nodelay true
+max_queued_messages {{.Queued}}
+persistence true
+persistence_location {{.State}}/
+sys_interval 0
+log_dest stderr
+log_type error
+log_type warning
+log_type notice
+log_type information
+connection_messages true
+`))
+
+// mosquittoPrepare writes mosquitto.conf. As root, mosquitto becomes the user
+// mosquitto, which could not write our scratch folder.
+func mosquittoPrepare(dir string, listen []string) ([]string, map[string]string, error) {
+	type listener struct{ Host, Port string }
+	in := struct {
+		Root   bool
+		Listen []listener
+		Queued int
+		State  string
+	}{Root: os.Getuid() == 0, Queued: mosquittoQueued, State: filepath.Join(dir, "state")}
+	for _, addr := range listen {
+		host, port := hostOf(addr)
+		in.Listen = append(in.Listen, listener{host, port})
+	}
+	if err := os.Mkdir(in.State, 0o700); err != nil {
+		return nil, nil, err
+	}
+	var conf bytes.Buffer
+	if err := mosquittoConf.Execute(&conf, in); err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, "mosquitto.conf")
+	if err := os.WriteFile(file, conf.Bytes(), 0o600); err != nil {
+		return nil, nil, err
+	}
+	return []string{"-c", file}, map[string]string{
+		"max_queued_messages": strconv.Itoa(mosquittoQueued), "persistence": "true", "set_tcp_nodelay": "true",
+		"max_inflight_messages": "default", "sys_interval": "0",
+	}, nil
+}
+
+var versionLine = regexp.MustCompile(`mosquitto version ([0-9][0-9A-Za-z.\-]*)`)
+
+// mosquittoVersion reads the first line of its help, which it prints with an
+// exit code of its own.
+func mosquittoVersion(ctx context.Context, path string) string {
+	out, _ := exec.CommandContext(ctx, path, "-h").CombinedOutput()
+	if m := versionLine.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
