@@ -1,63 +1,50 @@
 package harness
 
 import (
-	"encoding/json"
 	"io"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-// finding is one line of findings.jsonl.gz: an end of a connection for which
-// no action of ours was under way, with the last packets of that connection.
-// It is kept for the reader who asks why; the verdict is judged from the
-// events.
-type finding struct {
-	Rule     string            `json:"rule"` // end-without-action
-	Fleet    string            `json:"fleet"`
-	Client   int               `json:"client"`
-	ClientID string            `json:"id"`
-	N        int               `json:"n"`
-	At       timeline.Instant  `json:"at"`
-	Kind     timeline.EndKind  `json:"end_kind"`
-	Err      string            `json:"end_err,omitempty"`
-	Last     []timeline.Packet `json:"last_packets"`
-}
-
 // maxFindings bounds what one flush writes: the stop of a broker ends every
-// connection in the same way, and a thousand examples of it are enough.
+// connection in the same way, and a thousand examples of it are enough. What
+// the taps find comes bounded by rule already.
 const maxFindings = 1000
 
-// note keeps the record of a connection, and a finding where one is due.
+// note keeps the record of a connection, and a finding where its end needs an
+// explanation and no action of ours was under way: for the reader who asks
+// why. The verdict on it is judged from the events.
 func (r *run) note(c timeline.Conn) {
 	r.ev.add(timeline.Event{Conn: &c})
-	if c.End == 0 || c.Scripted || c.Connack == 0 || c.ConnackCode != 0 || r.victims.acted(c.ClientID, c.N) {
+	if c.End == 0 || c.Scripted || c.Rival || c.Connack == 0 || c.ConnackCode != 0 || r.victims.acted(c.ClientID, c.N) {
 		return
 	}
 	r.findMu.Lock()
 	defer r.findMu.Unlock()
-	if len(r.findings) < maxFindings {
-		r.findings = append(r.findings, finding{
-			"end-without-action", c.Fleet, c.Client, c.ClientID, c.N, c.End, c.EndKind, c.EndErr, c.Last,
+	if r.ends < maxFindings {
+		r.ends++
+		r.findings = append(r.findings, timeline.Finding{
+			Rule: timeline.RuleEnd, Fleet: c.Fleet, Client: c.Client, ClientID: c.ClientID, N: c.N, At: c.End,
+			Kind: c.EndKind, Err: c.EndErr, Last: c.Last,
 		})
 	}
+}
+
+// find keeps a breach of a rule that a tap saw.
+func (r *run) find(f timeline.Finding) {
+	r.findMu.Lock()
+	defer r.findMu.Unlock()
+	r.findings = append(r.findings, f)
 }
 
 // flushFindings appends the findings since the last flush.
 func (r *run) flushFindings() error {
 	r.findMu.Lock()
 	list := r.findings
-	r.findings = nil
+	r.findings, r.ends = nil, 0
 	r.findMu.Unlock()
 	if len(list) == 0 {
 		return nil
 	}
-	return r.ev.append("findings.jsonl.gz", func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		for _, f := range list {
-			if err := enc.Encode(f); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return r.ev.append("findings.jsonl.gz", func(w io.Writer) error { return timeline.WriteFindings(w, list) })
 }

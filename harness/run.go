@@ -120,7 +120,8 @@ type run struct {
 	aborted    string
 
 	findMu   sync.Mutex
-	findings []finding
+	findings []timeline.Finding // since the last flush
+	ends     int                // of them, those of ends without an action
 
 	issued     atomic.Int64 // kicks
 	statusMu   sync.Mutex

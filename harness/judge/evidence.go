@@ -25,6 +25,10 @@ type evidence struct {
 	waves   []timeline.Wave
 	actions []timeline.Action
 	conns   []timeline.Conn
+	frames  []timeline.Frame
+	wills   []timeline.Will
+	shots   []timeline.Snapshot
+	found   []timeline.Finding
 	records []ledger.Record
 	counted bool // accounts were read whole
 	health  []measure.HealthRow
@@ -83,6 +87,14 @@ func readEvidence(dir fs.FS) (*evidence, error) {
 			e.missing = append(e.missing, f.name+" "+inWords(err))
 		}
 	}
+	// A run without findings has no such file.
+	err = readFile(dir, "findings.jsonl.gz", func(r io.Reader) (err error) {
+		e.found, err = timeline.ReadFindings(r)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.missing = append(e.missing, "findings.jsonl.gz "+inWords(err))
+	}
 	return e, nil
 }
 
@@ -126,6 +138,12 @@ func (e *evidence) readEvents(r io.Reader) error {
 			e.actions = append(e.actions, *ev.Action)
 		case ev.Conn != nil:
 			e.conns = append(e.conns, *ev.Conn)
+		case ev.Frame != nil:
+			e.frames = append(e.frames, *ev.Frame)
+		case ev.Will != nil:
+			e.wills = append(e.wills, *ev.Will)
+		case ev.Snapshot != nil:
+			e.shots = append(e.shots, *ev.Snapshot)
 		}
 	}
 	slices.SortStableFunc(e.phases, func(a, b timeline.Phase) int { return cmp.Compare(a.Start, b.Start) })

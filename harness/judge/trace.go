@@ -22,10 +22,11 @@ type Rules struct {
 
 // Client is one client with its connections in the order of its attempts.
 type Client struct {
-	Fleet string
-	Index int
-	ID    string
-	Conns []*timeline.Conn
+	Fleet  string
+	Index  int
+	ID     string
+	Conns  []*timeline.Conn // of its library
+	Rivals []*timeline.Conn // opened under its id by the fault takeover: never an attempt of its own
 }
 
 // Storm is what the connections and actions of a run say together.
@@ -121,9 +122,14 @@ func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Co
 		if byClient[k] == nil {
 			byClient[k] = &Client{Fleet: c.Fleet, Index: c.Client, ID: c.ClientID}
 		}
+		if c.Rival {
+			byClient[k].Rivals = append(byClient[k].Rivals, c)
+			continue
+		}
 		byClient[k].Conns = append(byClient[k].Conns, c)
 	}
 	for _, cl := range byClient {
+		slices.SortFunc(cl.Rivals, func(a, b *timeline.Conn) int { return cmp.Compare(a.N, b.N) })
 		slices.SortFunc(cl.Conns, func(a, b *timeline.Conn) int { return cmp.Compare(a.N, b.N) })
 		clients = append(clients, cl)
 	}

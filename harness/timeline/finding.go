@@ -1,5 +1,11 @@
 package timeline
 
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
 // Charge says whose fault a finding is.
 type Charge string
 
@@ -43,3 +49,31 @@ type Finding struct {
 // that no action explained at the time; the verdict on it is judged from the
 // connection records.
 const RuleEnd = "end-without-action"
+
+// WriteFindings writes findings as JSON lines.
+func WriteFindings(w io.Writer, list []Finding) error {
+	enc := json.NewEncoder(w)
+	for i := range list {
+		if err := enc.Encode(&list[i]); err != nil {
+			return fmt.Errorf("write finding: %w", err)
+		}
+	}
+	return nil
+}
+
+// ReadFindings reads findings.jsonl.gz, any number of gzip members. With an
+// error it gives what came before the break.
+func ReadFindings(r io.Reader) ([]Finding, error) {
+	var list []Finding
+	err := ReadMembers(r, func(r io.Reader) error {
+		return Lines(r, MaxLine, func(n int, text []byte) error {
+			var f Finding
+			if err := json.Unmarshal(text, &f); err != nil {
+				return fmt.Errorf("%w: finding in line %d: %w", ErrCorrupt, n, err)
+			}
+			list = append(list, f)
+			return nil
+		})
+	})
+	return list, err
+}
