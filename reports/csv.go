@@ -8,7 +8,8 @@ import (
 )
 
 var lossHead = []string{"verdict", "stream", "topic", "qos", "publisher", "subscriber", "seq", "intended_seconds", "sent_seconds",
-	"acked_seconds", "epoch", "phase", "outage_from_seconds", "outage_to_seconds", "copies", "why"}
+	"acked_seconds", "epoch", "phase", "outage_from_seconds", "outage_to_seconds", "copies", "why",
+	"read_seconds", "wave", "session_present", "fault", "charge", "cause", "evidence"}
 
 // writeLosses writes a row for each message whose account is not plain.
 func writeLosses(w io.Writer, r *Report) error {
@@ -20,7 +21,8 @@ func writeLosses(w io.Writer, r *Report) error {
 	for _, l := range r.Losses {
 		c.Write([]string{l.Verdict, decimal(uint64(l.Stream)), l.Topic, strconv.Itoa(l.QoS), l.Publisher, l.Subscriber, decimal(l.Seq),
 			optional(l.Intended), optional(l.Sent), optional(l.Acked), strconv.Itoa(l.Epoch), l.Phase,
-			optional(l.OutageFrom), optional(l.OutageTo), strconv.Itoa(l.Copies), l.Why})
+			optional(l.OutageFrom), optional(l.OutageTo), strconv.Itoa(l.Copies), l.Why,
+			optional(l.Read), strconv.Itoa(l.Wave), yesNo(l.Present), strconv.FormatBool(l.Fault), l.Charge, l.Cause, l.Pointer})
 	}
 	c.Flush()
 	return c.Error()
@@ -51,6 +53,14 @@ func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // float writes the shortest decimal that reads back exactly.
 func float(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// yesNo writes an unknown answer as an empty field.
+func yesNo(v *bool) string {
+	if v == nil {
+		return ""
+	}
+	return strconv.FormatBool(*v)
+}
 
 // optional writes an unknown number as an empty field.
 func optional(v *float64) string {

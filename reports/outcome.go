@@ -1,5 +1,12 @@
 package reports
 
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
 // The exit codes of rebound, which a Report carries.
 const (
 	ExitPass        = 0
@@ -120,4 +127,13 @@ func (r *Report) excused() int {
 		}
 	}
 	return n
+}
+
+// charged says whom the findings of a check charge: "broker 3, client-library 1".
+func (c Check) charged() string {
+	var who []string
+	for _, k := range slices.Sorted(maps.Keys(c.Charges)) {
+		who = append(who, plain(cmp.Or(k, "nobody"))+" "+commas(c.Charges[k]))
+	}
+	return strings.Join(who, ", ")
 }

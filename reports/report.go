@@ -210,6 +210,7 @@ type Wave struct {
 	ProbeNeeded Quantile            `json:"probes_needed"`
 	LossQoS0    Quantile            `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
 	LossQoS1    Quantile            `json:"loss_per_outage_qos1"`
+	LossQoS2    Quantile            `json:"loss_per_outage_qos2"`
 	Herd        Herd                `json:"herd"`
 	Attempts    float64             `json:"attempts_per_back"` // dials per client that came back
 	SlowBackoff int                 `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff

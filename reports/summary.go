@@ -209,21 +209,26 @@ func (s *summary) checks() error {
 		if c.Known != "" {
 			detail = strings.TrimPrefix(detail+"; known defect: "+md(c.Known), "; ")
 		}
-		rows = append(rows, []string{strong(c.Verdict), md(c.Name), commas(c.Count), detail})
+		rows = append(rows, []string{strong(c.Verdict), md(c.Name), commas(c.Count), commas(c.Warnings), md(c.charged()), detail})
 	}
-	s.table("llrl", []string{"verdict", "check", "findings", "detail"}, rows)
+	s.table("llrrll", []string{"verdict", "check", "findings", "warnings", "charged to", "detail"}, rows)
 	for _, c := range s.r.Checks {
-		for i, e := range c.Examples[:min(len(c.Examples), 5)] {
-			if i == 0 {
-				s.printf("Examples of %s:\n\n", md(c.Name))
-			}
-			s.printf("- %s\n", md(e))
-		}
-		if len(c.Examples) > 0 {
-			s.printf("\n")
-		}
+		s.sample("Examples of "+md(c.Name), c.Examples)
+		s.sample("Warnings of "+md(c.Name), c.Warned)
 	}
 	return nil
+}
+
+// sample lists the first few of many.
+func (s *summary) sample(title string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	s.printf("%s:\n\n", title)
+	for _, e := range list[:min(len(list), 5)] {
+		s.printf("- %s\n", md(e))
+	}
+	s.printf("\n")
 }
 
 // everyWave is each wave with its label, and the total where there are several.
@@ -285,6 +290,7 @@ func (s *summary) times() error {
 		add("probes needed, "+label, w.ProbeNeeded, number, 0)
 		add("lost per outage QoS 0, "+label, w.LossQoS0, number, 0)
 		add("lost per outage QoS 1, "+label, w.LossQoS1, number, 0)
+		add("lost per outage QoS 2, "+label, w.LossQoS2, number, 0)
 	})
 	add("unscripted outage", r.Unscripted.Outage, seconds, r.horizon())
 	s.quantileTable("what", rows)

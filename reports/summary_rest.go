@@ -24,6 +24,11 @@ func (s *summary) messages() error {
 		}
 		rows = append(rows, row)
 	}
+	row := []string{"loss rate, 95 %"}
+	for _, m := range s.r.Messages {
+		row = append(row, rate(m.Lost, m.Expected))
+	}
+	rows = append(rows, row)
 	s.table("lr", head, rows)
 	for _, m := range s.r.Messages {
 		if m.Balance != "" {
@@ -47,6 +52,7 @@ var messageCounts = []messageCount{
 	{"still queued", func(m Messages) int64 { return m.Queued }},
 	{"attempted", func(m Messages) int64 { return m.Attempted }},
 	{"acknowledged", func(m Messages) int64 { return m.Acknowledged }},
+	{"completed (QoS 2)", func(m Messages) int64 { return m.Completed }},
 	{"indeterminate", func(m Messages) int64 { return m.Indeterminate }},
 	{"deliveries expected", func(m Messages) int64 { return m.Expected }},
 	{"delivered", func(m Messages) int64 { return m.Delivered }},
@@ -58,6 +64,13 @@ var messageCounts = []messageCount{
 	{"duplicated", func(m Messages) int64 { return m.Duplicated }},
 	{"reordered", func(m Messages) int64 { return m.Reordered }},
 	{"unexpected", func(m Messages) int64 { return m.Unexpected }},
+	{"handled by the application", func(m Messages) int64 { return m.Handled }},
+	{"not redelivered", func(m Messages) int64 { return m.NotRedelivered }},
+	{"lost in the client", func(m Messages) int64 { return m.LostInClient }},
+	{"stuck", func(m Messages) int64 { return m.Stuck }},
+	{"misrouted", func(m Messages) int64 { return m.Misrouted }},
+	{"at the wrong QoS", func(m Messages) int64 { return m.WrongQoS }},
+	{"excused by a frame fault", func(m Messages) int64 { return m.Scripted }},
 }
 
 func (s *summary) unscripted() error {

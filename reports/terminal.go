@@ -200,10 +200,18 @@ func (t *terminal) balance(m Messages) string {
 		add(m.Duplicated, "duplicated", true)
 		add(m.Reordered, "reordered", true)
 	} else {
-		parts = append(parts, commas(m.Acknowledged)+" acknowledged", t.ink.redIf(m.Lost > 0, commas(m.Lost)+" lost"),
-			commas(m.Duplicated)+" duplicated", t.ink.redIf(m.Reordered > 0, commas(m.Reordered)+" reordered"))
+		// The smallest loss rate that the run can show stands beside a loss of none.
+		parts = append(parts, commas(m.Acknowledged)+" acknowledged", t.ink.redIf(m.Lost > 0, strings.Replace(rate(m.Lost, m.Expected), " of", " lost of", 1)),
+			t.ink.redIf(m.QoS == 2 && m.Duplicated > 0, commas(m.Duplicated)+" duplicated"),
+			t.ink.redIf(m.Reordered > 0, commas(m.Reordered)+" reordered"))
 	}
 	add(m.Unexpected, "unexpected", true)
+	add(m.NotRedelivered, "not redelivered", true)
+	add(m.LostInClient, "lost in the client", true)
+	add(m.Stuck, "stuck", true)
+	add(m.Misrouted, "misrouted", true)
+	add(m.WrongQoS, "at the wrong QoS", true)
+	add(m.Scripted, "excused by a frame fault", false)
 	add(m.LegalLoss, "lost with their session (legal)", false)
 	add(m.Undetermined, "undetermined", false)
 	add(m.Missed, "slots missed", false)
@@ -277,6 +285,9 @@ func (t *terminal) troubles() {
 		text := plain(c.Name) + " " + string(c.Verdict)
 		if c.Detail != "" {
 			text += ": " + oneLine(c.Detail, maxDetail)
+		}
+		if who := c.charged(); who != "" {
+			text += " [" + who + "]"
 		}
 		if c.Known != "" {
 			text += " (known defect: " + plain(c.Known) + ")"
