@@ -34,6 +34,7 @@ func fullReport() *reports.Report {
 		Messages: []reports.Messages{
 			{QoS: 0, Scheduled: 110, Missed: 1, Attempted: 100, Expected: 100, Delivered: 60, Lost: 42, LostAway: 41, Duplicated: 2, Reordered: 3, Unexpected: 4},
 			{QoS: 1, Scheduled: 220, Missed: 5, Attempted: 200, Expected: 190, Delivered: 230, Lost: 7, Duplicated: 31, Reordered: 8, Unexpected: 9, Recovered: 6},
+			{QoS: 2, Scheduled: 55, Attempted: 50, Expected: 45, Delivered: 44, Lost: 17, Duplicated: 21, NotRedelivered: 22, LostInClient: 23, Stuck: 24, Misrouted: 25, WrongQoS: 26},
 		},
 		Unscripted: reports.Unscripted{Ends: 11, Control: 1},
 		Harness:    reports.Harness{Canary: fullQuantile(500)},
@@ -103,8 +104,10 @@ func TestMetricValues(t *testing.T) {
 		{"herd.peak", nil, 61, 1000, false}, {"herd.amplification", nil, 1.006, 994, false}, {"spread", nil, 0.094, 1000, false},
 		{"lost.qos0", nil, 42, 100, false}, {"lost.qos1", nil, 7, 190, false}, {"lost_away.qos0", nil, 41, 100, false},
 		{"duplicated.qos0", nil, 2, 60, false}, {"duplicated.qos1", nil, 31, 230, false},
-		{"reordered", nil, 11, 290, false}, {"unexpected", nil, 13, 313, false}, {"recovered", nil, 6, 300, false},
-		{"missed_slots", nil, 6, 330, false}, {"unscripted", nil, 11, 990, false}, {"control_unscripted", nil, 1, 990, false},
+		{"lost.qos2", nil, 17, 45, false}, {"duplicated.qos2", nil, 21, 44, false}, {"not_redelivered", nil, 22, 334, false},
+		{"lost_in_client", nil, 23, 334, false}, {"stuck", nil, 24, 350, false}, {"misrouted", nil, 25, 334, false}, {"wrong_qos", nil, 26, 334, false},
+		{"reordered", nil, 11, 334, false}, {"unexpected", nil, 13, 363, false}, {"recovered", nil, 6, 350, false},
+		{"missed_slots", nil, 6, 385, false}, {"unscripted", nil, 11, 990, false}, {"control_unscripted", nil, 1, 990, false},
 		{"connected", nil, 0.99, 1000, false},
 	} {
 		m, _ := Lookup(tc.name)
@@ -127,7 +130,7 @@ func TestMetricsReadDifferentFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := 0
-	b, err = json.Marshal(walk(tree, func(float64) float64 { i++; return float64(1000 + i*i) }))
+	b, err = json.Marshal(walk(tree, func(float64) float64 { i++; return float64(1000 + i*i*i) }))
 	if err != nil {
 		t.Fatal(err)
 	}
