@@ -257,11 +257,19 @@ func knownDefect(reports []*Report, check string) string {
 
 var exactCounts = []exactCount{
 	{"lost.qos1", "lost", func(r *Report) int64 { return sumMessages(r, 1, func(m Messages) int64 { return m.Lost }) }},
-	{"lost.qos2", "", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
+	{"lost.qos2", "lost", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
 	{"censored", "", func(r *Report) int64 { return int64(r.Total.Censored) }},
-	{"unexpected", "", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
+	{"duplicated.qos2", "duplicated", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Duplicated }) }},
+	{"reordered", "reordered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
+	{"not_redelivered", "not-redelivered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.NotRedelivered }) }},
+	{"lost_in_client", "lost-in-client", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.LostInClient }) }},
+	{"stuck", "stuck", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Stuck }) }},
+	{"misrouted", "misrouted", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Misrouted }) }},
+	{"wrong_qos", "wrong-qos", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.WrongQoS }) }},
+	{"unexpected", "unexpected", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
 	{"unscripted", "", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
 	{"session faults", "", sessionFaults},
+	{"wire rules", "", wireFaults},
 }
 
 // sumMessages adds a count over the QoS, or over all of them for -1.
@@ -280,6 +288,24 @@ func sessionFaults(r *Report) int64 {
 	var n int64
 	for _, c := range r.Checks {
 		if strings.HasPrefix(c.Name, "session") && c.Verdict == Invalid {
+			n += max(1, c.Count)
+		}
+	}
+	return n
+}
+
+// wireRules are the checks of single packets.
+var wireRules = []string{
+	"packet-id", "publish-after-pubrel", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback",
+	"unknown-ack", "server-packet", "takeover", "will", "keep-alive", "deaf",
+}
+
+// wireFaults counts the findings of the invalid checks of single packets and
+// connections that no known defect explains.
+func wireFaults(r *Report) int64 {
+	var n int64
+	for _, c := range r.Checks {
+		if slices.Contains(wireRules, c.Name) && c.Verdict == Invalid && c.Known == "" {
 			n += max(1, c.Count)
 		}
 	}

@@ -27,7 +27,7 @@ func TestCompareExit(t *testing.T) {
 		{"QoS 0 loss is counted", func(r *Report) { r.Messages[1].Lost = 4000 }, 0, "4,000"},
 		{"censored", func(r *Report) { r.Total.Censored = 2 }, 5, "censored 0 → 2"},
 		{"unexpected", func(r *Report) { r.Messages[1].Unexpected = 1 }, 5, "unexpected 0 → 1"},
-		{"reordering is shown and decides nothing: no check judges it yet", func(r *Report) { r.Messages[0].Reordered = 1 }, 0, "inconclusive"},
+		{"reordered", func(r *Report) { r.Messages[0].Reordered = 1 }, ExitWorse, "reordered 0 → 1"},
 		{"a known defect decides nothing", func(r *Report) {
 			r.Messages[0].Lost = 1
 			for i := range r.Checks {
@@ -40,6 +40,9 @@ func TestCompareExit(t *testing.T) {
 		{"session", func(r *Report) {
 			r.Checks = append(r.Checks, Check{Name: "session-present", Verdict: Invalid, Count: 7})
 		}, 5, "session faults 0 → 7"},
+		{"a rule of the wire", func(r *Report) {
+			r.Checks = append(r.Checks, Check{Name: "dup-flag", Verdict: Invalid, Count: 3})
+		}, 5, "wire rules 0 → 3"},
 		{"another scenario", func(r *Report) { r.Run.ScenarioHash = "ffff" }, 2, "scenario_hash: old a11c1c4a (kick-all), new ffff (kick-all)"},
 		{"another size", func(r *Report) { r.Run.Clients = 2000 }, 2, "clients: old 1,000, new 2,000"},
 		{"another broker", func(r *Report) { r.Target.Broker = "mosquitto" }, 2, "broker: old mochi, new mosquitto"},
