@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -30,6 +31,7 @@ type PlanOptions struct {
 	Target   string  // a row of the target table, or tcp://HOST:PORT; "" = embedded
 	Endpoint string  // CloseConnection URL of an address
 	Kick     string  // "" = by the endpoint; "fin"
+	Driver   string  // a row of the driver table; "" = DefaultDriver
 }
 
 // maxClients is far above what any one process can hold; it keeps a typing
@@ -110,7 +112,11 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		SchemaVersion: scenarios.PlanVersion,
 		Scenario:      sc.Name, Summary: sc.Summary, ScenarioHash: scenarios.Hash(sc),
 		Seed: sc.Seed, Target: o.Target, Closer: CloserAPI, Clients: sc.Clients,
+		Driver:  cmp.Or(o.Driver, DefaultDriver),
 		Traffic: sc.Traffic, Expect: sc.Expect,
+	}
+	if err := o.checkDriver(p.Driver); err != nil {
+		return nil, err
 	}
 	if o.Seed != nil {
 		p.Seed = *o.Seed

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 	if err := checkFDs(plan, opts.Tables); err != nil {
 		return nil, err
 	}
-	driver, err := fleet.FindDriver(DefaultDriver, opts.Drivers)
+	driver, err := fleet.FindDriver(cmp.Or(plan.Driver, DefaultDriver), opts.Drivers)
 	if err != nil {
 		return nil, err
 	}

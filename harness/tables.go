@@ -76,6 +76,18 @@ func (t Tables) target(name string) (broker.Row, error) {
 	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT", name, strings.Join(known, ", ")))
 }
 
+// checkDriver says whether the driver is in the table.
+func (t Tables) checkDriver(name string) error {
+	if _, err := fleet.FindDriver(name, t.Drivers); err != nil {
+		var known []string
+		for _, d := range t.Drivers {
+			known = append(known, d.Info().Name)
+		}
+		return Usage(fmt.Errorf("driver %q: want %s", name, strings.Join(known, " or ")))
+	}
+	return nil
+}
+
 func (t Tables) schema() (scenarios.Schema, error) {
 	parts := t.parts()
 	return scenarios.Compose(parts)

@@ -95,7 +95,8 @@ type Abilities struct {
 	KnownDefects    []KnownDefect `json:"known_defects,omitempty"`
 }
 
-// KnownDefect is one entry of a target's table of known defects. It explains
+// KnownDefect is one entry of a target's or driver's table of known defects. It
+// explains
 // an invalid check only as far as its condition holds for every single finding.
 type KnownDefect struct {
 	Check     string `json:"check"`
@@ -107,8 +108,10 @@ type KnownDefect struct {
 
 // Driver is the client library under test.
 type Driver struct {
-	Name    string `json:"name"` // paho
+	Name    string `json:"name"` // paho | strict
 	Version string `json:"version"`
+
+	KnownDefects []KnownDefect `json:"known_defects,omitempty"`
 }
 
 // Env is the fingerprint of the machine: no host names, users, paths, secrets.

@@ -13,14 +13,16 @@ type planFlags struct {
 	seed    uint64
 	target  string
 	kick    string
+	driver  string
 	given   func(flag string) bool
 }
 
 func (f *planFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&f.clients, "clients", 0, "`N` clients; scales every fleet in proportion (default: the scenario's)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed `S` of every random choice (default: the scenario's)")
-	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | tcp://HOST:PORT")
+	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | mosquitto | tcp://HOST:PORT")
 	c.Flags().StringVar(&f.kick, "kick", "", "`HOW` connections are closed without an endpoint: fin")
+	c.Flags().StringVar(&f.driver, "driver", harness.DefaultDriver, "client `LIBRARY`: paho | strict, the control that keeps MQTT 3.1.1 by the letter")
 	f.given = c.Flags().Changed
 }
 
@@ -35,7 +37,7 @@ func (f *planFlags) plan(sc *scenarios.Scenario, tables harness.Tables, endpoint
 	}
 	seed += uint64(n)
 	return harness.NewPlan(sc, harness.PlanOptions{
-		Tables: tables, Seed: &seed, Clients: f.clients, Target: f.target, Endpoint: endpoint, Kick: f.kick,
+		Tables: tables, Seed: &seed, Clients: f.clients, Target: f.target, Endpoint: endpoint, Kick: f.kick, Driver: f.driver,
 	})
 }
 

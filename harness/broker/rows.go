@@ -69,6 +69,10 @@ func mochiAbilities() reports.Abilities {
 			Check: "lost", Condition: "acknowledged-while-resuming",
 			Doc:       "a QoS 1 message that is handled while its subscriber's session is being resumed is acknowledged and stored in the old session's object, which is thrown away",
 			Reference: "docs/track-record.md#mochi-resume-race", Versions: "2.7.9",
+		}, {
+			Check: "reordered", Condition: "stored-before-resume",
+			Doc:       "the messages that were kept for an absent session are sent in random order within each second when it is resumed",
+			Reference: "docs/track-record.md#mochi-offline-order", Versions: "2.7.9",
 		}},
 	}
 }

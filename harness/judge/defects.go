@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -8,46 +10,63 @@ import (
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// condition says whether a known defect can have caused one lost message. It
-// must be one that the evidence can refute, message by message: a defect that
+// condition says whether a known defect can have caused what happened to one
+// message. It must be one that the evidence can refute, message by message: a defect that
 // would explain any loss explains none.
 type condition func(j *judgement, x ledger.Exception) bool
 
 // conditions is the table of conditions that rows of known defects name.
 var conditions = map[string]condition{
 	"acknowledged-while-resuming": (*judgement).whileResuming,
+	"stored-before-resume":        (*judgement).storedBeforeResume,
 }
 
-// known gives the reference of the known defect that explains an invalid
-// check: one of this target and version whose condition holds for every
-// finding. "" = nothing explains it.
+// known gives the references of the known defects that explain an invalid
+// check: each of its findings meets the condition of one of the target's or
+// driver's defects of this version. "" = something is not explained.
 func (j *judgement) known(name string) string {
+	var defects []reports.KnownDefect
 	for _, d := range j.r.Target.Abilities.KnownDefects {
-		if d.Check == name && ofVersion(d.Versions, j.r.Target.Version) && j.explains(d) {
+		if d.Check == name && ofVersion(d.Versions, j.r.Target.Version) {
+			defects = append(defects, d)
+		}
+	}
+	for _, d := range j.r.Driver.KnownDefects {
+		if d.Check == name && ofVersion(d.Versions, j.r.Driver.Version) {
+			defects = append(defects, d)
+		}
+	}
+	if len(defects) == 0 {
+		return ""
+	}
+	var used []string
+	for _, x := range j.account.Exceptions {
+		if string(x.Verdict) != name || !x.Fault {
+			continue
+		}
+		by := j.explainedBy(defects, x)
+		if by == "" {
+			return ""
+		}
+		if !slices.Contains(used, by) {
+			used = append(used, by)
+		}
+	}
+	if j.account.Unlisted[ledger.Verdict(name)] > 0 {
+		return "" // nobody looked at those
+	}
+	return strings.Join(used, ", ")
+}
+
+// explainedBy gives the reference of the first defect whose condition a
+// message meets.
+func (j *judgement) explainedBy(defects []reports.KnownDefect, x ledger.Exception) string {
+	for _, d := range defects {
+		if holds := conditions[d.Condition]; holds != nil && holds(j, x) {
 			return d.Reference
 		}
 	}
 	return ""
-}
-
-// explains applies a defect's condition to every lost message. Only the check
-// "lost" has findings with conditions in this version.
-func (j *judgement) explains(d reports.KnownDefect) bool {
-	holds := conditions[d.Condition]
-	if holds == nil || d.Check != "lost" {
-		return false
-	}
-	any := false
-	for _, x := range j.account.Exceptions {
-		if x.Verdict != ledger.Lost {
-			continue
-		}
-		if !holds(j, x) {
-			return false
-		}
-		any = true
-	}
-	return any && j.account.Unlisted[ledger.Lost] == 0
 }
 
 // routeSlack is how long after our reading of its PUBACK a message may still
@@ -67,6 +86,22 @@ func (j *judgement) whileResuming(x ledger.Exception) bool {
 	for _, c := range j.connsOf(x.Subscriber) {
 		if c.SessionPresent && c.Connect != 0 && c.Connect <= x.Acked+routeSlack && x.Sent <= c.Connack {
 			return true
+		}
+	}
+	return false
+}
+
+// storedBeforeResume: the message was read on a connection that resumed a kept
+// session, and was sent before that resume was over: the broker had it among
+// the messages that it keeps for the session. What was sent after our reading
+// the CONNACK it handed on as it came.
+func (j *judgement) storedBeforeResume(x ledger.Exception) bool {
+	if x.Sent == 0 || x.At == 0 {
+		return false
+	}
+	for _, c := range j.connsOf(x.Subscriber) {
+		if c.SessionPresent && c.Connack != 0 && c.Connack <= x.At && (c.End == 0 || x.At <= c.End) {
+			return x.Sent <= c.Connack+routeSlack
 		}
 	}
 	return false

@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,6 +20,19 @@ func (j *judgement) evidence() check.Evidence {
 		Connected: j.connectedBy(j.e.firstFault()),
 		Messages:  j.r.Messages, Problems: j.account.Problems, Accounts: j.e.counted, Drained: j.drained(),
 	}
+	ev.Target, ev.Driver, ev.Stop, ev.Waves = j.r.Target, j.r.Driver, j.storm.Stop, j.e.waves
+	ev.Findings, ev.Frames, ev.Wills = j.e.found, j.e.frames, j.e.wills
+	ev.Exceptions, ev.Unlisted = j.account.Exceptions, j.account.Unlisted
+	for _, cl := range j.storm.Clients {
+		ev.Clients = append(ev.Clients, check.Client{Fleet: cl.Fleet, Index: cl.Index, ID: cl.ID, Conns: cl.Conns, Rivals: cl.Rivals})
+	}
+	for _, p := range j.e.phases {
+		if j.unfit(p.Name) {
+			ev.Unfit = append(ev.Unfit, check.Span{From: p.Start, To: p.End})
+		}
+	}
+	ev.WillWatch = j.willWatch()
+	ev.Leak = j.leak()
 	for _, a := range j.storm.Acted {
 		ev.Actions = append(ev.Actions, check.Action{Action: *a.Action, Outcome: string(a.Outcome)})
 	}
@@ -45,6 +60,36 @@ func (j *judgement) evidence() check.Evidence {
 		}
 	}
 	return ev
+}
+
+// willWatch gives the spans in which a control connection was subscribed: only
+// the watcher of Wills subscribes to anything.
+func (j *judgement) willWatch() []check.Span {
+	var spans []check.Span
+	for i := range j.e.conns {
+		c := &j.e.conns[i]
+		if c.Fleet != ControlFleet || len(c.Subs) == 0 || c.Restored == 0 {
+			continue
+		}
+		spans = append(spans, check.Span{From: c.Restored, To: cmp.Or(c.End, j.storm.Stop)})
+	}
+	return spans
+}
+
+// leak compares the snapshot before the first fault with the one after the
+// drain; nil without two.
+func (j *judgement) leak() *check.Leak {
+	if len(j.e.shots) < 2 {
+		return nil
+	}
+	first, last := j.e.shots[0], j.e.shots[len(j.e.shots)-1]
+	l := &check.Leak{Cycles: len(j.storm.Acted), HeapBytes: last.HeapBytes - first.HeapBytes, FDs: last.FDs - first.FDs}
+	for _, creator := range slices.Sorted(maps.Keys(last.Goroutines)) {
+		if more := last.Goroutines[creator] - first.Goroutines[creator]; more > 0 {
+			l.Goroutines = append(l.Goroutines, check.Growth{Creator: creator, Charge: measure.ChargeOf(creator), More: more})
+		}
+	}
+	return l
 }
 
 func (j *judgement) end(c *timeline.Conn) check.End {

@@ -93,11 +93,11 @@ func (j *judgement) histWave(set histSet, censored map[histKey]int, w *waveFacts
 // histConnect records the first connects, in the phase in which they began.
 func (j *judgement) histConnect(set histSet) {
 	for _, cl := range j.storm.Clients {
-		c := cl.Conns[0]
 		at := j.rules.firstUseful(cl)
 		if at == 0 {
 			continue
 		}
+		c := cl.Conns[0]
 		phase, start, end := j.span(c.Dial)
 		set.in(histKey{cl.Fleet, phase, "connect", 0}, measure.Nanoseconds, start, end).Record(int64(max(0, at-cmp.Or(c.Intended, c.Dial))))
 	}

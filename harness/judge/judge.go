@@ -60,6 +60,8 @@ type judgement struct {
 	away    map[string]bool // clients that are not there at the stop
 	byID    outagesByID
 
+	findings map[messageKey]int // line of the first finding about a message, made on demand
+
 	connects map[string][]int64 // phase -> latencies of the first connects in it, ns
 }
 
@@ -142,6 +144,9 @@ func (j *judgement) connect() {
 	latency := measure.NewHist(measure.Nanoseconds)
 	var first, last timeline.Instant
 	for _, cl := range j.storm.Clients {
+		if len(cl.Conns) == 0 {
+			continue // known by a rival only
+		}
 		c := cl.Conns[0]
 		from := cmp.Or(c.Intended, c.Dial)
 		if first == 0 || c.Dial < first {

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -51,16 +52,19 @@ func (m outagesByID) at(client string, t timeline.Instant) *Outage {
 	return nil
 }
 
+// qosLevels is how many levels of QoS there are: 0, 1 and 2.
+const qosLevels = 3
+
 // isLoss reports whether an exception is a message that its subscriber missed
 // for good.
 func isLoss(v ledger.Verdict) bool { return v == ledger.Lost || v == ledger.LostQoS0 }
 
 // joinLosses gives each outage the messages that were sent to its client in it
 // and lost. Outages that cost nothing are not in the map: their zero counts.
-func joinLosses(by outagesByID, a ledger.Account) map[*Outage][2]lossOf {
-	losses := map[*Outage][2]lossOf{}
+func joinLosses(by outagesByID, a ledger.Account) map[*Outage][qosLevels]lossOf {
+	losses := map[*Outage][qosLevels]lossOf{}
 	for _, x := range a.Exceptions {
-		if !isLoss(x.Verdict) || x.QoS > 1 {
+		if !isLoss(x.Verdict) || x.QoS >= qosLevels {
 			continue
 		}
 		if o := by.at(x.Subscriber, x.Sent); o != nil {
@@ -82,11 +86,11 @@ func (j *judgement) messages() {
 		return
 	}
 	j.account = ledger.Close(j.e.records, j.away, j.drained())
-	var lostAway [2]int64
+	var lostAway [qosLevels]int64
 	for _, x := range j.account.Exceptions {
 		row, away := j.row(x)
 		j.r.Losses = append(j.r.Losses, row)
-		if away && isLoss(x.Verdict) && x.QoS <= 1 {
+		if away && isLoss(x.Verdict) && x.QoS < qosLevels {
 			lostAway[x.QoS]++
 		}
 	}
@@ -106,11 +110,72 @@ func (j *judgement) row(x ledger.Exception) (reports.Loss, bool) {
 		Intended: instant(x.Intended), Sent: instant(x.Sent), Acked: instant(x.Acked),
 		Epoch: x.Epoch, Phase: j.e.phaseAt(cmp.Or(x.Sent, x.At)), Copies: x.Copies, Why: x.Why,
 	}
+	l.Read, l.Fault, l.Charge, l.Cause = instant(x.At), x.Fault, string(x.Charge), x.Cause
 	o := j.byID.at(x.Subscriber, x.Sent)
 	if o != nil {
 		l.OutageFrom, l.OutageTo = new(seconds(o.Start)), new(seconds(o.Until))
+		l.Present = o.present()
+		if o.Action != nil {
+			l.Wave = o.Action.Wave
+		}
 	}
+	l.Pointer = j.pointer(x, o)
 	return l, o != nil
+}
+
+// present is what the broker said of the session when the client returned: the
+// session present of the first accepted attempt; nil = it did not return.
+func (o *Outage) present() *bool {
+	for _, c := range o.Attempts {
+		if accepted(c) {
+			return &c.SessionPresent
+		}
+	}
+	return nil
+}
+
+// pointer says where the evidence on a message is: the finding about it, else
+// the record of the connection that it is about.
+func (j *judgement) pointer(x ledger.Exception, o *Outage) string {
+	if line := j.findingOf(x); line > 0 {
+		return fmt.Sprintf("findings.jsonl.gz line %d", line)
+	}
+	client, n := x.Subscriber, x.Conn
+	if x.Verdict == ledger.Stuck && x.Charge != timeline.ChargeSubscriber {
+		client = x.Publisher
+	}
+	if n == 0 && o != nil {
+		n = o.Lost.N
+	}
+	switch {
+	case n > 0:
+		return fmt.Sprintf("events.jsonl.gz conn %s n=%d", client, n)
+	case x.Stream > 0:
+		return fmt.Sprintf("accounts.jsonl.gz stream %d", x.Stream)
+	}
+	return "accounts.jsonl.gz strays"
+}
+
+// findingOf is the line of the first finding about a message, 0 = none.
+func (j *judgement) findingOf(x ledger.Exception) int {
+	if j.findings == nil {
+		j.findings = map[messageKey]int{}
+		for i, f := range j.e.found {
+			k := messageKey{f.ClientID, f.Stream, f.Seq}
+			if f.Stream != 0 && j.findings[k] == 0 {
+				j.findings[k] = i + 1
+			}
+		}
+	}
+	line := j.findings[messageKey{x.Subscriber, x.Stream, x.Seq}]
+	return cmp.Or(line, j.findings[messageKey{x.Publisher, x.Stream, x.Seq}])
+}
+
+// messageKey names a message at a client.
+type messageKey struct {
+	client string
+	stream uint32
+	seq    uint64
 }
 
 // instant is an instant in seconds, nil where it is not known.
@@ -128,8 +193,11 @@ const maxLossExamples = 20
 // legal, else in their order.
 func lossExamples(rows []reports.Loss) []reports.Loss {
 	rank := func(l reports.Loss) int {
+		if l.Fault {
+			return -1
+		}
 		return slices.Index([]string{
-			string(ledger.Lost), string(ledger.Unexpected), string(ledger.Reordered), string(ledger.Undetermined),
+			string(ledger.Lost), string(ledger.Unexpected), string(ledger.Reordered), string(ledger.Undetermined), string(ledger.Scripted),
 			string(ledger.LegalLoss), string(ledger.Duplicated), string(ledger.LostQoS0),
 		}, l.Verdict)
 	}

@@ -75,8 +75,8 @@ func wavesOf(s *Storm, waves []timeline.Wave) []*waveFacts {
 type summer struct {
 	rules    Rules
 	connects []timeline.Instant // of device connections, sorted
-	loss     map[*Outage][2]lossOf
-	carried  [2]bool // whether messages of QoS 0 and 1 were owed at all
+	loss     map[*Outage][qosLevels]lossOf
+	carried  [qosLevels]bool // whether messages of a QoS were owed at all
 }
 
 // wave sums up one wave.
@@ -156,7 +156,10 @@ func watched(own []measure.Obs, horizon int64) int64 {
 func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 	parts := newPartHists()
 	probes := measure.NewHist(measure.Count)
-	loss := [2]*measure.Hist{measure.NewHist(measure.Count), measure.NewHist(measure.Count)}
+	var loss [qosLevels]*measure.Hist
+	for q := range loss {
+		loss[q] = measure.NewHist(measure.Count)
+	}
 	attempts, connects := 0, 0
 	for _, o := range outages {
 		for _, c := range o.Attempts {
@@ -187,7 +190,7 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 		r.Waterfall[name] = parts[i].Summary(0)
 	}
 	r.ProbeNeeded = probes.Summary(0)
-	r.LossQoS0, r.LossQoS1 = loss[0].Summary(0), loss[1].Summary(0)
+	r.LossQoS0, r.LossQoS1, r.LossQoS2 = loss[0].Summary(0), loss[1].Summary(0), loss[2].Summary(0)
 	if r.Back > 0 {
 		r.Attempts = float64(attempts) / float64(r.Back)
 	}
