@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -32,7 +33,9 @@ func assumptions(ev Evidence) reports.Check {
 	unmet = append(unmet, unmetPhases(ev)...)
 	unmet = append(unmet, unmetClients(ev)...)
 	unmet = append(unmet, unmetActions(ev)...)
+	unmet = append(unmet, unmetFrames(ev)...)
 	unmet = append(unmet, unmetSentinels(ev)...)
+	unmet = append(unmet, jumps(ev)...)
 
 	if len(unmet) == 0 {
 		return valid("all premises met")
@@ -95,16 +98,20 @@ func wanted(p *scenarios.Plan) float64 {
 }
 
 // unmetActions demands that each planned action was issued, that each issued
-// one was answered, and that the closer did what it was asked to.
+// one was answered, and that the closer did what it was asked to. A frame fault
+// issues an action for each packet that it meets, however many are planned.
 func unmetActions(ev Evidence) []string {
 	planned := plannedActions(ev.Plan)
-	issued, unanswered, failed := 0, 0, 0
+	issued, counted, unanswered, failed := 0, 0, 0, 0
 	why := ""
 	for _, a := range ev.Actions {
 		if a.Issued == 0 {
 			continue
 		}
 		issued++
+		if !frameFault(a.Fault) {
+			counted++
+		}
 		switch {
 		case a.Answered == 0:
 			unanswered++
@@ -116,8 +123,8 @@ func unmetActions(ev Evidence) []string {
 		}
 	}
 	var unmet []string
-	if issued != planned && !ev.Interrupted && ev.Aborted == "" {
-		unmet = append(unmet, fmt.Sprintf("%d of %d planned actions were issued", issued, planned))
+	if counted != planned && !ev.Interrupted && ev.Aborted == "" {
+		unmet = append(unmet, fmt.Sprintf("%d of %d planned actions were issued", counted, planned))
 	}
 	if unanswered > 0 && !ev.Interrupted {
 		unmet = append(unmet, fmt.Sprintf("%d of %d calls of the closer were not answered", unanswered, issued))
@@ -128,16 +135,31 @@ func unmetActions(ev Evidence) []string {
 	return unmet
 }
 
-func plannedActions(p *scenarios.Plan) int {
-	n := 0
-	for _, ph := range p.Phases {
-		for _, w := range ph.Waves {
-			for _, f := range w.Faults {
-				n += f.Count
-			}
-		}
+// plannedActions counts the actions that the plan issues at an instant.
+func plannedActions(p *scenarios.Plan) (n int) {
+	for _, f := range faults(p, func(kind string) bool { return !frameFault(kind) }) {
+		n += f.Count
 	}
 	return n
+}
+
+// unmetFrames demands that each frame fault of a wave met a packet: whether
+// there is one to meet is up to the traffic, and without one the run shows
+// nothing of what it was made for.
+func unmetFrames(ev Evidence) []string {
+	if ev.Interrupted || ev.Aborted != "" {
+		return nil
+	}
+	var unmet []string
+	for _, f := range faults(ev.Plan, frameFault) {
+		met := slices.ContainsFunc(ev.Frames, func(x timeline.Frame) bool {
+			return x.Fault == f.Kind && x.Phase == f.phase && x.Wave == f.wave && x.Fleet == f.Fleet
+		})
+		if !met {
+			unmet = append(unmet, fmt.Sprintf("the fault %s did not meet its packet (phase %s wave %d)", f.Kind, f.phase, f.wave))
+		}
+	}
+	return unmet
 }
 
 // unmetSentinels demands that the broker took the last message of each stream,

@@ -1,9 +1,6 @@
 package check
 
 import (
-	"fmt"
-	"slices"
-
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -107,83 +104,4 @@ type Sentinel struct {
 	Topic  string
 	Sent   timeline.Instant
 	Acked  timeline.Instant // 0 = never
-}
-
-// Check is one row of the table of checks.
-type Check struct {
-	Name string
-	Doc  string
-	Run  func(Evidence) reports.Check
-}
-
-// Table lists the checks in the order in which they are run and printed.
-func Table() []Check {
-	return []Check{
-		{"assumptions", "the run met the premises of its judgement: phases, clients, actions, health, drain", assumptions},
-		{"balance", "the accounts of messages add up", balance},
-		{"lost", "no acknowledged QoS 1 message is lost", lost},
-		{"unscripted", "no connection ended that no fault explains", unscriptedEnds},
-		{"kick-effective", "each action that was answered with success ended a connection", kickEffective},
-		{"never-returned", "each client was back at the end", neverReturned},
-	}
-}
-
-// Run runs every check of the table. One that panics is unknown: it has shown
-// nothing.
-func Run(ev Evidence) []reports.Check {
-	return runTable(Table(), ev)
-}
-
-func runTable(table []Check, ev Evidence) []reports.Check {
-	out := make([]reports.Check, 0, len(table))
-	for _, row := range table {
-		c := runOne(row, ev)
-		c.Name = row.Name
-		out = append(out, c)
-	}
-	return out
-}
-
-func runOne(row Check, ev Evidence) (c reports.Check) {
-	defer func() {
-		if p := recover(); p != nil {
-			c = unknown("the check itself failed: %v", p)
-		}
-	}()
-	return row.Run(ev)
-}
-
-// maxExamples is the number of examples that a check shows.
-const maxExamples = 5
-
-func valid(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.Valid, Detail: fmt.Sprintf(format, args...)}
-}
-
-func unknown(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.Unknown, Detail: fmt.Sprintf(format, args...)}
-}
-
-func notApplicable(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.NotApplicable, Detail: fmt.Sprintf(format, args...)}
-}
-
-// invalid names the count of findings and shows the first of them.
-func invalid(count int64, examples []string, format string, args ...any) reports.Check {
-	return reports.Check{
-		Verdict: reports.Invalid, Count: count, Detail: fmt.Sprintf(format, args...),
-		Examples: examples[:min(len(examples), maxExamples)],
-	}
-}
-
-// clock writes an instant as seconds of the run.
-func clock(t timeline.Instant) string { return fmt.Sprintf("%.3f s", float64(t)/1e9) }
-
-// owes reports whether the plan has traffic of QoS 1 to a fleet that subscribes
-// at QoS 1: what is delivered is the lower of the two.
-func owes(p *scenarios.Plan) bool {
-	return slices.ContainsFunc(p.Traffic, func(t scenarios.Traffic) bool {
-		f := p.Fleet(t.To)
-		return t.QoS == 1 && (f == nil || slices.ContainsFunc(f.Subscribe, func(s scenarios.Subscription) bool { return s.QoS >= 1 }))
-	})
 }

@@ -3,50 +3,42 @@ package check
 import (
 	"fmt"
 
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
-	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // kickEffective demands that a call that was answered with success ended a
 // connection: one that lived on is no client that is "back in 0 ms".
 func kickEffective(ev Evidence) reports.Check {
-	if !closes(ev.Plan) {
+	if len(faults(ev.Plan, kicks)) == 0 {
 		return notApplicable("the plan closes no connection")
 	}
-	var lived int64
-	var examples []string
+	var t tally
 	issued := 0
 	for _, a := range ev.Actions {
-		if a.Outcome != "" {
-			issued++
-		}
-		if a.Outcome != "no-effect" {
+		if !kicks(a.Fault) || a.Outcome == "" {
 			continue
 		}
-		lived++
-		if len(examples) < maxExamples {
-			examples = append(examples, fmt.Sprintf("%s in %s wave %d: issued at %s, answered success at %s, lived on",
-				a.ClientID, a.Phase, a.Wave, clock(a.Issued), clock(a.Answered)))
+		issued++
+		if a.Outcome == "no-effect" {
+			t.fault(ev.kicker(a), 1, "%s in %s wave %d: issued at %s, answered success at %s, lived on",
+				a.ClientID, a.Phase, a.Wave, clock(a.Issued), clock(a.Answered))
 		}
 	}
-	switch {
-	case lived > 0:
-		return invalid(lived, examples, "%d of %d actions were answered with success and the connection lived on", lived, issued)
-	case issued == 0:
-		return unknown("no action was issued")
+	otherwise := valid("no connection lived on after one of %d actions", issued)
+	if issued == 0 {
+		otherwise = unknown("no action was issued")
 	}
-	return valid("no connection lived on after one of %d actions", issued)
+	return t.verdict(fmt.Sprintf("%d of %d actions were answered with success and the connection lived on", t.count, issued), otherwise)
 }
 
-func closes(p *scenarios.Plan) bool {
-	for _, ph := range p.Phases {
-		for _, w := range ph.Waves {
-			for _, f := range w.Faults {
-				if f.Kind == "close" {
-					return true
-				}
-			}
-		}
+// kicker is who said that it had ended a connection.
+func (ev Evidence) kicker(a Action) timeline.Charge {
+	switch {
+	case a.Fault == "disconnect":
+		return timeline.ChargeClient
+	case ev.Plan.Closer == "fin":
+		return timeline.ChargeHarness // the FIN is ours
 	}
-	return false
+	return timeline.ChargeBroker
 }

@@ -1,6 +1,11 @@
 package check
 
-import "github.com/rebound-mqtt/rebound/reports"
+import (
+	"fmt"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+)
 
 // neverReturned demands that each client that was once there was back when the
 // run was stopped.
@@ -12,8 +17,49 @@ func neverReturned(ev Evidence) reports.Check {
 		c := unknown("clients away when the run was interrupted: %d", len(ev.Away))
 		c.Count = int64(len(ev.Away))
 		return c
-	case len(ev.Away) > 0:
-		return invalid(int64(len(ev.Away)), ev.Away, "clients not back at the end: %d", len(ev.Away))
 	}
-	return valid("every client was back at the end (%d outages)", ev.Returned)
+	var t tally
+	known := ev.roster()
+	for _, id := range ev.Away {
+		charge, why := ev.away(known[id])
+		t.fault(charge, 1, "%s: %s", id, why)
+	}
+	return t.verdict(fmt.Sprintf("clients not back at the end: %d (%s)", len(ev.Away), t.charged()),
+		valid("every client was back at the end (%d outages)", ev.Returned))
+}
+
+// away says where a client stood on its way back, by its last attempt, and who
+// was to take the next step.
+func (ev Evidence) away(cl *Client) (timeline.Charge, string) {
+	if cl == nil || len(cl.Conns) == 0 {
+		return timeline.ChargeNobody, "nothing is known of its connections"
+	}
+	c := cl.Conns[len(cl.Conns)-1]
+	at := fmt.Sprintf("connection %d, dialled at %s", c.N, clock(c.Dial))
+	ended := c.End != 0 && c.End < ev.Stop
+	switch {
+	case c.ConnackCode != 0:
+		return timeline.ChargeBroker, fmt.Sprintf("%s, was refused with return code %d", at, c.ConnackCode)
+	case ended && accepted(c):
+		return timeline.ChargeClient, fmt.Sprintf("%s, ended at %s, and no dial came after it", at, clock(c.End))
+	case c.EndKind == timeline.EndDial || c.Dialed == 0:
+		return timeline.ChargeBroker, at + ", found no broker"
+	case c.Connect == 0:
+		return timeline.ChargeClient, at + ", wrote no CONNECT"
+	case c.Connack == 0:
+		return timeline.ChargeBroker, at + ", got no CONNACK"
+	case c.Restored == 0:
+		return unanswered(c), at + ", is not subscribed"
+	}
+	return timeline.ChargeBroker, at + ", is subscribed and read no message"
+}
+
+// unanswered is who has to act on a connection that is not subscribed.
+func unanswered(c *timeline.Conn) timeline.Charge {
+	for _, s := range c.Subs {
+		if s.Sent != 0 && (s.Acked == 0 || s.Granted >= 0x80) {
+			return timeline.ChargeBroker
+		}
+	}
+	return timeline.ChargeClient
 }

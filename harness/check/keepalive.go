@@ -1,0 +1,65 @@
+package check
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// silence is the longest gap between two packets from client to broker, the
+// one up to the given instant included.
+func silence(c *timeline.Conn, until timeline.Instant) timeline.Instant {
+	gap := timeline.Instant(c.MaxOutGap)
+	if c.LastOut != 0 {
+		gap = max(gap, until-c.LastOut)
+	}
+	return gap
+}
+
+// limit is the silence after which the broker must close a connection: 1.5
+// times its keep alive, no limit where that is off [MQTT-3.1.2-24].
+func limit(c *timeline.Conn) timeline.Instant {
+	if c.KeepAlive == 0 {
+		return math.MaxInt64
+	}
+	return timeline.Instant(c.KeepAlive) * 3 * timeline.Instant(time.Second) / 2
+}
+
+// keepAlive demands that the broker closes a connection whose client fell
+// silent. A tenth and a second of tolerance are ours.
+func keepAlive(ev Evidence) reports.Check {
+	if !slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Session.KeepAlive > 0 }) {
+		return notApplicable("no fleet of the plan has a keep alive")
+	}
+	var t tally
+	looked := 0
+	for i := range ev.Clients {
+		for _, c := range ev.Clients[i].all() {
+			if !accepted(c) || c.KeepAlive == 0 {
+				continue
+			}
+			looked++
+			until := ev.until(c)
+			gap := silence(c, until)
+			if late := limit(c) + limit(c)/10 + timeline.Instant(time.Second); gap <= late {
+				continue
+			}
+			if ev.starved(c.Connack, until) {
+				t.starve(1)
+				continue
+			}
+			t.fault(timeline.ChargeBroker, 1, "%s connection %d: keep alive %d s, silent for %s, open until %s",
+				c.ClientID, c.N, c.KeepAlive, time.Duration(gap).Round(time.Millisecond), clock(until))
+		}
+	}
+	otherwise := valid("none of %d connections was silent for longer and lived on", looked)
+	if looked == 0 {
+		otherwise = unknown("no client was ever connected with a keep alive")
+	}
+	return t.verdict(fmt.Sprintf("connections that outlived 1.5 times their keep alive in silence: %d", t.count), otherwise)
+}

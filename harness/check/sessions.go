@@ -1,0 +1,113 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// sessionForgotten demands that a kept session is there when its client comes
+// back. MQTT 3.1.1 knows no expiry [MQTT-3.1.2-4]; only a target whose ability
+// record says so may drop sessions.
+func sessionForgotten(ev Evidence) reports.Check {
+	kept := func(f scenarios.PlanFleet) bool { return !f.Session.Clean }
+	switch {
+	case !slices.ContainsFunc(ev.Plan.Fleets, kept):
+		return notApplicable("no fleet of the plan keeps its session")
+	case !ev.Target.Abilities.KeepsSession:
+		return notApplicable("the target does not promise to keep sessions")
+	}
+	var t tally
+	resumed := 0
+	for i := range ev.Clients {
+		for _, c := range ev.Clients[i].all() {
+			if !accepted(c) || c.Clean || !c.SessionWanted {
+				continue
+			}
+			resumed++
+			if !c.SessionPresent { // [MQTT-3.2.2-2]
+				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
+			}
+		}
+	}
+	otherwise := valid("%d of %d sessions were resumed", resumed, resumed)
+	switch {
+	case resumed > 0:
+	case len(faults(ev.Plan, ends)) > 0:
+		otherwise = unknown("no client came back to a kept session")
+	default:
+		otherwise = notApplicable("nothing in the plan ends a connection")
+	}
+	return t.verdict(fmt.Sprintf("kept sessions that the broker had forgotten: %d of %d", t.count, resumed), otherwise)
+}
+
+// sessionInvented demands that session present tells of no session that can
+// not exist.
+func sessionInvented(ev Evidence) reports.Check {
+	var t tally
+	for i := range ev.Clients {
+		cl := &ev.Clients[i]
+		list := cl.all()
+		fresh := ev.freshID(cl)
+		for k, c := range list {
+			if why := invented(list[:k], c, fresh); why != "" {
+				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 1 %s", c.ClientID, c.N, clock(c.Connack), why)
+			}
+		}
+	}
+	n := ev.connacks()
+	otherwise := valid("no session out of nothing in %d CONNACKs", n)
+	if n == 0 {
+		otherwise = unknown("no CONNACK was read")
+	}
+	return t.verdict(fmt.Sprintf("CONNACKs that tell of a session that can not exist: %d of %d", t.count, n), otherwise)
+}
+
+// invented says why the session that a CONNACK tells of can not exist, "" if it
+// can. before holds the client's connections whose CONNECT was written earlier.
+func invented(before []*timeline.Conn, c *timeline.Conn, fresh bool) string {
+	switch {
+	case c.Connack == 0 || !c.SessionPresent:
+		return ""
+	case c.ConnackCode != 0:
+		return fmt.Sprintf("beside return code %d", c.ConnackCode) // [MQTT-3.2.2-4]
+	case c.Clean:
+		return "for a clean session" // [MQTT-3.2.2-1]
+	}
+	// A CONNECT that was written and not refused can have left a session, also
+	// where its CONNACK was never read. A clean one leaves nothing behind, and
+	// ends what was there [MQTT-3.1.2-6].
+	exists := !fresh
+	for _, b := range before {
+		switch {
+		case b.Connect == 0 || b.ConnackCode != 0:
+		case !b.Clean:
+			exists = true
+		case accepted(b) && b.Connack <= c.Connect && !overlapped(before, b):
+			exists = false
+		}
+	}
+	if !exists {
+		return "where no session was kept before" // [MQTT-3.2.2-3]
+	}
+	return ""
+}
+
+// overlapped reports whether a kept CONNECT can have reached the broker after
+// that of b although it was written before: it was not answered by then.
+func overlapped(list []*timeline.Conn, b *timeline.Conn) bool {
+	return slices.ContainsFunc(list, func(o *timeline.Conn) bool {
+		return !o.Clean && o.Connect != 0 && o.Connect <= b.Connect && (o.Connack == 0 || o.Connack > b.Connect)
+	})
+}
+
+// freshID reports whether the broker can not know the client's id from before
+// the run: it carries the run's own.
+func (ev Evidence) freshID(cl *Client) bool {
+	f := ev.Plan.Fleet(cl.Fleet)
+	return f != nil && strings.Contains(f.ClientID, "{run}")
+}
