@@ -81,16 +81,19 @@ func (j *judgement) messages() {
 	if !j.e.counted {
 		return
 	}
-	j.account = ledger.Close(j.e.records, j.away, j.drained())
-	var lostAway [2]int64
+	j.account = ledger.Close(j.e.records, ledger.Situation{Away: j.away, Drained: j.drained()})
+	var lostAway [3]int64
 	for _, x := range j.account.Exceptions {
 		row, away := j.row(x)
 		j.r.Losses = append(j.r.Losses, row)
-		if away && isLoss(x.Verdict) && x.QoS <= 1 {
+		if away && isLoss(x.Verdict) && x.QoS <= 2 {
 			lostAway[x.QoS]++
 		}
 	}
 	for q, m := range j.account.QoS {
+		if q == 2 && m.Streams == 0 {
+			continue // a row for QoS 2 only where the plan has any
+		}
 		m.QoS, m.LostAway = q, lostAway[q]
 		j.r.Messages = append(j.r.Messages, m)
 	}
