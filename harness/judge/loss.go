@@ -85,7 +85,7 @@ func (j *judgement) messages() {
 	if !j.e.counted {
 		return
 	}
-	j.account = ledger.Close(j.e.records, j.away, j.drained())
+	j.account = ledger.Close(j.e.records, ledger.Situation{Away: j.away, Drained: j.drained(), Frames: j.e.frames})
 	var lostAway [qosLevels]int64
 	for _, x := range j.account.Exceptions {
 		row, away := j.row(x)
@@ -96,6 +96,9 @@ func (j *judgement) messages() {
 	}
 	for q, m := range j.account.QoS {
 		m.QoS, m.LostAway = q, lostAway[q]
+		if (m == reports.Messages{QoS: 2}) {
+			continue // a row for QoS 2 only where there is any
+		}
 		j.r.Messages = append(j.r.Messages, m)
 	}
 	j.r.LossExamples = lossExamples(j.r.Losses)

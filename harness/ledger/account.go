@@ -50,24 +50,40 @@ type Exception struct {
 	Fault  bool
 	Warn   bool
 	Charge timeline.Charge // whom a fault charges
-	Cause  string          // of copies: publisher-resend | redelivery | republish | overlap | reassigned | unprovoked; else what explains it, "" = unknown
+	Cause  string          // one of the Cause constants, "" = unknown
 	Conn   int             // number of the subscriber's (of a stuck publish: the publisher's) connection that it is about, 0 = not known
 }
+
+// Causes of exceptions.
+const (
+	CauseResend     = "publisher-resend" // of copies: the publisher sent it again before it was acknowledged
+	CauseRepublish  = "republish"        // of copies: the publisher sent it again after that
+	CauseRedelivery = "redelivery"       // of copies: the earlier one was not answered, or its connection ended
+	CauseOverlap    = "overlap"          // of copies: one for each matching filter
+	CauseReassigned = "reassigned"       // of copies: another member of the shared group got it
+	CauseUnprovoked = "unprovoked"       // of copies: the earlier one was answered and its connection lived on
+	CauseHandler    = "handler"          // the handler was called more often than a copy was read
+	CauseSession    = "session"          // a session ended in between
+	CauseFrame      = "frame-fault"      // a packet that a frame fault swallowed
+)
 
 // Situation is what the accounts are closed with, beside the records.
 type Situation struct {
 	Away    map[string]bool  // client ids that were not connected and subscribed at the end
 	Drained bool             // the run waited for all that could still come, then sent the sentinels
 	Frames  []timeline.Frame // packets that scripted frame faults acted on
+	// Clean holds client ids whose sessions are clean: what such a publisher
+	// sends again after its session was lost it had to forget [MQTT-3.1.2-6].
+	Clean map[string]bool
 }
 
 // Account is the closing balance of messages.
 type Account struct {
-	// QoS holds the balance by QoS, 0 and 1. The publisher's side (streams to
+	// QoS holds the balance by QoS, 0 to 2. The publisher's side (streams to
 	// indeterminate) counts under the QoS of the publish, the subscribers' side
 	// under the expected QoS, which a SUBACK may have lowered. LostAway is left
 	// to who knows the outages.
-	QoS [2]reports.Messages
+	QoS [3]reports.Messages
 	// Exceptions are ordered by stream, subscriber, verdict; strays come last.
 	Exceptions []Exception
 	// Unlisted counts exceptions that were counted and not listed, because
@@ -83,7 +99,7 @@ const MaxListed = 1_000_000
 
 // Balanced reports whether everything adds up. If not, the account is unknown.
 func (a Account) Balanced() bool {
-	return len(a.Problems) == 0 && a.QoS[0].Balance == "" && a.QoS[1].Balance == ""
+	return len(a.Problems) == 0 && a.QoS[0].Balance == "" && a.QoS[1].Balance == "" && a.QoS[2].Balance == ""
 }
 
 // Merge adds an account of other streams. It is associative, and the zero
@@ -130,6 +146,15 @@ func mergeMessages(a, o reports.Messages) reports.Messages {
 		Reordered:     a.Reordered + o.Reordered,
 		Unexpected:    a.Unexpected + o.Unexpected,
 		Balance:       balance + o.Balance,
+
+		Completed:      a.Completed + o.Completed,
+		NotRedelivered: a.NotRedelivered + o.NotRedelivered,
+		LostInClient:   a.LostInClient + o.LostInClient,
+		Stuck:          a.Stuck + o.Stuck,
+		Misrouted:      a.Misrouted + o.Misrouted,
+		WrongQoS:       a.WrongQoS + o.WrongQoS,
+		Scripted:       a.Scripted + o.Scripted,
+		Handled:        a.Handled + o.Handled,
 	}
 }
 

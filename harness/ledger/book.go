@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,25 +11,25 @@ import (
 )
 
 // Book keeps the accounts of one run while it goes. All methods are safe for
-// concurrent use. What happens to one message takes the lock of its stream and,
-// on the subscriber's side, of its client; no lock is global.
+// concurrent use. What happens to one message takes one lock, that of its
+// stream; no lock is global.
 //
-// Calls come in the order of cause: Attempted before the bytes leave, Acked,
-// Delivered and Subscribed after they were read. Sequence numbers of a stream
-// count from 1.
+// Calls come in the order of cause: Attempted, Released and Asked before the
+// bytes leave, Acked, Delivered and Subscribed after they were read, Answered
+// after they were written. Sequence numbers of a stream count from 1.
 //
-// Memory is O(streams × subscribers × epochs + gaps + messages in doubt). A
-// message is in doubt while some subscriber that expects it lacks it or, at
-// QoS 1, while it is not acknowledged.
+// Memory is O(streams × subscribers × epochs + gaps + messages in doubt), and
+// does not grow with the number of messages. A message is in doubt while some
+// subscriber that expects it lacks it or its exchange with the publisher is not
+// complete.
 //
-// Locks are taken in the order topics, subscriber, stream.
+// Locks are taken in the order topics, client, shared group, stream.
 type Book struct {
 	run     uint64
-	streams *table[uint32, *stream]
-	clients *table[string, *subscriber]
+	streams streamTable
+	clients clientTable
 	topics  topics
 	strays  strays
-	totals  counters
 }
 
 // NewBook makes the book of the run with this number (mqtt.Header.Run): what
@@ -36,8 +37,7 @@ type Book struct {
 func NewBook(run uint64) *Book {
 	return &Book{
 		run:     run,
-		streams: newStreamTable(),
-		clients: newClientTable(),
+		clients: clientTable{seed: maphash.MakeSeed()},
 		topics:  topics{byTopic: map[string][]*stream{}, byFilter: map[string][]*subscriber{}},
 	}
 }
@@ -46,32 +46,53 @@ func NewBook(run uint64) *Book {
 // deliveries.
 type stream struct {
 	id        uint32
-	publisher string
+	publisher *subscriber
 	topic     string
 	qos       byte
 
 	mu                                 sync.Mutex // guards all below, and deliveries of this stream
 	scheduled, missed, refused, queued int64
 	attempted, acked, late, resent     Set
+	released, completed                Set // at QoS 2
+	republished, carried               Set
+	conn                               int    // highest connection number of the publisher that wrote
 	written                            uint64 // transmissions so far: gives each its place in the publisher's order
 	open                               window // messages in doubt
 	expecting                          []*delivery
+	hot                                *delivery // the current account that was used last
+	live                               Totals    // but Unexpected, Attempted and Acked
 	sentinelSent, sentinelAcked        timeline.Instant
 }
 
-// subscriber is one client's side.
+// subscriber is one client's side, or that of a shared group.
 type subscriber struct {
-	client string
+	client string       // or the group's whole filter
+	conn   atomic.Int64 // highest connection number that is known
 
-	mu      sync.Mutex // guards all below
-	epoch   int
-	began   timeline.Instant
-	filters map[string]byte      // filters of this epoch and their granted QoS
-	known   map[string]bool      // filters of all epochs: those that topics holds
-	current map[uint32]*delivery // this epoch's accounts by stream
-	all     []*delivery          // accounts of all epochs
-	conn    int                  // highest connection number that delivered
+	mu        sync.Mutex // guards all below
+	publishes []*stream
+	epoch     int
+	began     timeline.Instant
+	first     int                  // number of this epoch's first connection
+	filters   map[string]grant     // filters of this epoch
+	known     map[string]bool      // filters of all epochs: those that topics holds
+	current   map[uint32]*delivery // this epoch's accounts by stream
+	all       []*delivery          // accounts of all epochs
+	groups    map[string]*subscriber
+
+	group *group // of a shared group
 }
+
+// grant is what a client asked for and was granted of one filter.
+type grant struct {
+	granted byte // refused = nothing
+	asked   byte // of a SUBSCRIBE whose SUBACK was not read; refused = none
+	legal   byte // a bit for each QoS that was granted in this epoch
+}
+
+// refused is the lowest return code of a SUBACK that grants nothing
+// [MQTT-3.9.3-2].
+const refused = 0x80
 
 // topics joins streams and subscriptions. It is used in set-up and when a
 // SUBACK is read, never for a message.
@@ -88,33 +109,36 @@ type wildcard struct {
 	sub    *subscriber
 }
 
-// counters are the live totals.
-type counters struct {
-	attempted, acked, delivered, duplicated, reordered, unexpected, inDoubt atomic.Int64
-	lost                                                                    [2]atomic.Int64
-}
-
 // Totals are the live figures of a book, for the status line. The judgement is
 // made from the accounts.
 type Totals struct {
 	Attempted  int64    // messages
 	Acked      int64    // messages
 	Delivered  int64    // first copies, over all subscribers
-	Duplicated int64    // further copies
+	Duplicated int64    // further copies; at QoS 2 further deliveries
 	Reordered  int64    // first copies out of order
 	Unexpected int64    // strays
 	InDoubt    int64    // messages not settled
-	Lost       [2]int64 // by expected QoS: missing copies that a later message of the stream has passed; some may yet come
+	Lost       [3]int64 // by expected QoS: missing copies that a later message of the stream has passed; some may yet come
 }
 
-// Totals reads the live figures. It takes no lock.
+// Totals sums the live figures. It takes the lock of each stream for a moment.
 func (b *Book) Totals() Totals {
-	c := &b.totals
-	return Totals{
-		Attempted: c.attempted.Load(), Acked: c.acked.Load(), Delivered: c.delivered.Load(),
-		Duplicated: c.duplicated.Load(), Reordered: c.reordered.Load(), Unexpected: c.unexpected.Load(),
-		InDoubt: c.inDoubt.Load(), Lost: [2]int64{c.lost[0].Load(), c.lost[1].Load()},
+	t := Totals{Unexpected: b.strays.total.Load()}
+	for _, st := range b.streams.all() {
+		st.mu.Lock()
+		t.Attempted += st.attempted.Len()
+		t.Acked += st.acked.Len()
+		t.Delivered += st.live.Delivered
+		t.Duplicated += st.live.Duplicated
+		t.Reordered += st.live.Reordered
+		t.InDoubt += st.live.InDoubt
+		for q, n := range st.live.Lost {
+			t.Lost[q] += n
+		}
+		st.mu.Unlock()
 	}
+	return t
 }
 
 // AddStream opens the accounts of a stream, once per id; publisher is a client
@@ -122,12 +146,14 @@ func (b *Book) Totals() Totals {
 func (b *Book) AddStream(id uint32, publisher, topic string, qos byte) {
 	b.topics.mu.Lock()
 	defer b.topics.mu.Unlock()
-	st, added := b.streams.add(id, func() *stream {
-		return &stream{id: id, publisher: publisher, topic: topic, qos: qos}
-	})
-	if !added {
+	st := &stream{id: id, publisher: b.clients.open(publisher), topic: topic, qos: qos}
+	if !b.streams.add(st) {
 		return
 	}
+	st.publisher.mu.Lock()
+	st.publisher.publishes = append(st.publisher.publishes, st)
+	st.publisher.mu.Unlock()
+
 	b.topics.all = append(b.topics.all, st)
 	b.topics.byTopic[topic] = append(b.topics.byTopic[topic], st)
 	subs := slices.Clone(b.topics.byFilter[topic])
@@ -145,17 +171,7 @@ func (b *Book) AddStream(id uint32, publisher, topic string, qos byte) {
 
 // AddSubscriber opens the accounts of a client, by its client id. A client
 // that was not added is added when it is first named.
-func (b *Book) AddSubscriber(client string) { b.subscriber(client) }
-
-func (b *Book) subscriber(client string) *subscriber {
-	if sub := b.clients.get(client); sub != nil {
-		return sub
-	}
-	sub, _ := b.clients.add(client, func() *subscriber {
-		return &subscriber{client: client, filters: map[string]byte{}, current: map[uint32]*delivery{}}
-	})
-	return sub
-}
+func (b *Book) AddSubscriber(client string) { b.clients.open(client) }
 
 // subscribe enters a filter of a client and gives the streams that it matches.
 // The caller holds the lock of topics.
@@ -183,6 +199,8 @@ func (t *topics) subscribe(filter string, sub *subscriber, known bool) []*stream
 const maxStrays = 10_000
 
 type strays struct {
+	total atomic.Int64
+
 	mu   sync.Mutex
 	list []Stray
 	more map[strayKind]int64
@@ -194,7 +212,7 @@ type strayKind struct {
 }
 
 func (b *Book) stray(s Stray) {
-	b.totals.unexpected.Add(1)
+	b.strays.total.Add(1)
 	b.strays.mu.Lock()
 	defer b.strays.mu.Unlock()
 	if len(b.strays.list) < maxStrays {

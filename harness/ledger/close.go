@@ -7,31 +7,32 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// Close judges every message from the records alone. away holds the clients
-// (by client id) that were not connected and subscribed at the end; drained
-// says that the run waited for everything that could still come and then sent
-// the sentinels. The order of the records does not matter.
+// Close judges every message from the records and the situation at the end.
+// The order of the records does not matter.
 //
-// At QoS 1 a message is owed to each subscriber that expects it once it is
-// acknowledged. Owed and not read, it is
+// At QoS 1 and 2 a message is owed to each subscriber that expects it once it
+// is acknowledged; at QoS 2 not if the publisher's session was lost between
+// PUBREC and PUBCOMP. Owed and not read, it is
 //   - lost, if a later one of its stream was read in that epoch (its gap can
 //     not fill any more), or if the sentinel was read;
 //   - a legal loss, if its epoch ended and it is in the tail;
 //   - undetermined, if the subscriber is away at the end, the run did not
-//     drain, or nothing was read behind it.
+//     drain, or nothing was read behind it;
+//   - scripted, if it would be lost and a frame fault swallowed a packet of it.
 //
 // At QoS 0 what was attempted and not read is lost, which is counted and never
 // failed. Not acknowledged and not read is indeterminate, which is no fault.
-func Close(records []Record, away map[string]bool, drained bool) Account {
-	return closeUpTo(MaxListed, records, away, drained)
-}
+func Close(records []Record, s Situation) Account { return closeUpTo(MaxListed, records, s) }
 
-func closeUpTo(limit int, records []Record, away map[string]bool, drained bool) Account {
-	c := closing{limit: limit, away: away, drained: drained, listed: map[Verdict]int{}}
-	c.account.QoS[1].QoS = 1
+func closeUpTo(limit int, records []Record, situation Situation) Account {
+	c := closing{limit: limit, Situation: situation, swallowed: swallowed(situation.Frames), listed: map[Verdict]int{}}
+	for q := range c.account.QoS {
+		c.account.QoS[q].QoS = q
+	}
 	streams, strays := c.group(records)
 	for _, s := range streams {
 		c.stream(s)
@@ -40,7 +41,7 @@ func closeUpTo(limit int, records []Record, away map[string]bool, drained bool) 
 		c.stray(s)
 	}
 	for q := range c.balance {
-		if words := settled(c.account.QoS[q]); words != "" {
+		if words := settled(c.account.QoS[q], c.excused[q]); words != "" {
 			c.balance[q] = append(c.balance[q], words)
 		}
 		c.account.QoS[q].Balance = strings.Join(c.balance[q], "; ")
@@ -50,10 +51,10 @@ func closeUpTo(limit int, records []Record, away map[string]bool, drained bool) 
 
 // settled checks that what was owed is accounted for, by counts that were made
 // apart from each other.
-func settled(m reports.Messages) string {
-	if sum := m.Delivered + m.Lost + m.LegalLoss + m.Undetermined; m.Expected != sum {
-		return fmt.Sprintf("%d deliveries owed, but %d delivered + %d lost + %d legal loss + %d undetermined = %d",
-			m.Expected, m.Delivered, m.Lost, m.LegalLoss, m.Undetermined, sum)
+func settled(m reports.Messages, scripted int64) string {
+	if sum := m.Delivered + m.Lost + m.LegalLoss + m.Undetermined + scripted; m.Expected != sum {
+		return fmt.Sprintf("%d deliveries owed, but %d delivered + %d lost + %d legal loss + %d undetermined + %d scripted = %d",
+			m.Expected, m.Delivered, m.Lost, m.LegalLoss, m.Undetermined, scripted, sum)
 	}
 	if m.QoS > 0 && m.Recovered > m.Indeterminate {
 		return fmt.Sprintf("%d recovered of only %d indeterminate", m.Recovered, m.Indeterminate)
@@ -63,20 +64,48 @@ func settled(m reports.Messages) string {
 
 // closing is one Close on its way.
 type closing struct {
-	limit   int // of rows of one verdict
-	away    map[string]bool
-	drained bool
-	account Account
-	balance [2][]string
-	listed  map[Verdict]int
+	Situation
+	limit     int // of rows of one verdict
+	swallowed map[uint32][]timeline.Frame
+	account   Account
+	balance   [3][]string
+	excused   [3]int64 // missing, and scripted
+	listed    map[Verdict]int
+}
+
+// swallowed gives, by stream, the frames whose message can have suffered. A
+// cut ends the connection, after which the standard demands a resend.
+func swallowed(frames []timeline.Frame) map[uint32][]timeline.Frame {
+	out := map[uint32][]timeline.Frame{}
+	for _, f := range frames {
+		if f.Fault == "swallow" && !f.Passed && f.Seq > 0 {
+			out[f.Stream] = append(out[f.Stream], f)
+		}
+	}
+	return out
+}
+
+// scripted gives the messages of a stream of which a packet to or from one of
+// the clients was swallowed.
+func (c *closing) scripted(stream uint32, clients ...string) Set {
+	var out Set
+	for _, f := range c.swallowed[stream] {
+		if slices.Contains(clients, f.ClientID) {
+			out.Add(f.Seq)
+		}
+	}
+	return out
 }
 
 // closingStream is all that the records say of one stream.
 type closingStream struct {
 	*StreamAccount
 	byClient map[string][]*DeliveryAccount
+	groups   map[string][]*DeliveryAccount // their own accounts, and their members'
 	open     map[uint64]*Message
 	timed    Set // numbers of open
+	strays   map[string]bool
+	acked    Set // acknowledged and owed by the broker
 }
 
 // qos is the QoS that an account was owed: of the publish, lowered by the
@@ -95,17 +124,12 @@ func (c *closing) group(records []Record) ([]*closingStream, []*Stray) {
 	for _, r := range records {
 		switch {
 		case r.Stream == nil:
-		case r.Stream.QoS > 1:
-			c.problem("stream %d has QoS %d, which this version can not judge", r.Stream.ID, r.Stream.QoS)
+		case r.Stream.QoS > 2:
+			c.problem("stream %d has QoS %d, which is none", r.Stream.ID, r.Stream.QoS)
 		case byID[r.Stream.ID] != nil:
 			c.problem("stream %d has two accounts", r.Stream.ID)
 		default:
-			s := &closingStream{StreamAccount: r.Stream, byClient: map[string][]*DeliveryAccount{}, open: map[uint64]*Message{}}
-			for i := range r.Stream.Open {
-				s.open[r.Stream.Open[i].Seq] = &r.Stream.Open[i]
-				s.timed.Add(r.Stream.Open[i].Seq)
-			}
-			byID[r.Stream.ID] = s
+			byID[r.Stream.ID] = newClosingStream(r.Stream)
 		}
 		if r.Stray != nil {
 			strays = append(strays, r.Stray)
@@ -113,18 +137,28 @@ func (c *closing) group(records []Record) ([]*closingStream, []*Stray) {
 	}
 	for _, r := range records {
 		if d := r.Delivery; d != nil {
-			if s := byID[d.Stream]; s != nil {
-				s.byClient[d.Client] = append(s.byClient[d.Client], d)
-			} else {
+			if s := byID[d.Stream]; s == nil {
 				c.problem("%s has a delivery account of stream %d, which has no account", d.Client, d.Stream)
+			} else if d.Group != "" {
+				s.groups[d.Group] = append(s.groups[d.Group], d)
+			} else {
+				s.byClient[d.Client] = append(s.byClient[d.Client], d)
 			}
 		}
 	}
 	for _, s := range byID {
 		for _, accounts := range s.byClient {
+			slices.SortStableFunc(accounts, byEpoch)
+		}
+		for _, accounts := range s.groups {
 			slices.SortStableFunc(accounts, func(x, y *DeliveryAccount) int {
-				return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.From, y.From))
+				return cmp.Or(cmp.Compare(x.Client, y.Client), byEpoch(x, y))
 			})
+		}
+	}
+	for _, stray := range strays {
+		if s := byID[stray.Stream]; s != nil {
+			s.strays[stray.Client] = true
 		}
 	}
 	slices.SortStableFunc(strays, func(x, y *Stray) int {
@@ -132,6 +166,22 @@ func (c *closing) group(records []Record) ([]*closingStream, []*Stray) {
 	})
 	slices.Sort(c.account.Problems)
 	return slices.SortedFunc(maps.Values(byID), func(x, y *closingStream) int { return cmp.Compare(x.ID, y.ID) }), strays
+}
+
+func byEpoch(x, y *DeliveryAccount) int {
+	return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.From, y.From))
+}
+
+func newClosingStream(a *StreamAccount) *closingStream {
+	s := &closingStream{
+		StreamAccount: a, byClient: map[string][]*DeliveryAccount{}, groups: map[string][]*DeliveryAccount{},
+		open: map[uint64]*Message{}, strays: map[string]bool{}, acked: a.Acked.Minus(a.Abandoned),
+	}
+	for i := range a.Open {
+		s.open[a.Open[i].Seq] = &a.Open[i]
+		s.timed.Add(a.Open[i].Seq)
+	}
+	return s
 }
 
 // stream closes one stream: the publisher's side, then each subscriber's.
@@ -144,7 +194,8 @@ func (c *closing) stream(s *closingStream) {
 	m.Refused += s.Refused
 	m.Queued += s.Queued
 	m.Attempted += attempted
-	m.Acknowledged += s.Acked.Len()
+	m.Acknowledged += s.acked.Len()
+	m.Completed += s.Completed.Len()
 
 	if sum := attempted + s.Missed + s.Refused + s.Queued; s.Scheduled != sum {
 		c.unbalanced(s, "%d scheduled, but %d attempted + %d missed + %d refused + %d queued = %d",
@@ -153,96 +204,29 @@ func (c *closing) stream(s *closingStream) {
 	if n := s.Acked.Minus(s.Attempted).Len(); n > 0 {
 		c.unbalanced(s, "%d acknowledged that were never attempted", n)
 	}
+	if n := s.Completed.Minus(s.Acked).Len(); n > 0 {
+		c.unbalanced(s, "%d completed that were never acknowledged", n)
+	}
 	var indeterminate Set
 	if s.QoS == 0 {
 		if n := s.Acked.Len(); n > 0 {
 			c.unbalanced(s, "%d acknowledged at QoS 0", n)
 		}
 	} else {
-		indeterminate = s.Attempted.Minus(s.Acked)
+		indeterminate = s.Attempted.Minus(s.acked)
 		m.Indeterminate += indeterminate.Len()
 		c.timed(s, indeterminate, "indeterminate")
+		c.publisher(s)
 	}
 
 	var read Set // by any subscriber
 	for _, client := range slices.Sorted(maps.Keys(s.byClient)) {
-		got := c.subscriber(s, client, s.byClient[client])
-		read = read.Union(got)
+		read = read.Union(c.subscriber(s, client, s.byClient[client]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		read = read.Union(c.shared(s, name, s.groups[name]))
 	}
 	m.Recovered += indeterminate.Intersect(read).Len()
-}
-
-// subscriber closes one stream at one client over all epochs and gives what
-// the client read.
-func (c *closing) subscriber(s *closingStream, client string, accounts []*DeliveryAccount) Set {
-	var read, expected Set
-	for _, d := range accounts {
-		read = read.Union(d.Delivered)
-	}
-	for _, d := range accounts {
-		e := s.Attempted.Within(d.From, d.To).Minus(d.Except)
-		if d.From == 0 {
-			e = Set{} // nothing was expected
-		}
-		if n := e.Intersect(expected).Len(); n > 0 {
-			c.unbalanced(s, "%d expected by %s in two epochs", n, client)
-		}
-		expected = expected.Union(e)
-		if s.qos(d) == 0 {
-			c.atQoS0(s, d, e, read)
-		} else {
-			c.atQoS1(s, d, e.Intersect(s.Acked), read)
-		}
-		c.order(s, d)
-	}
-	c.copies(s, client, accounts)
-	return read
-}
-
-// atQoS0 closes one account where QoS 0 was owed.
-func (c *closing) atQoS0(s *closingStream, d *DeliveryAccount, owed, read Set) {
-	m := &c.account.QoS[0]
-	missing := owed.Minus(read)
-	m.Expected += owed.Len()
-	m.Delivered += owed.Intersect(read).Len()
-	m.Lost += missing.Len()
-	c.missing(s, d, LostQoS0, missing, "at QoS 0")
-}
-
-// atQoS1 closes one account where QoS 1 was owed.
-func (c *closing) atQoS1(s *closingStream, d *DeliveryAccount, owed, read Set) {
-	m := &c.account.QoS[1]
-	missing := owed.Minus(read)
-	// The tail is what no later one was read behind. A number that was first
-	// written after a higher one is not before it, so no gap can be told.
-	var gap Set
-	if last := d.Delivered.Max(); last > 0 {
-		gap = missing.Within(0, last-1).Minus(s.Late)
-	}
-	tail := missing.Minus(gap)
-
-	var lost, legal, open Set
-	why := ""
-	switch {
-	case d.Ended != 0:
-		lost, legal = gap, tail
-	case c.away[d.Client]:
-		open, why = missing, "subscriber away at the end"
-	case !c.drained:
-		open, why = missing, "no drain"
-	case d.Sentinel != 0:
-		lost = missing
-	default:
-		lost, open, why = gap, tail, "sentinel not read"
-	}
-	m.Expected += owed.Len()
-	m.Delivered += owed.Intersect(read).Len()
-	m.Lost += lost.Len()
-	m.LegalLoss += legal.Len()
-	m.Undetermined += open.Len()
-	c.missing(s, d, Lost, lost, "acknowledged")
-	c.missing(s, d, LegalLoss, legal, "session ended")
-	c.missing(s, d, Undetermined, open, why)
 }
 
 // timed checks that the instants of messages in doubt were kept.
@@ -250,21 +234,6 @@ func (c *closing) timed(s *closingStream, doubtful Set, what string) {
 	if n, kept := doubtful.Len(), doubtful.Intersect(s.timed).Len(); kept < n {
 		c.unbalanced(s, "%d %s, but the instants of only %d of them were kept", n, what, kept)
 	}
-}
-
-// missing lists messages that were owed and not read.
-func (c *closing) missing(s *closingStream, d *DeliveryAccount, v Verdict, seqs Set, why string) {
-	if seqs.IsZero() {
-		return
-	}
-	c.timed(s, seqs, string(v))
-	c.list(v, seqs, func(seq uint64) Exception {
-		e := s.exception(v, d, seq, why)
-		if v == LegalLoss {
-			e.At = d.Ended
-		}
-		return e
-	})
 }
 
 func (c *closing) problem(format string, args ...any) {

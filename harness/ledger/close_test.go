@@ -23,7 +23,7 @@ func TestCloseCounts(t *testing.T) {
 		QoS: 1, Streams: 1, Scheduled: 12, Missed: 2, Refused: 1, Queued: 1,
 		Attempted: 8, Acknowledged: 5, Indeterminate: 3,
 		Expected: 5, Delivered: 3, Lost: 1, LegalLoss: 1,
-		Recovered: 1, Duplicated: 2, Reordered: 1, Unexpected: 1,
+		Recovered: 1, Duplicated: 2, Reordered: 1, Unexpected: 1, Stuck: 3, Handled: 4,
 	}
 	a := h.close(t)
 	if diff := cmp.Diff(want, a.QoS[1]); diff != "" {
@@ -33,7 +33,7 @@ func TestCloseCounts(t *testing.T) {
 		t.Errorf("QoS 0 has %+v", a.QoS[0])
 	}
 	if got, want := h.Totals(), (Totals{
-		Attempted: 8, Acked: 5, Delivered: 4, Duplicated: 2, Reordered: 1, Unexpected: 1, InDoubt: 7, Lost: [2]int64{0, 1},
+		Attempted: 8, Acked: 5, Delivered: 4, Duplicated: 2, Reordered: 1, Unexpected: 1, InDoubt: 7, Lost: [3]int64{0, 1},
 	}); got != want {
 		t.Errorf("totals %+v, want %+v", got, want)
 	}
@@ -44,7 +44,7 @@ func TestTotalsLost(t *testing.T) {
 	h := newHistory(1)
 	lost := func(want int64) {
 		t.Helper()
-		if got := h.Totals().Lost; got != [2]int64{0, want} {
+		if got := h.Totals().Lost; got != [3]int64{0, want} {
 			t.Errorf("lost %v, want %d", got, want)
 		}
 	}
@@ -70,7 +70,7 @@ func TestTotalsOverEpochs(t *testing.T) {
 
 func TestCloseCountsQoS0(t *testing.T) {
 	a := newHistory(0).write(1, 2, 3, 4).read(1, 3, 3).close(t)
-	want := reports.Messages{Streams: 1, Scheduled: 4, Attempted: 4, Expected: 4, Delivered: 2, Lost: 2, Duplicated: 1}
+	want := reports.Messages{Streams: 1, Scheduled: 4, Attempted: 4, Expected: 4, Delivered: 2, Lost: 2, Duplicated: 1, Handled: 2}
 	if diff := cmp.Diff(want, a.QoS[0]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -110,7 +110,7 @@ func TestExceptionsCarryTheirTimes(t *testing.T) {
 	h.fresh()
 	want := Exception{
 		Verdict: LegalLoss, Stream: 1, Topic: "t", QoS: 1, Publisher: "p", Subscriber: "s", Seq: 1,
-		Intended: 2e6 + 1, Sent: 2e6 + 2, Acked: 300e6, At: 3e6, Epoch: 1, Why: "session ended",
+		Intended: 2e6 + 1, Sent: 2e6 + 2, Acked: 300e6, At: 3e6, Epoch: 1, Why: "session ended", Cause: CauseSession,
 	}
 	if a := h.close(t); len(a.Exceptions) != 1 || a.Exceptions[0] != want {
 		t.Errorf("%+v\nwant %+v", a.Exceptions, want)
@@ -120,7 +120,7 @@ func TestExceptionsCarryTheirTimes(t *testing.T) {
 	h = newHistory(1).write(1).ack(1).read(1, 1).sentinel()
 	want = Exception{
 		Verdict: Duplicated, Stream: 1, Topic: "t", QoS: 1, Publisher: "p", Subscriber: "s", Seq: 1,
-		Intended: 5, Sent: 6, At: 6e6, Epoch: 1, Copies: 2, Why: "unprovoked",
+		Intended: 5, Sent: 6, At: 7e6, Epoch: 1, Copies: 2, Conn: 1, Why: "unprovoked", Cause: CauseUnprovoked, Warn: true,
 	}
 	if a := h.close(t); len(a.Exceptions) != 1 || a.Exceptions[0] != want {
 		t.Errorf("%+v\nwant %+v", a.Exceptions, want)
@@ -130,7 +130,9 @@ func TestExceptionsCarryTheirTimes(t *testing.T) {
 func TestCausesOfCopies(t *testing.T) {
 	for want, play := range map[string]func(*history) *history{
 		"unprovoked": func(h *history) *history { return h.write(1).ack(1).read(1, 1) },
-		"redelivery": func(h *history) *history { return h.write(1).ack(1).read(1).copy("s", true, 1, 1).read(1) },
+		"redelivery": func(h *history) *history {
+			return h.write(1).ack(1).read(1).reconnect().copy("s", true, 2, 1).reconnect().read(1)
+		},
 		"publisher-resend": func(h *history) *history {
 			h.write(1).read(1)
 			h.conn++
@@ -156,7 +158,7 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 	delivery := func() *DeliveryAccount {
 		return &DeliveryAccount{Stream: 1, Client: "s", Epoch: 1, Granted: 1, Filters: 1, From: 1, To: 3, Delivered: NewSet(1, 2, 3)}
 	}
-	if a := Close([]Record{{Stream: stream()}, {Delivery: delivery()}}, nil, true); !a.Balanced() || len(a.Exceptions) > 0 {
+	if a := Close([]Record{{Stream: stream()}, {Delivery: delivery()}}, Situation{Drained: true}); !a.Balanced() || len(a.Exceptions) > 0 {
 		t.Fatalf("the plain account does not balance: %+v", a)
 	}
 	for want, spoil := range map[string]func(*StreamAccount, *DeliveryAccount) []Record{
@@ -192,8 +194,8 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 		"stream 1 has two accounts": func(*StreamAccount, *DeliveryAccount) []Record {
 			return []Record{{Stream: stream()}}
 		},
-		"stream 2 has QoS 2": func(*StreamAccount, *DeliveryAccount) []Record {
-			return []Record{{Stream: &StreamAccount{ID: 2, QoS: 2}}}
+		"stream 2 has QoS 3, which is none": func(*StreamAccount, *DeliveryAccount) []Record {
+			return []Record{{Stream: &StreamAccount{ID: 2, QoS: 3}}}
 		},
 		"u has a delivery account of stream 5, which has no account": func(*StreamAccount, *DeliveryAccount) []Record {
 			return []Record{{Delivery: &DeliveryAccount{Stream: 5, Client: "u"}}}
@@ -201,17 +203,17 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 	} {
 		s, d := stream(), delivery()
 		more := spoil(s, d)
-		a := Close(append([]Record{{Stream: s}, {Delivery: d}}, more...), nil, true)
+		a := Close(append([]Record{{Stream: s}, {Delivery: d}}, more...), Situation{Drained: true})
 		words := strings.Join(append([]string{a.QoS[0].Balance, a.QoS[1].Balance}, a.Problems...), "\n")
 		if a.Balanced() || !strings.Contains(words, want) {
 			t.Errorf("%q does not say %q", words, want)
 		}
 	}
-	if words := settled(reports.Messages{QoS: 1, Expected: 5, Delivered: 2, Lost: 1, LegalLoss: 1}); words !=
-		"5 deliveries owed, but 2 delivered + 1 lost + 1 legal loss + 0 undetermined = 4" {
+	if words := settled(reports.Messages{QoS: 1, Expected: 5, Delivered: 2, Lost: 1, LegalLoss: 1}, 0); words !=
+		"5 deliveries owed, but 2 delivered + 1 lost + 1 legal loss + 0 undetermined + 0 scripted = 4" {
 		t.Error(words)
 	}
-	if words := settled(reports.Messages{QoS: 1, Recovered: 2, Indeterminate: 1}); words != "2 recovered of only 1 indeterminate" {
+	if words := settled(reports.Messages{QoS: 1, Recovered: 2, Indeterminate: 1}, 0); words != "2 recovered of only 1 indeterminate" {
 		t.Error(words)
 	}
 }
@@ -221,7 +223,7 @@ func TestDeliveredBeyondAttempted(t *testing.T) {
 	a := Close([]Record{
 		{Stream: &StreamAccount{ID: 1, Topic: "t", QoS: 1, Scheduled: 1, Attempted: NewSet(1), Acked: NewSet(1)}},
 		{Delivery: &DeliveryAccount{Stream: 1, Client: "s", Delivered: NewSet(1, 2, 3)}},
-	}, nil, true)
+	}, Situation{Drained: true})
 	wants(t, a, "unexpected s 2", "unexpected s 3")
 	if a.QoS[1].Unexpected != 2 {
 		t.Error(a.QoS[1].Unexpected)
@@ -233,7 +235,7 @@ func TestBalanceNamesBoundedly(t *testing.T) {
 	for id := range uint32(3 * maxWords) {
 		records = append(records, Record{Stream: &StreamAccount{ID: id, Scheduled: 1}})
 	}
-	words := strings.Split(Close(records, nil, true).QoS[0].Balance, "; ")
+	words := strings.Split(Close(records, Situation{Drained: true}).QoS[0].Balance, "; ")
 	if len(words) != maxWords+1 || words[maxWords] != "and more" {
 		t.Errorf("%d streams named: %q", len(words), words[len(words)-1])
 	}
@@ -247,7 +249,7 @@ func TestListStops(t *testing.T) {
 	a := closeUpTo(20, []Record{
 		{Stream: &StreamAccount{ID: 1, Scheduled: int64(n), Attempted: all}},
 		{Delivery: &DeliveryAccount{Stream: 1, Client: "s", Filters: 1, From: 1, To: n}},
-	}, nil, true)
+	}, Situation{Drained: true})
 	if a.QoS[0].Lost != int64(n) || len(a.Exceptions) != 20 || a.Unlisted[LostQoS0] != 10 {
 		t.Errorf("%d lost, %d listed, %v not", a.QoS[0].Lost, len(a.Exceptions), a.Unlisted)
 	}
@@ -255,9 +257,9 @@ func TestListStops(t *testing.T) {
 
 func TestRecordsInAnyOrder(t *testing.T) {
 	records := slices.Collect(rich().Accounts())
-	want := Close(records, nil, true)
+	want := Close(records, Situation{Drained: true})
 	rapid.Check(t, func(t *rapid.T) {
-		if got := Close(rapid.Permutation(records).Draw(t, "order"), nil, true); !reflect.DeepEqual(got, want) {
+		if got := Close(rapid.Permutation(records).Draw(t, "order"), Situation{Drained: true}); !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v\nwant %+v", got, want)
 		}
 	})
@@ -313,8 +315,8 @@ func TestMergeIsCloseOfAll(t *testing.T) {
 	}
 	strays := records[len(records)-1:]
 	rest := records[:len(records)-1]
-	apart := Close(rest, nil, true).Merge(Close(other, nil, true)).Merge(Close(strays, nil, true))
-	together := Close(slices.Concat(rest, other, strays), nil, true)
+	apart := Close(rest, Situation{Drained: true}).Merge(Close(other, Situation{Drained: true})).Merge(Close(strays, Situation{Drained: true}))
+	together := Close(slices.Concat(rest, other, strays), Situation{Drained: true})
 	if !reflect.DeepEqual(apart, together) {
 		t.Errorf("%+v\n%+v", apart, together)
 	}

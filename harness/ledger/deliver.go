@@ -3,29 +3,44 @@ package ledger
 import (
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // delivery is the account of one stream at one subscriber in one epoch, or the
 // part of an epoch from which a higher QoS was granted. Its stream's lock
 // guards it.
 type delivery struct {
-	st      *stream
-	prev    *delivery // the account before it, of the same stream and client
-	epoch   int
-	began   timeline.Instant
-	ended   timeline.Instant
-	granted byte
-	filters int
-	place   int              // in st.expecting, from 1; 0 = nothing more is expected
-	since   timeline.Instant // SUBACK read: expected is what is attempted later
+	st         *stream
+	sub        *subscriber
+	prev, next *delivery   // the accounts before and after it, of the same stream and client
+	shared     []*delivery // of the same stream, client and epoch: what came through its groups
+	group      *delivery   // set in those: the group's own account
+	epoch      int
+	first      int // number of the epoch's first connection
+	began      timeline.Instant
+	over       bool // nothing more is booked on it, but what an old connection still reads
+	ended      timeline.Instant
+	last       int // once the epoch is over: the client's last connection in it
+	granted    byte
+	filters    int
+	exact      int              // of filters: at QoS 2
+	legal      byte             // a bit for each QoS that a matching filter explains
+	place      int              // in st.expecting, from 1; 0 = nothing more is expected
+	since      timeline.Instant // SUBACK read: expected is what is attempted later
 
-	expected, delivered, handled Set
-	extra                        map[uint64]Extra
-	reordered                    []Reorder
-	sentinel                     timeline.Instant
-	order                        order
-	high                         uint64 // highest expected number that was delivered, for the live totals
+	expected, delivered Set
+	misrouted, wrongQoS Set
+	top, below          Set // with several filters: read at the expected QoS, below it
+	extra               map[uint64]Extra
+	retained            int
+	reordered           []Reorder
+	final               []Reorder
+	recopied            uint64 // the last further copy, if no first one was read since
+	sentinel            timeline.Instant
+	order               order
+	high                uint64 // highest expected number that was delivered
+	answers             handling
+	unanswered          unanswered
+	application         handling // handler calls
 }
 
 // qos is the expected QoS: what was published, lowered by the SUBACK where
@@ -37,262 +52,288 @@ func (d *delivery) qos() byte {
 	return min(d.st.qos, d.granted)
 }
 
-// Connected says that a CONNACK was read on the client's connection number
-// conn. Without session present an epoch ends: the client's subscriptions are
-// gone, and so is what its old session had not delivered.
-func (b *Book) Connected(client string, conn int, present bool, at timeline.Instant) {
-	if present {
+// end closes the account with its epoch; last is the client's last connection
+// in it.
+func (d *delivery) end(last int, at timeline.Instant) {
+	if d.over {
 		return
 	}
-	sub := b.subscriber(client)
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	for _, d := range sub.current {
-		d.st.mu.Lock()
-		if d.ended == 0 {
-			d.ended = at
-			d.st.unexpect(d)
-		}
-		d.st.mu.Unlock()
-	}
-	sub.epoch++
-	sub.began = at
-	clear(sub.filters)
-}
-
-// Subscribed says that the SUBACK of a filter was read with this return code;
-// 0x80 and above is a refusal, which grants nothing from here on.
-func (b *Book) Subscribed(client, filter string, granted byte, at timeline.Instant) {
-	sub := b.subscriber(client)
-	b.topics.mu.Lock()
-	defer b.topics.mu.Unlock()
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	if sub.known == nil {
-		sub.known = map[string]bool{}
-	}
-	streams := b.topics.subscribe(filter, sub, sub.known[filter])
-	sub.known[filter] = true
-	if granted < 0x80 { // [MQTT-3.9.3-2]
-		sub.filters[filter] = granted
-	} else {
-		delete(sub.filters, filter)
-	}
-	for _, st := range streams {
-		sub.expect(st, at)
+	d.over, d.ended, d.last = true, at, last
+	d.st.unexpect(d)
+	for _, md := range d.shared {
+		md.over, md.ended, md.last = true, at, last
 	}
 }
 
-// expect brings the account of a stream into line with the client's filters.
-// The caller holds the subscriber's lock.
-func (sub *subscriber) expect(st *stream, at timeline.Instant) {
-	filters, granted := 0, byte(0)
-	for filter, g := range sub.filters {
-		if scenarios.Matches(filter, st.topic) {
-			filters++
-			granted = max(granted, g) // overlapping filters: the maximum counts [MQTT-3.3.5-1]
+// seen reports whether any account of this client or group has the message.
+func (d *delivery) seen(seq uint64) bool { return d.delivered.Contains(seq) || d.elsewhere(seq) }
+
+// elsewhere reports whether another account of this client or group has it.
+func (d *delivery) elsewhere(seq uint64) bool {
+	for p := d.prev; p != nil; p = p.prev {
+		if p.delivered.Contains(seq) {
+			return true
 		}
 	}
-	if filters == 0 {
-		if d := sub.current[st.id]; d != nil {
-			st.mu.Lock()
-			st.unexpect(d)
-			st.mu.Unlock()
+	for p := d.next; p != nil; p = p.next {
+		if p.delivered.Contains(seq) {
+			return true
 		}
-		return
 	}
-	d := sub.account(st)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if !d.expected.IsZero() && min(st.qos, granted) > d.qos() {
-		// What was attempted under the lower grant stays owed at it.
-		st.unexpect(d)
-		d.ended = at
-		d = sub.open(st, d)
-	}
-	if d.expected.IsZero() || granted < d.granted {
-		d.granted = granted
-	}
-	d.filters = max(d.filters, filters)
-	if d.place == 0 {
-		d.since = at
-		st.expecting = append(st.expecting, d)
-		d.place = len(st.expecting)
-	}
+	return false
 }
 
-// unexpect ends the expectation of an account. The caller holds st's lock.
-func (st *stream) unexpect(d *delivery) {
-	if d.place == 0 {
-		return
+// owner gives the account of this client or group that expects the message.
+func (d *delivery) owner(seq uint64) *delivery {
+	for p := d; p != nil; p = p.prev {
+		if p.expected.Contains(seq) {
+			return p
+		}
 	}
-	last := len(st.expecting) - 1
-	moved := st.expecting[last]
-	st.expecting[d.place-1], moved.place = moved, d.place
-	st.expecting[last] = nil
-	st.expecting = st.expecting[:last]
-	d.place = 0
-}
-
-// account gives the account of a stream in the client's current epoch. The
-// caller holds the subscriber's lock.
-func (sub *subscriber) account(st *stream) *delivery {
-	d := sub.current[st.id]
-	if d == nil || d.epoch != max(sub.epoch, 1) {
-		d = sub.open(st, d)
+	for p := d.next; p != nil; p = p.next {
+		if p.expected.Contains(seq) {
+			return p
+		}
 	}
-	return d
+	return nil
 }
 
-// open opens a new account. A session that was there before the run has no
-// Epoch call; it counts as epoch 1.
-func (sub *subscriber) open(st *stream, prev *delivery) *delivery {
-	sub.epoch = max(sub.epoch, 1)
-	d := &delivery{st: st, prev: prev, epoch: sub.epoch, began: sub.began}
-	sub.current[st.id] = d
-	sub.all = append(sub.all, d)
-	return d
+// inEpoch says that a message was delivered in this epoch: a further copy of that
+// delivery is no second one.
+func (d *delivery) inEpoch(seq uint64) bool {
+	for p := d; p != nil && p.epoch == d.epoch; p = p.prev {
+		if p.delivered.Contains(seq) {
+			return true
+		}
+	}
+	return false
 }
-
-// Asked says that a SUBSCRIBE with this filter is about to be written.
-func (b *Book) Asked(client, filter string, qos byte, at timeline.Instant) {}
-
-// Unsubscribed says that an UNSUBSCRIBE of the filter is about to be written.
-func (b *Book) Unsubscribed(client, filter string, at timeline.Instant) {}
-
-// Answered says that the first PUBACK or PUBREC of a delivery was written.
-func (b *Book) Answered(client string, id uint32, seq uint64, conn int, at timeline.Instant) {}
 
 // Delivered says that a complete PUBLISH with a data header was read.
 func (b *Book) Delivered(client string, p mqtt.Delivery, at timeline.Instant) {
-	h, topic, qos, dup, conn := p.Header, p.Topic, p.QoS, p.DUP, p.Conn
-	st, why := b.judge(h, topic)
-	if why != "" {
-		b.stray(Stray{Client: client, Topic: string(topic), QoS: qos, Stream: h.Stream, Seq: h.Seq, Why: why, At: at})
+	d, why := b.lockDelivery(client, &p)
+	if d == nil {
+		h := &p.Header
+		b.stray(Stray{Client: client, Topic: string(p.Topic), QoS: p.QoS, Stream: h.Stream, Seq: h.Seq, Why: why, At: at})
 		return
 	}
-	sub := b.subscriber(client)
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	// After a takeover copies read on the old connection count, but their order
-	// says nothing.
-	inOrder := conn >= sub.conn
-	sub.conn = max(sub.conn, conn)
-
-	d := sub.account(st)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	switch m := st.open.find(h.Seq); {
-	case !d.delivered.Add(h.Seq):
-		b.copied(d, h, dup, at)
-	case d.expected.Contains(h.Seq) && m != nil:
-		b.arrived(d, m, inOrder, at)
-	default:
-		b.belated(d, h, m)
-	}
+	d.read(&p, at)
+	d.st.mu.Unlock()
 }
 
-// judge finds the stream of a message, or why it is a stray.
-func (b *Book) judge(h mqtt.Header, topic []byte) (*stream, string) {
-	if h.Run != b.run {
+// lockDelivery gives the account that a PUBLISH belongs to, with the stream's
+// lock held, or why it is a stray.
+func (b *Book) lockDelivery(client string, p *mqtt.Delivery) (d *delivery, why string) {
+	if p.Header.Run != b.run {
 		return nil, WhyWrongRun
 	}
-	st := b.streams.get(h.Stream)
+	st := b.streams.get(p.Header.Stream)
 	if st == nil {
 		return nil, WhyUnknownStream
 	}
-	if string(topic) != st.topic {
-		return nil, WhyWrongTopic
-	}
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	if !st.attempted.Contains(h.Seq) {
-		return nil, WhyNeverAttempted
+	switch {
+	case string(p.Topic) != st.topic:
+		why = WhyWrongTopic
+	case !st.attempted.Contains(p.Header.Seq):
+		why = WhyNeverAttempted
 	}
-	return st, ""
+	if why != "" {
+		st.mu.Unlock()
+		return nil, why
+	}
+	d = b.current(st, client)
+	// After a takeover an old connection may still be read: what comes there
+	// belongs to the epoch before.
+	for d.prev != nil && p.Conn < d.first {
+		d = d.prev
+	}
+	if len(d.shared) > 0 {
+		d = d.pick(p.Header.Seq)
+	}
+	return d, ""
+}
+
+// current gives the client's account of a stream in its current epoch. The
+// caller holds the stream's lock, and still does afterwards.
+func (b *Book) current(st *stream, client string) *delivery {
+	if d := st.hot; d != nil && !d.over && d.sub.client == client {
+		return d
+	}
+	st.mu.Unlock()
+	sub := b.clients.open(client)
+	sub.mu.Lock()
+	d := sub.account(st)
+	sub.mu.Unlock()
+	st.mu.Lock()
+	st.hot = d
+	return d
+}
+
+// read books a PUBLISH. The caller holds the stream's lock.
+func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
+	h := &p.Header
+	switch {
+	case d.legal == 0:
+		d.misrouted.Add(h.Seq)
+		d.st.keep(h)
+	case d.legal&(1<<p.QoS) == 0:
+		d.wrongQoS.Add(h.Seq)
+		d.st.keep(h)
+	}
+	if p.Retain { // sent for a SUBSCRIBE, not for the publish (3.3.1.3)
+		d.retained++
+		return
+	}
+	// After a takeover copies read on the old connection count, but their order
+	// says nothing.
+	inOrder := int64(p.Conn) >= d.sub.conn.Load()
+	if inOrder {
+		d.sub.reached(p.Conn)
+	}
+	again := p.Again && d.inEpoch(h.Seq)
+	if d.filters > 1 && !again {
+		defer d.level(h.Seq, p.QoS)
+	}
+	switch {
+	case again: // of a delivery that was not yet released: no second one
+	case !d.delivered.Add(h.Seq):
+		d.copied(p, inOrder, at)
+	case d.group != nil:
+		d.taken(h.Seq)
+	case d.next == nil && d.expected.Contains(h.Seq):
+		d.arrived(h, inOrder, at)
+	default:
+		d.belated(h)
+	}
+	if p.QoS > 0 {
+		d.unanswered.read(h.Seq, p.Conn, d.answers.done)
+	}
+}
+
+// level keeps at which QoS a message came where several filters match: one copy
+// at least must come at the highest.
+func (d *delivery) level(seq uint64, qos byte) {
+	if qos < d.qos() {
+		d.below.Add(seq)
+	} else {
+		d.top.Add(seq)
+	}
 }
 
 // arrived books the first copy of a message that this account expects.
-func (b *Book) arrived(d *delivery, m *message, inOrder bool, at timeline.Instant) {
-	b.totals.delivered.Add(1)
-	b.passed(d, m.seq)
+func (d *delivery) arrived(h *mqtt.Header, inOrder bool, at timeline.Instant) {
+	d.st.live.Delivered++
+	if d.recopied != 0 {
+		d.finish(at)
+	}
+	d.passed(h.Seq)
+	m := d.st.open.find(h.Seq)
+	if m == nil {
+		return
+	}
 	if inOrder {
 		// Where QoS 0 is owed a resend may be the first copy that the
 		// subscriber could get at all, so it can not be out of order.
-		if after := d.order.overtaken(m); after != 0 && (d.qos() > 0 || len(m.more) == 0) {
+		if after := d.order.overtaken(m); after != 0 && (d.qos() > 0 || len(m.publish.more) == 0) {
 			d.reordered = append(d.reordered, Reorder{Seq: m.seq, After: after, At: at})
 			m.kept = true
-			b.totals.reordered.Add(1)
+			d.st.live.Reordered++
 		}
 		d.order.delivered(m)
 	}
 	m.owed--
-	b.settle(d.st, m)
+	d.st.settle(m)
 }
 
 // passed keeps the live count of messages that a later one has passed.
-func (b *Book) passed(d *delivery, seq uint64) {
-	lost := &b.totals.lost[min(d.qos(), 1)]
+func (d *delivery) passed(seq uint64) {
+	lost := &d.st.live.Lost[d.qos()]
 	switch {
 	case seq < d.high && !d.st.late.Contains(seq):
-		lost.Add(-1)
+		*lost--
 	case seq > d.high+1:
 		if gap := d.expected.count(d.high+1, seq-1); gap > 0 {
 			if !d.st.late.IsZero() {
 				gap -= d.expected.Intersect(d.st.late).count(d.high+1, seq-1)
 			}
-			lost.Add(gap)
+			*lost += gap
 		}
 	}
 	d.high = max(d.high, seq)
 }
 
-// copied books a further copy in one epoch.
-func (b *Book) copied(d *delivery, h mqtt.Header, dup bool, at timeline.Instant) {
-	b.totals.duplicated.Add(1)
+// copied books a further copy in one epoch, at QoS 2 a further delivery.
+func (d *delivery) copied(p *mqtt.Delivery, inOrder bool, at timeline.Instant) {
+	h := &p.Header
+	d.st.live.Duplicated++
 	if d.extra == nil {
 		d.extra = map[uint64]Extra{}
 	}
 	e, ok := d.extra[h.Seq]
 	if !ok {
 		e = Extra{Seq: h.Seq, Copies: 1}
+		if d.qos() == 2 && (d.filters <= 1 || d.top.Contains(h.Seq)) {
+			e.Exact = 1
+		}
 	}
 	e.Copies++
-	e.DUP = e.DUP || dup
-	e.At = at
-	d.extra[h.Seq] = e
-	b.keep(d.st, h)
-}
-
-// belated books the first copy in this epoch of a message that an earlier one
-// expected, or none did.
-func (b *Book) belated(d *delivery, h mqtt.Header, m *message) {
-	seen, owed := false, false
-	for p := d.prev; p != nil; p = p.prev {
-		seen = seen || p.delivered.Contains(h.Seq)
-		owed = owed || p.expected.Contains(h.Seq)
+	if p.QoS == 2 {
+		e.Exact++
 	}
-	if seen {
-		b.totals.duplicated.Add(1)
-		b.keep(d.st, h)
+	if p.QoS > 0 && d.answers.lately(h.Seq, p.Conn) {
+		e.Unprovoked++
+	}
+	e.DUP = e.DUP || p.DUP
+	e.At, e.Conn = at, p.Conn
+	d.extra[h.Seq] = e
+	d.st.keep(h)
+	if d.group != nil {
+		d.group.delivered.Add(h.Seq)
 		return
 	}
-	b.totals.delivered.Add(1)
-	if owed && m != nil {
+	if inOrder && d.qos() == 1 && !d.st.late.Contains(h.Seq) && !d.st.resent.Contains(h.Seq) {
+		d.recopied = h.Seq
+	}
+}
+
+// maxFinal is how many final copies out of order one account keeps.
+const maxFinal = 100
+
+// finish sees whether a run of further copies ended with the highest that was
+// delivered before it. If not, the final copies are out of order. It looks at
+// the end of the run only: it may overlook one, never see one that is none.
+func (d *delivery) finish(at timeline.Instant) {
+	if d.recopied < d.high && len(d.final) < maxFinal {
+		d.final = append(d.final, Reorder{Seq: d.recopied, After: d.high, At: at})
+	}
+	d.recopied = 0
+}
+
+// belated books the first copy in this account of a message that another one
+// of the client expected, or none did.
+func (d *delivery) belated(h *mqtt.Header) {
+	seen, owner := d.elsewhere(h.Seq), d.owner(h.Seq)
+	if seen {
+		d.st.live.Duplicated++
+		d.st.keep(h)
+		return
+	}
+	d.st.live.Delivered++
+	if m := d.st.open.find(h.Seq); owner != nil && m != nil {
 		m.owed--
-		b.settle(d.st, m)
+		d.st.settle(m)
 	}
 }
 
 // keep holds on to the times of a message for its exception.
-func (b *Book) keep(st *stream, h mqtt.Header) {
+func (st *stream) keep(h *mqtt.Header) {
 	m := st.open.find(h.Seq)
 	if m == nil {
-		m = st.open.add(message{
-			seq: h.Seq, intended: timeline.Instant(h.Intended), sent: timeline.Instant(h.Sent),
-			ackedAfter: st.written, untraceable: true,
-		})
-		b.totals.inDoubt.Add(1)
+		m = st.open.add(h.Seq)
+		m.intended, m.sent = timeline.Instant(h.Intended), timeline.Instant(h.Sent)
+		m.publish.done, m.release.done, m.untraceable = st.written, st.written, true
+		st.live.InDoubt++
 	}
 	m.kept = true
 }
@@ -307,38 +348,4 @@ func (b *Book) Corrupt(client string, topic []byte, at timeline.Instant) {
 	}
 	b.topics.mu.Unlock()
 	b.stray(s)
-}
-
-// Handled says that the application's handler was called with a message.
-func (b *Book) Handled(client string, id uint32, seq uint64) {
-	b.booked(client, id, func(d *delivery) {
-		for p := d; p != nil; p = p.prev {
-			if p.delivered.Contains(seq) {
-				p.handled.Add(seq)
-				return
-			}
-		}
-		d.handled.Add(seq) // handled and never read: shows as handled without delivered
-	})
-}
-
-// SentinelDelivered says that the message that closes a stream was read.
-func (b *Book) SentinelDelivered(client string, id uint32, at timeline.Instant) {
-	b.booked(client, id, func(d *delivery) { d.sentinel = at })
-}
-
-// booked runs do on the current account, under its lock.
-func (b *Book) booked(client string, id uint32, do func(*delivery)) {
-	st := b.streams.get(id)
-	if st == nil {
-		b.stray(Stray{Client: client, Stream: id, Why: WhyUnknownStream})
-		return
-	}
-	sub := b.subscriber(client)
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	d := sub.account(st)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	do(d)
 }

@@ -23,7 +23,7 @@ const MaxLine = 1 << 30
 // has ended.
 func (b *Book) Accounts() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
-		streams := b.streams.all()
+		streams := slices.Clone(b.streams.all())
 		slices.SortFunc(streams, func(x, y *stream) int { return cmp.Compare(x.id, y.id) })
 		for _, st := range streams {
 			if !yield(Record{Stream: st.record()}) {
@@ -34,7 +34,7 @@ func (b *Book) Accounts() iter.Seq[Record] {
 		slices.SortFunc(clients, func(x, y *subscriber) int { return cmp.Compare(x.client, y.client) })
 		for _, sub := range clients {
 			for _, d := range sub.accounts() {
-				if !yield(Record{Delivery: d.record(sub.client)}) {
+				if !yield(Record{Delivery: d.record()}) {
 					return
 				}
 			}
@@ -51,16 +51,24 @@ func (st *stream) record() *StreamAccount {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	a := &StreamAccount{
-		ID: st.id, Publisher: st.publisher, Topic: st.topic, QoS: st.qos,
+		ID: st.id, Publisher: st.publisher.client, Topic: st.topic, QoS: st.qos,
 		Scheduled: st.scheduled, Missed: st.missed, Refused: st.refused, Queued: st.queued,
 		Attempted: st.attempted.Clone(), Acked: st.acked.Clone(), Late: st.late.Clone(), Resent: st.resent.Clone(),
+		Released: st.released.Clone(), Completed: st.completed.Clone(),
+		Republished: st.republished.Clone(), Carried: st.carried.Clone(),
+		Conn: max(st.conn, int(st.publisher.conn.Load())), Exchanges: true,
 		SentinelSent: st.sentinelSent, SentinelAcked: st.sentinelAcked,
 	}
-	for _, m := range st.open.buf[st.open.head:] {
-		if !m.settled {
-			a.Open = append(a.Open, Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked})
+	st.open.each(func(m *message) {
+		open := Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked, Reset: m.reset}
+		if !st.complete(m) {
+			open.Conn = m.conn
 		}
-	}
+		a.Open = append(a.Open, open)
+		if m.abandoned {
+			a.Abandoned.Add(m.seq)
+		}
+	})
 	return a
 }
 
@@ -74,21 +82,48 @@ func (sub *subscriber) accounts() []*delivery {
 	return all
 }
 
-func (d *delivery) record(client string) *DeliveryAccount {
+func (d *delivery) record() *DeliveryAccount {
+	members, left := d.sub.names()
 	d.st.mu.Lock()
 	defer d.st.mu.Unlock()
 	a := &DeliveryAccount{
-		Stream: d.st.id, Client: client, Epoch: d.epoch, Began: d.began, Ended: d.ended,
-		Granted: d.granted, Filters: d.filters,
+		Stream: d.st.id, Client: d.sub.client, Epoch: d.epoch, Began: d.began, Ended: d.ended,
+		Members: members, Left: left,
+		Granted: d.granted, Filters: d.filters, Exact: d.exact, Conn: d.last,
 		From: d.expected.Min(), To: d.expected.Max(),
-		Delivered: d.delivered.Clone(), Handled: d.handled.Clone(),
+		Delivered: d.delivered.Clone(), Answered: d.answers.done.Clone(), Pending: d.unanswered.pending(d.answers.done),
+		Handled: d.application.done.Clone(), Calls: d.application.more(),
+		Retained: d.retained, Misrouted: d.misrouted.Clone(), WrongQoS: d.wrongQoS.Clone(),
+		Below:     d.below.Minus(d.top).Intersect(d.expected),
 		Extra:     slices.SortedFunc(maps.Values(d.extra), func(x, y Extra) int { return cmp.Compare(x.Seq, y.Seq) }),
-		Reordered: slices.Clone(d.reordered), Sentinel: d.sentinel,
+		Reordered: slices.Clone(d.reordered), Final: slices.Clone(d.final), Sentinel: d.sentinel,
+		Exchanges: true,
+	}
+	if members != nil {
+		a.Group = a.Client
+	}
+	if d.group != nil {
+		a.Group = d.group.sub.client
+	}
+	if !d.over {
+		a.Conn = int(d.sub.conn.Load())
+	}
+	if d.recopied != 0 && d.recopied < d.high && len(a.Final) < maxFinal {
+		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: d.extra[d.recopied].At})
 	}
 	if a.From > 0 {
 		a.Except = d.st.attempted.Within(a.From, a.To).Minus(d.expected)
 	}
 	return a
+}
+
+// more lists what was done more than once.
+func (g *handling) more() []Calls {
+	var out []Calls
+	for _, seq := range slices.Sorted(maps.Keys(g.calls)) {
+		out = append(out, Calls{Seq: seq, N: g.calls[seq]})
+	}
+	return out
 }
 
 func (s *strays) records() []Stray {
@@ -178,6 +213,8 @@ func (r *Record) check() string {
 		return "a negative count"
 	case r.Delivery != nil && slices.ContainsFunc(r.Delivery.Extra, func(e Extra) bool { return e.Copies < 2 }):
 		return "an extra with fewer than two copies"
+	case r.Delivery != nil && slices.ContainsFunc(r.Delivery.Calls, func(c Calls) bool { return c.N < 2 }):
+		return "fewer than two of several handler calls"
 	}
 	return ""
 }

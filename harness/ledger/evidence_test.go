@@ -158,6 +158,6 @@ func FuzzReadAccounts(f *testing.F) {
 				return // MaxListed bounds it, but not to the time of a fuzz run
 			}
 		}
-		Close(records, nil, true)
+		Close(records, Situation{Drained: true})
 	})
 }

@@ -2,91 +2,110 @@ package ledger
 
 import "slices"
 
-// tx is one transmission of a message by its publisher: the publisher's
-// connection and the place in the order in which the stream's messages were
-// written, over all connections.
+// tx is one transmission by the publisher: its connection and the place in the
+// order in which the stream's packets were written, over all connections.
 type tx struct {
 	place uint64
 	conn  int
 }
 
 const (
-	// maxResends is how many resends of one message are remembered.
+	// maxResends is how many resends of one packet are remembered.
 	maxResends = 15
 	// maxWitnesses bounds the memory of one delivery account's order check.
 	maxWitnesses = 8
 )
 
-// transmissions calls yield for each one, first to last, until it says false.
-func (m *message) transmissions(yield func(tx) bool) bool {
-	if !yield(m.first) {
+// track is what became of the PUBLISH, or of the PUBREL, of one message: each
+// time it was written, and when it was answered.
+type track struct {
+	first tx // place 0 = never written
+	more  []tx
+	done  uint64 // packets of the stream written when the answer was read, 0 = not answered
+}
+
+// all reports whether ok holds for each transmission.
+func (k *track) all(ok func(tx) bool) bool {
+	if k.first.place == 0 {
+		return true
+	}
+	if !ok(k.first) {
 		return false
 	}
-	for _, t := range m.more {
-		if !yield(t) {
+	for _, t := range k.more {
+		if !ok(t) {
 			return false
 		}
 	}
 	return true
 }
 
-// resent notes a further transmission.
-func (m *message) resent(t tx) {
-	if len(m.more) == maxResends {
-		m.untraceable = true
-		return
+// wrote notes a transmission, and reports false if there are too many to keep.
+func (k *track) wrote(t tx) bool {
+	switch {
+	case k.first.place == 0:
+		k.first = t
+	case len(k.more) == maxResends:
+		return false
+	default:
+		k.more = append(k.more, t)
 	}
-	m.more = append(m.more, t)
+	return true
 }
 
-// reached reports whether the broker certainly had m before what was
-// transmitted as t: m was written earlier on that connection or acknowledged
+// reached reports whether the broker certainly had the packet before what was
+// transmitted as t: it was written earlier on that connection or answered
 // before t was written at all.
-func (m *message) reached(t tx) bool {
-	if m.ackedAfter != 0 && m.ackedAfter < t.place {
+func (k *track) reached(t tx) bool {
+	if k.done != 0 && k.done < t.place {
 		return true
 	}
-	return !m.transmissions(func(own tx) bool { return own.conn != t.conn || own.place > t.place })
+	return !k.all(func(own tx) bool { return own.conn != t.conn || own.place > t.place })
+}
+
+// before reports whether the packet certainly was before each transmission of
+// the other.
+func (k *track) before(other *track) bool { return other.all(k.reached) }
+
+// covers reports whether k makes as good a witness as o and a better one: sent
+// on the same connections, later on each.
+func (k *track) covers(o *track) bool {
+	if k.first.conn != o.first.conn || k.first.place < o.first.place || len(k.more) != len(o.more) {
+		return false
+	}
+	for i := range k.more {
+		if k.more[i].conn != o.more[i].conn || k.more[i].place < o.more[i].place {
+			return false
+		}
+	}
+	return true
 }
 
 // witness is a delivered message with the transmissions that can have caused
 // its delivery.
 type witness struct {
-	seq   uint64
-	first tx
-	more  []tx // shared with the message: never changed in place
+	seq     uint64
+	publish track // more is shared with the message: never changed in place
+	release track
 }
 
-// follows reports whether m was certainly before the witness: before each of
-// its transmissions.
+// follows reports whether m was certainly before the witness. At QoS 2 a
+// broker may send a message on when it reads the PUBLISH or when it reads the
+// PUBREL (figure 4.3, methods A and B), so both must have been before. A
+// witness that was delivered before its PUBREL was written has none, and its
+// broker is one that sends on the PUBLISH.
 func (w *witness) follows(m *message) bool {
-	if !m.reached(w.first) {
-		return false
-	}
-	for _, t := range w.more {
-		if !m.reached(t) {
-			return false
-		}
-	}
-	return true
+	return m.publish.before(&w.publish) && m.release.before(&w.release)
 }
 
-// covers reports whether w is as good a witness as o and a better one: sent on
-// the same connections, later on each.
+// covers reports whether w is a witness at least as good as o.
 func (w *witness) covers(o *witness) bool {
-	if w.first.conn != o.first.conn || w.first.place < o.first.place || len(w.more) != len(o.more) {
-		return false
-	}
-	for i := range w.more {
-		if w.more[i].conn != o.more[i].conn || w.more[i].place < o.more[i].place {
-			return false
-		}
-	}
-	return true
+	return w.publish.covers(&o.publish) && w.release.covers(&o.release)
 }
 
 // order finds first deliveries that come after one that was certainly sent
-// later ([MQTT-4.6.0-6], [MQTT-4.6.0-5]). Only what was written before a
+// later (3.1.1 [MQTT-4.6.0-6], [MQTT-4.6.0-5]; 5.0 numbers them the other way
+// round). Only what was written before a
 // delivery can have caused it, so the transmissions known by then decide, and
 // of all deliveries it keeps the last one for each set of the publisher's
 // connections. When there are more such sets than it keeps, it forgets the
@@ -99,7 +118,7 @@ type order struct {
 // overtaken gives the message that was delivered before m though m was
 // certainly sent before it, 0 if there is none.
 func (o *order) overtaken(m *message) uint64 {
-	if m.first.place > o.last { // the usual case: sent after everything delivered so far
+	if m.publish.first.place > o.last { // the usual case: sent after everything delivered so far
 		return 0
 	}
 	for i := range o.witnesses {
@@ -115,8 +134,12 @@ func (o *order) delivered(m *message) {
 	if m.untraceable {
 		return
 	}
-	w := witness{seq: m.seq, first: m.first, more: slices.Clip(m.more)}
-	m.transmissions(func(t tx) bool { o.last = max(o.last, t.place); return true })
+	o.last = max(o.last, m.publish.first.place)
+	for _, t := range m.publish.more {
+		o.last = max(o.last, t.place)
+	}
+	w := witness{seq: m.seq, publish: m.publish, release: m.release}
+	w.publish.more, w.release.more = slices.Clip(w.publish.more), slices.Clip(w.release.more)
 	for i := range o.witnesses {
 		if w.covers(&o.witnesses[i]) {
 			o.witnesses[i] = w

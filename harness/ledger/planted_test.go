@@ -43,7 +43,7 @@ var planted = []struct {
 	}, []string{"lost u 1"}},
 	{"not lost: never acknowledged", func() *history {
 		return newHistory(1).write(1, 2, 3).ack(1, 3).read(1, 3).sentinel()
-	}, nil},
+	}, []string{"stuck  2"}},
 	{"not lost: refused by the library, never at the tap", func() *history {
 		h := newHistory(1).write(1, 3).ack(1, 3).read(1, 3).sentinel()
 		h.Slots(1, 3, 0, 1)
@@ -176,8 +176,8 @@ var planted = []struct {
 	{"duplicated: two further copies", func() *history {
 		h := newHistory(1).write(1, 2).ack(1, 2).read(1, 2, 1)
 		h.sub++
-		return h.copy("s", true, h.sub, 1).sentinel()
-	}, []string{"duplicated s 1"}},
+		return h.copy("s", true, h.sub, 1, 2).sentinel()
+	}, []string{"duplicated s 1", "duplicated s 2"}},
 	{"duplicated: over two epochs", func() *history {
 		return newHistory(1).write(1).ack(1).read(1).fresh().read(1).sentinel()
 	}, []string{"duplicated s 1"}},
@@ -244,10 +244,10 @@ var planted = []struct {
 	}, []string{"unexpected  1", "unexpected  1", "unexpected s 0"}},
 	{"not unexpected: never acknowledged, and read", func() *history {
 		return newHistory(1).write(1).read(1).sentinel()
-	}, nil},
+	}, []string{"stuck  1"}},
 	{"not unexpected: read by a client that does not expect it", func() *history {
 		return newHistory(1).write(1).ack(1).read(1).copy("u", false, 1, 1).sentinel()
-	}, nil},
+	}, []string{"misrouted u 1"}},
 }
 
 func TestPlanted(t *testing.T) {

@@ -5,41 +5,42 @@ import "github.com/rebound-mqtt/rebound/harness/timeline"
 // Slots adds to the counts of a stream's timetable: slots that came due, those
 // of them that passed unsent, and those that the library refused.
 func (b *Book) Slots(id uint32, scheduled, missed, refused int64) {
-	b.with(id, 0, 0, func(st *stream) {
+	if st := b.lock(id, 0, 0); st != nil {
+		defer st.mu.Unlock()
 		st.scheduled += scheduled
 		st.missed += missed
 		st.refused += refused
-	})
+	}
 }
 
 // Queued sets how many messages the library had taken at the end without their
 // first byte ever reaching the tap.
 func (b *Book) Queued(id uint32, n int64) {
-	b.with(id, 0, 0, func(st *stream) { st.queued = n })
+	if st := b.lock(id, 0, 0); st != nil {
+		defer st.mu.Unlock()
+		st.queued = n
+	}
 }
 
 // Attempted says that the first byte of a message is about to be offered to
 // the publisher's socket on its connection number conn. A resend is another
 // call with the same number.
 func (b *Book) Attempted(id uint32, seq uint64, conn int, intended, at timeline.Instant) {
-	st := b.streams.get(id)
-	if st == nil || seq == 0 {
-		b.stray(Stray{Stream: id, Seq: seq, Why: WhyUnknownStream, At: at})
+	if seq == 0 {
+		b.stray(Stray{Stream: id, Why: WhyUnknownStream, At: at})
 		return
 	}
-	st.mu.Lock()
+	st := b.lock(id, seq, at)
+	if st == nil {
+		return
+	}
 	defer st.mu.Unlock()
-	st.written++
-	t := tx{place: st.written, conn: conn}
+	t := st.wrote(conn)
 	high := st.attempted.Max()
 	if !st.attempted.Add(seq) {
-		st.resent.Add(seq)
-		if m := st.open.find(seq); m != nil {
-			m.resent(t)
-		}
+		st.again(seq, t)
 		return
 	}
-	b.totals.attempted.Add(1)
 	if seq < high {
 		st.late.Add(seq)
 	}
@@ -53,56 +54,146 @@ func (b *Book) Attempted(id uint32, seq uint64, conn int, intended, at timeline.
 		}
 	}
 	if owed > 0 || st.qos > 0 {
-		st.open.add(message{seq: seq, intended: intended, sent: at, first: t, owed: owed})
-		b.totals.inDoubt.Add(1)
+		m := st.open.add(seq)
+		m.intended, m.sent, m.owed, m.conn = intended, at, owed, conn
+		m.publish.first = t
+		st.live.InDoubt++
 	}
 }
 
-// Acked says that the PUBACK of a message was read.
+// wrote gives the next packet its place in the order of the stream's packets.
+func (st *stream) wrote(conn int) tx {
+	st.written++
+	st.conn = max(st.conn, conn)
+	return tx{place: st.written, conn: conn}
+}
+
+// again books a further transmission of a message.
+func (st *stream) again(seq uint64, t tx) {
+	st.resent.Add(seq)
+	// The sender must not send PUBLISH after PUBREL (3.1.1 [MQTT-4.3.3-1], 5.0
+	// [MQTT-4.3.3-6]). At QoS 1 it is a new publish of the same message.
+	if st.released.Contains(seq) || st.qos == 1 && st.acked.Contains(seq) {
+		st.republished.Add(seq)
+	}
+	m := st.open.find(seq)
+	if m == nil {
+		return
+	}
+	if m.reset {
+		st.carried.Add(seq)
+	}
+	m.reset = false
+	m.conn = t.conn
+	m.untraceable = !m.publish.wrote(t) || m.untraceable
+}
+
+// Acked says that the PUBACK of a message was read or, at QoS 2, its PUBREC.
 func (b *Book) Acked(id uint32, seq uint64, at timeline.Instant) {
-	b.with(id, seq, at, func(st *stream) {
-		if !st.acked.Add(seq) {
-			return
-		}
-		b.totals.acked.Add(1)
-		if m := st.open.find(seq); m != nil {
-			m.acked, m.ackedAfter = at, st.written
-			b.settle(st, m)
-		}
-	})
+	st := b.lock(id, seq, at)
+	if st == nil {
+		return
+	}
+	defer st.mu.Unlock()
+	first := st.acked.Add(seq)
+	m := st.open.find(seq)
+	if m == nil {
+		return
+	}
+	m.abandoned = false
+	if !first {
+		return
+	}
+	m.acked, m.publish.done = at, st.written
+	if st.qos == 2 {
+		m.conn = 0 // from here on it is the PUBREL's
+	}
+	st.settle(m)
 }
 
 // Released says that the PUBREL of a message is about to be written.
-func (b *Book) Released(id uint32, seq uint64, conn int, at timeline.Instant) {}
+func (b *Book) Released(id uint32, seq uint64, conn int, at timeline.Instant) {
+	st := b.lock(id, seq, at)
+	if st == nil {
+		return
+	}
+	defer st.mu.Unlock()
+	t := st.wrote(conn)
+	st.released.Add(seq)
+	if m := st.open.find(seq); m != nil {
+		m.conn = conn
+		m.untraceable = !m.release.wrote(t) || m.untraceable
+	}
+}
 
 // Completed says that the PUBCOMP of a message was read.
-func (b *Book) Completed(id uint32, seq uint64, at timeline.Instant) {}
+func (b *Book) Completed(id uint32, seq uint64, at timeline.Instant) {
+	st := b.lock(id, seq, at)
+	if st == nil {
+		return
+	}
+	defer st.mu.Unlock()
+	if !st.completed.Add(seq) {
+		return
+	}
+	if m := st.open.find(seq); m != nil {
+		m.abandoned, m.release.done = false, st.written
+		st.settle(m)
+	}
+}
+
+// lost says that the publisher's session is gone: what was under way in it can
+// not be completed by it any more.
+func (st *stream) lost() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.open.each(func(m *message) {
+		if st.complete(m) {
+			return
+		}
+		m.reset = true
+		m.abandoned = st.qos == 2 && st.acked.Contains(m.seq)
+	})
+}
+
+// complete reports whether nothing of a message is under way at its publisher.
+func (st *stream) complete(m *message) bool {
+	switch st.qos {
+	case 0:
+		return true
+	case 1:
+		return m.publish.done != 0 || st.acked.Contains(m.seq)
+	}
+	return m.release.done != 0 || st.completed.Contains(m.seq)
+}
 
 // Sentinel says when the message that closes the stream was sent and, if it
 // was, acknowledged.
 func (b *Book) Sentinel(id uint32, sent, acked timeline.Instant) {
-	b.with(id, 0, sent, func(st *stream) { st.sentinelSent, st.sentinelAcked = sent, acked })
+	if st := b.lock(id, 0, sent); st != nil {
+		defer st.mu.Unlock()
+		st.sentinelSent, st.sentinelAcked = sent, acked
+	}
 }
 
-// with runs do under the lock of a stream. An unknown stream is a mistake of
+// lock gives a stream with its lock held. An unknown stream is a mistake of
 // the harness, and is kept where it shows.
-func (b *Book) with(id uint32, seq uint64, at timeline.Instant, do func(*stream)) {
+func (b *Book) lock(id uint32, seq uint64, at timeline.Instant) *stream {
 	st := b.streams.get(id)
 	if st == nil {
 		b.stray(Stray{Stream: id, Seq: seq, Why: WhyUnknownStream, At: at})
-		return
+		return nil
 	}
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	do(st)
+	return st
 }
 
 // settle drops the times of a message that is in doubt no longer. The caller
 // holds the stream's lock.
-func (b *Book) settle(st *stream, m *message) {
-	if m.owed > 0 || m.kept || st.qos > 0 && m.ackedAfter == 0 {
+func (st *stream) settle(m *message) {
+	if m.owed > 0 || m.kept || !st.complete(m) {
 		return
 	}
 	st.open.drop(m)
-	b.totals.inDoubt.Add(-1)
+	st.live.InDoubt--
 }

@@ -31,10 +31,26 @@ type StreamAccount struct {
 	Queued    int64 `json:"queued"`    // taken by the library, first byte never seen at the tap
 
 	Attempted Set `json:"attempted"` // first byte offered to the socket
-	Acked     Set `json:"acked"`     // PUBACK read; empty at QoS 0
+	Acked     Set `json:"acked"`     // PUBACK read or, at QoS 2, PUBREC; empty at QoS 0
+
+	Released  Set `json:"released,omitzero"`  // at QoS 2: first byte of the PUBREL offered to the socket
+	Completed Set `json:"completed,omitzero"` // at QoS 2: PUBCOMP read
+	// Abandoned: at QoS 2, the publisher's session was lost after the PUBREC and
+	// before the PUBCOMP.
+	Abandoned Set `json:"abandoned,omitzero"`
 
 	Late   Set `json:"late,omitzero"`   // first offered after a higher sequence number had been
 	Resent Set `json:"resent,omitzero"` // offered more than once
+	// Republished: offered again after the PUBREL was written or, at QoS 1,
+	// after the PUBACK was read.
+	Republished Set `json:"republished,omitzero"`
+	Carried     Set `json:"carried,omitzero"` // offered again after the publisher's session was lost, and not complete then
+
+	Conn int `json:"conn,omitempty"` // number of the publisher's last connection
+	// Exchanges says that the account holds whole exchanges: releases,
+	// completions, connections. Files of versions before have it false, and what
+	// follows from these is not judged.
+	Exchanges bool `json:"exchanges,omitempty"`
 
 	SentinelSent  timeline.Instant `json:"sentinel_sent,omitempty"`
 	SentinelAcked timeline.Instant `json:"sentinel_acked,omitempty"`
@@ -53,6 +69,9 @@ type Message struct {
 	Intended timeline.Instant `json:"intended"`
 	Sent     timeline.Instant `json:"sent"`
 	Acked    timeline.Instant `json:"acked,omitempty"`
+
+	Conn  int  `json:"conn,omitempty"`  // the publisher's connection on which the PUBLISH or, after the PUBREC, the PUBREL was written last; 0 = none
+	Reset bool `json:"reset,omitempty"` // the publisher's session was lost since
 }
 
 // DeliveryAccount is what one subscriber's wire showed of one stream in one
@@ -62,11 +81,17 @@ type Message struct {
 type DeliveryAccount struct {
 	Stream  uint32           `json:"stream"`
 	Client  string           `json:"client"`
-	Epoch   int              `json:"epoch"` // from 1
+	Group   string           `json:"group,omitempty"` // $share/{name}/{filter}
+	Epoch   int              `json:"epoch"`           // from 1
 	Began   timeline.Instant `json:"began"`
 	Ended   timeline.Instant `json:"ended,omitempty"`   // 0 = still open at the end
 	Granted byte             `json:"granted"`           // highest QoS of the matching filters; the lowest it was in this account
 	Filters int              `json:"filters,omitempty"` // most matching filters held at once
+	Exact   int              `json:"exact,omitempty"`   // most of them at QoS 2
+	Conn    int              `json:"conn,omitempty"`    // number of the client's last connection in this epoch
+
+	Members []string         `json:"members,omitempty"`     // of a group's own account: all that ever were
+	Left    timeline.Instant `json:"member_left,omitempty"` // of a group's own account: when a member's session last ended, or it unsubscribed
 
 	// Messages expected in this epoch: From is the first sequence number
 	// attempted after the SUBACK was read (0 = none), To the last one attempted
@@ -76,19 +101,46 @@ type DeliveryAccount struct {
 	To     uint64 `json:"to"`
 	Except Set    `json:"except,omitzero"`
 
-	Delivered Set              `json:"delivered"`        // complete PUBLISH read at the tap
-	Handled   Set              `json:"handled,omitzero"` // handler called
+	Delivered Set              `json:"delivered"`          // complete PUBLISH read at the tap
+	Answered  Set              `json:"answered,omitzero"`  // of Delivered: PUBACK or PUBREC of some copy written
+	Pending   []Pending        `json:"pending,omitempty"`  // the others that want an answer, latest connection first
+	Handled   Set              `json:"handled,omitzero"`   // handler called
+	Calls     []Calls          `json:"calls,omitempty"`    // handler called more than once
+	Retained  int              `json:"retained,omitempty"` // copies with RETAIN, sent for a SUBSCRIBE: not among Delivered
+	Misrouted Set              `json:"misrouted,omitzero"` // read, and no filter of the client matched
+	WrongQoS  Set              `json:"wrong_qos,omitzero"` // some copy at a QoS that no matching filter explains
+	Below     Set              `json:"below,omitzero"`     // with several filters: expected, and no copy at the highest QoS
 	Extra     []Extra          `json:"extra,omitempty"`
 	Reordered []Reorder        `json:"reordered,omitempty"`
+	Final     []Reorder        `json:"final,omitempty"`    // at QoS 1: last copies out of order, as far as it was seen
 	Sentinel  timeline.Instant `json:"sentinel,omitempty"` // read
+
+	Exchanges bool `json:"exchanges,omitempty"` // as in StreamAccount
 }
 
-// Extra is a message read more than once in one epoch.
+// Pending is what was read last on one connection, and never answered.
+type Pending struct {
+	Conn int `json:"conn"`
+	Seqs Set `json:"seqs"`
+}
+
+// Calls is a message with which the handler was called more than once.
+type Calls struct {
+	Seq uint64 `json:"seq"`
+	N   int    `json:"n"`
+}
+
+// Extra is a message read more than once in one epoch; at QoS 2 copies of one
+// delivery, up to its PUBREL, count as one.
 type Extra struct {
 	Seq    uint64           `json:"seq"`
 	Copies int              `json:"copies"`        // all, the first included
 	DUP    bool             `json:"dup,omitempty"` // of some copy after the first
 	At     timeline.Instant `json:"at"`            // of the last copy
+
+	Exact      int `json:"exact,omitempty"`      // of Copies: at QoS 2
+	Unprovoked int `json:"unprovoked,omitempty"` // of Copies: came though one before was answered on the same connection
+	Conn       int `json:"conn,omitempty"`       // of the last copy
 }
 
 // Reorder is a first delivery that came after the first delivery of a message

@@ -62,6 +62,29 @@ func (s *Set) Add(n uint64) bool {
 	return true
 }
 
+// Remove takes n out and reports whether it was in.
+func (s *Set) Remove(n uint64) bool {
+	if !s.Contains(n) {
+		return false
+	}
+	i := s.search(n)
+	switch sp := &s.spans[i]; {
+	case sp.lo == sp.hi:
+		s.spans = slices.Delete(s.spans, i, i+1)
+	case sp.lo == n:
+		sp.lo++
+	case sp.hi == n:
+		sp.hi--
+	default:
+		s.spans = slices.Insert(s.spans, i, span{sp.lo, n - 1})
+		s.spans[i+1].lo = n + 1
+	}
+	return true
+}
+
+// clear empties the set and keeps its room.
+func (s *Set) clear() { s.spans = s.spans[:0] }
+
 // AddRange adds lo to hi, both included; nothing if lo > hi.
 func (s *Set) AddRange(lo, hi uint64) {
 	if lo > hi {

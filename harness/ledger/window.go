@@ -9,16 +9,20 @@ import (
 
 // message is one message in doubt.
 type message struct {
-	seq         uint64
-	intended    timeline.Instant
-	sent, acked timeline.Instant
-	first       tx
-	more        []tx   // resends
-	ackedAfter  uint64 // transmissions of the stream when the acknowledgement was read, 0 = not acknowledged
-	owed        int32  // expecting subscribers that lack it
-	kept        bool   // its times are needed though it is settled
-	settled     bool   // a hole in the window
-	untraceable bool   // more resends than are kept
+	seq      uint64
+	intended timeline.Instant
+	sent     timeline.Instant
+	acked    timeline.Instant
+	publish  track // PUBLISH, done with its acknowledgement
+	release  track // at QoS 2: PUBREL, done with PUBCOMP
+	conn     int   // connection of the last PUBLISH or, once acknowledged at QoS 2, PUBREL; 0 = none written
+	owed     int32 // expecting subscribers that lack it
+	kept     bool  // its times are needed though it is settled
+	settled  bool  // a hole in the window
+	reset    bool  // the publisher's session was lost since it was last written
+	// abandoned: at QoS 2, the session was lost between PUBREC and PUBCOMP.
+	abandoned   bool
+	untraceable bool // more transmissions than are kept
 }
 
 // window holds the messages in doubt by sequence number: nearly always a few
@@ -33,6 +37,16 @@ type window struct {
 const shrink = 64
 
 func (w *window) len() int { return len(w.buf) - w.head - w.dead }
+
+// each calls do for each message in doubt, lowest number first. do must not
+// add, and must not drop but by dropIf.
+func (w *window) each(do func(*message)) {
+	for i := w.head; i < len(w.buf); i++ {
+		if m := &w.buf[i]; !m.settled {
+			do(m)
+		}
+	}
+}
 
 // find gives the message in doubt with this number, nil if there is none. The
 // pointer is valid until the next add.
@@ -55,23 +69,23 @@ func (w *window) find(seq uint64) *message {
 }
 
 // add enters a message that is not in the window.
-func (w *window) add(m message) *message {
-	if k := len(w.buf); k == w.head || m.seq > w.buf[k-1].seq {
+func (w *window) add(seq uint64) *message {
+	if k := len(w.buf); k == w.head || seq > w.buf[k-1].seq {
 		if k == cap(w.buf) && w.head+w.dead > k/2 {
 			w.compact()
 		}
-		w.buf = append(w.buf, m)
+		w.buf = append(w.buf, message{seq: seq})
 		return &w.buf[len(w.buf)-1]
 	}
 	w.compact()
-	i := sort.Search(len(w.buf), func(i int) bool { return w.buf[i].seq >= m.seq })
-	w.buf = slices.Insert(w.buf, i, m)
+	i := sort.Search(len(w.buf), func(i int) bool { return w.buf[i].seq >= seq })
+	w.buf = slices.Insert(w.buf, i, message{seq: seq})
 	return &w.buf[i]
 }
 
 // drop takes out a message that find gave.
 func (w *window) drop(m *message) {
-	m.settled, m.more = true, nil
+	m.settled, m.publish.more, m.release.more = true, nil, nil
 	w.dead++
 	for w.head < len(w.buf) && w.buf[w.head].settled {
 		w.head++
@@ -93,9 +107,9 @@ func (w *window) compact() {
 	if n := w.len(); cap(w.buf) > shrink && n < cap(w.buf)/4 {
 		live = make([]message, 0, 2*n)
 	}
-	for _, m := range w.buf[w.head:] {
-		if !m.settled {
-			live = append(live, m)
+	for i := w.head; i < len(w.buf); i++ {
+		if !w.buf[i].settled {
+			live = append(live, w.buf[i])
 		}
 	}
 	w.buf, w.head, w.dead = live, 0, 0

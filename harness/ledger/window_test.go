@@ -20,7 +20,7 @@ func TestWindowModel(t *testing.T) {
 				w.drop(m)
 				delete(want, seq)
 			} else {
-				if got := w.add(message{seq: seq}); got.seq != seq || got.settled {
+				if got := w.add(seq); got.seq != seq || got.settled {
 					t.Fatalf("add(%d) = %v", seq, got)
 				}
 				want[seq] = true
@@ -36,16 +36,16 @@ func TestWindowModel(t *testing.T) {
 // nor an outage that is over may hold on to memory.
 func TestWindowIsBounded(t *testing.T) {
 	var w window
-	w.add(message{seq: 1})
+	w.add(1)
 	for seq := uint64(2); seq < 100_000; seq++ {
-		w.add(message{seq: seq})
+		w.add(seq)
 		w.drop(w.find(seq))
 	}
 	if w.len() != 1 || cap(w.buf) > 8 {
 		t.Errorf("one stuck: %d in the window, room for %d", w.len(), cap(w.buf))
 	}
 	for seq := uint64(100_000); seq < 110_000; seq++ {
-		w.add(message{seq: seq})
+		w.add(seq)
 	}
 	for seq := uint64(100_000); seq < 110_000; seq++ {
 		w.drop(w.find(seq))
@@ -55,7 +55,7 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 	w.drop(w.find(1))
 	for seq := uint64(200_000); seq < 300_000; seq++ {
-		w.add(message{seq: seq})
+		w.add(seq)
 		if m := w.find(seq - 2); m != nil {
 			w.drop(m)
 		}

@@ -1,0 +1,188 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// handling is what a client did with what it read: on the wire (it answered),
+// or in the application (its handler was called).
+type handling struct {
+	done  Set
+	calls map[uint64]int // how often, of what was done more than once
+
+	doneConn int // highest connection on which something was done
+	doneHere Set // done on it
+}
+
+// did notes one more time that the client dealt with a message.
+func (g *handling) did(seq uint64) {
+	if g.done.Add(seq) {
+		return
+	}
+	if g.calls == nil {
+		g.calls = map[uint64]int{}
+	}
+	g.calls[seq] = max(g.calls[seq], 1) + 1
+}
+
+// on is did, on a connection.
+func (g *handling) on(seq uint64, conn int) {
+	g.done.Add(seq)
+	if conn > g.doneConn {
+		g.doneConn = conn
+		g.doneHere.clear()
+	}
+	if conn == g.doneConn {
+		g.doneHere.Add(seq)
+	}
+}
+
+// lately reports whether a message was answered on this connection, which so
+// lives on: nothing calls for another copy.
+func (g *handling) lately(seq uint64, conn int) bool {
+	return conn == g.doneConn && g.doneHere.Contains(seq)
+}
+
+// unanswered keeps on which connection a copy was read that wants an answer.
+type unanswered struct {
+	conn int       // highest one on which something was read
+	here Set       // read on it
+	old  []Pending // read on earlier ones, the latest first, and not answered by its end
+}
+
+// read notes a copy. done is what was answered so far.
+func (u *unanswered) read(seq uint64, conn int, done Set) {
+	switch {
+	case conn == u.conn:
+	case conn > u.conn:
+		u.old = u.pending(done)
+		u.conn = conn
+		u.here.clear()
+	default: // the old connection of a takeover
+		i := slices.IndexFunc(u.old, func(p Pending) bool { return p.Conn == conn })
+		if i < 0 {
+			i, _ = slices.BinarySearchFunc(u.old, conn, func(p Pending, conn int) int { return cmp.Compare(conn, p.Conn) })
+			u.old = slices.Insert(u.old, i, Pending{Conn: conn})
+		}
+		u.old[i].Seqs.Add(seq)
+		return
+	}
+	u.here.Add(seq)
+}
+
+// pending gives what was read and never answered, by the connection on which
+// it was read last, the latest first. It shares no memory.
+func (u *unanswered) pending(done Set) []Pending {
+	var out []Pending
+	var later Set
+	note := func(conn int, seqs Set) {
+		if rest := seqs.Minus(done).Minus(later); !rest.IsZero() {
+			out = append(out, Pending{Conn: conn, Seqs: rest})
+			later = later.Union(rest)
+		}
+	}
+	note(u.conn, u.here)
+	for _, p := range u.old {
+		note(p.Conn, p.Seqs)
+	}
+	return out
+}
+
+// Answered says that the first PUBACK or PUBREC of a delivery was written on
+// the client's connection number conn.
+func (b *Book) Answered(client string, id uint32, seq uint64, conn int, at timeline.Instant) {
+	d := b.lockCurrent(client, id, at)
+	if d == nil {
+		return
+	}
+	defer d.st.mu.Unlock()
+	if d = d.holder(seq, answering); d != nil { // else for a retained copy, or for a stray
+		d.answers.on(seq, conn)
+	}
+}
+
+// Handled says that the application's handler was called with a message.
+func (b *Book) Handled(client string, id uint32, seq uint64) {
+	d := b.lockCurrent(client, id, 0)
+	if d == nil {
+		return
+	}
+	defer d.st.mu.Unlock()
+	if h := d.holder(seq, calling); h != nil {
+		h.application.did(seq)
+		return
+	}
+	d.application.did(seq) // handled and never read: shows as handled without delivered
+}
+
+// SentinelDelivered says that the message that closes a stream was read. A
+// group gets one too, by one of its members.
+func (b *Book) SentinelDelivered(client string, id uint32, at timeline.Instant) {
+	d := b.lockCurrent(client, id, at)
+	if d == nil {
+		return
+	}
+	defer d.st.mu.Unlock()
+	if d.sentinel == 0 && d.legal != 0 || len(d.shared) == 0 {
+		d.sentinel = at
+		return
+	}
+	for _, md := range d.shared {
+		if g := md.group.newest(); g.sentinel == 0 {
+			g.sentinel = at
+			return
+		}
+	}
+}
+
+// lockCurrent gives the client's account of a stream in its current epoch, with
+// the stream's lock held.
+func (b *Book) lockCurrent(client string, id uint32, at timeline.Instant) *delivery {
+	st := b.streams.get(id)
+	if st == nil {
+		b.stray(Stray{Client: client, Stream: id, Why: WhyUnknownStream, At: at})
+		return nil
+	}
+	st.mu.Lock()
+	return b.current(st, client)
+}
+
+func answering(d *delivery) *handling { return &d.answers }
+func calling(d *delivery) *handling   { return &d.application }
+
+// holder gives the account of the client that has a message: of several the
+// latest in which it was not yet dealt with, else the latest. nil = none.
+func (d *delivery) holder(seq uint64, what func(*delivery) *handling) *delivery {
+	if d.delivered.Contains(seq) && len(d.shared) == 0 && d.prev == nil {
+		return d
+	}
+	var any *delivery
+	for p := d; p != nil; p = p.prev {
+		if p.delivered.Contains(seq) {
+			if !what(p).done.Contains(seq) {
+				return p
+			}
+			any = cmp.Or(any, p)
+		}
+		for _, md := range p.shared {
+			if md.delivered.Contains(seq) {
+				if !what(md).done.Contains(seq) {
+					return md
+				}
+				any = cmp.Or(any, md)
+			}
+		}
+	}
+	return any
+}
+
+// newest gives the last of the accounts of this client or group.
+func (d *delivery) newest() *delivery {
+	for d.next != nil {
+		d = d.next
+	}
+	return d
+}
