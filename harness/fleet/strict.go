@@ -109,8 +109,8 @@ func (Strict) New(s Settings) (Client, error) {
 }
 
 // strictClient is one client. Its goroutine (strictRun) dials and reads; what
-// is written is queued under mu and written by whoever finds nobody at it, so
-// that neither the reader nor a publisher waits for a socket that hangs.
+// is written is queued under mu, in the order of the wire, for a writer that
+// runs as long as there is something to write (strictLink.flush).
 type strictClient struct {
 	settings Settings
 	schedule pahoSchedule // of the policy paho; only the run's goroutine uses it
@@ -193,7 +193,9 @@ func (c *strictClient) stop(r *strictRun) {
 			// Nothing may follow a DISCONNECT [MQTT-3.14.4-2].
 			c.link = nil
 			l.queue = mqtt.AppendDisconnect(l.queue)
-			written = c.flushed(l)
+			l.empty = make(chan struct{})
+			written = l.empty
+			l.flush()
 		}
 	}
 	c.mu.Unlock()
@@ -223,22 +225,16 @@ func (c *strictClient) Close() {
 	c.Disconnect()
 }
 
-// Publish implements Client. At QoS 1 and 2 the message is kept until it is
-// acknowledged, and taken also while the client reconnects.
+// Publish implements Client; it never blocks. At QoS 1 and 2 the message is kept
+// until it is acknowledged, and taken also while the client reconnects.
 func (c *strictClient) Publish(topic string, qos byte, payload []byte) error {
 	if topic == "" || len(topic) > maxTopic || strings.ContainsAny(topic, "+#\x00") || qos > 2 || len(payload) > maxPayload {
 		return fmt.Errorf("publish: %w: no PUBLISH can carry it", ErrRefused) // [MQTT-3.3.2-2]
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.take(topic, qos, payload); err != nil {
-		c.mu.Unlock()
 		return fmt.Errorf("publish: %w: %w", ErrRefused, err)
-	}
-	l := c.link
-	write := l != nil && l.claim()
-	c.mu.Unlock()
-	if write {
-		l.write(oneTurn)
 	}
 	return nil
 }
@@ -255,6 +251,7 @@ func (c *strictClient) take(topic string, qos byte, payload []byte) error {
 		return fmt.Errorf("%d bytes wait to be written", len(l.queue))
 	case qos == 0:
 		l.queue = mqtt.AppendPublish(l.queue, mqtt.Publish{Topic: topic, Payload: payload})
+		l.flush()
 		return nil
 	}
 	var used func(uint16) bool
@@ -268,6 +265,7 @@ func (c *strictClient) take(topic string, qos byte, payload []byte) error {
 	f := c.session.publish(id, topic, qos, payload)
 	if l != nil {
 		l.queue = f.append(l.queue, l.taken)
+		l.flush()
 	}
 	return nil
 }
@@ -327,18 +325,6 @@ func (c *strictClient) ask(subs []scenarios.Subscription) (*waiting, error) {
 	w := &waiting{filters: len(filters), done: make(chan struct{})}
 	l.subscribes[id] = w
 	l.queue = mqtt.AppendSubscribe(l.queue, id, filters...)
-	if l.claim() {
-		go l.writeAll()
-	}
+	l.flush()
 	return w, nil
-}
-
-// flushed starts a writer where there is none, and gives a channel that is
-// closed when the queue is empty. c.mu is held.
-func (c *strictClient) flushed(l *strictLink) <-chan struct{} {
-	l.empty = make(chan struct{})
-	if l.claim() {
-		go l.writeAll()
-	}
-	return l.empty
 }

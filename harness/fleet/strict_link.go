@@ -34,18 +34,18 @@ type strictLink struct {
 
 	// Guarded by the client's lock.
 	queue      []byte              // to be written
-	other      []byte              // the writer's, to swap with queue
+	other      []byte              // what queue becomes when a writer takes it
 	taken      uint64              // bytes that writers took from the queue
 	writing    bool                // somebody is the writer
 	over       bool                // the connection has ended
 	empty      chan struct{}       // closed when the queue is written; nil = nobody waits
 	subscribes map[uint16]*waiting // SUBSCRIBEs without a SUBACK
 
-	born     time.Time
-	writers  sync.WaitGroup
-	offered  uint64       // bytes given to the socket; the writer's, and read when it is gone
-	wrote    atomic.Int64 // when something was last given to the socket, ns since born
-	writeAll func() // the method write, so that a go statement allocates nothing
+	born    time.Time
+	writers sync.WaitGroup
+	offered uint64       // bytes given to the socket; the writer's, and read when it is gone
+	wrote   atomic.Int64 // when something was last given to the socket, ns since born
+	writer  func()       // the method write, so that a go statement allocates nothing
 
 	// The reader's own.
 	buf     []byte
@@ -70,7 +70,7 @@ type waiting struct {
 
 func newStrictLink(c *strictClient, conn net.Conn) *strictLink {
 	l := &strictLink{client: c, conn: conn, born: time.Now(), buf: make([]byte, strictBuffer), subscribes: map[uint16]*waiting{}}
-	l.writeAll = func() { l.write(0) }
+	l.writer = l.write
 	return l
 }
 
@@ -90,59 +90,53 @@ func (l *strictLink) subscribing(id uint16) bool {
 	return ok
 }
 
-// claim makes the caller the writer, who has to call write without the lock;
-// false when there is one, or nothing to write. The client's lock is held.
-func (l *strictLink) claim() bool {
+// flush starts a writer where there is something to write and none at it. A
+// goroutine for it, and not the caller: neither a publisher nor the reader is
+// held up by a socket that hangs, and a link that is idle has no writer. The
+// client's lock is held.
+func (l *strictLink) flush() {
 	if l.writing || l.over || len(l.queue) == 0 {
-		return false
+		return
 	}
 	l.writing = true
 	l.writers.Add(1)
-	return true
+	go l.writer()
 }
 
-// oneTurn is for a writer with something else to do.
-const oneTurn = 1
-
-// write writes the queue until it is empty, or, after a number of turns, leaves
-// the rest to a goroutine: a publisher writes its own message, with the least
-// delay, and not what others add meanwhile. turns 0 = no limit.
-func (l *strictLink) write(turns int) {
-	c := l.client
-	for turn := 1; ; turn++ {
-		c.mu.Lock()
-		// A buffer that grew for a burst is not kept.
-		if cap(l.other) > strictKeep {
-			l.other = nil
-		}
-		if len(l.queue) == 0 || l.over {
-			l.writing = false
-			if l.empty != nil {
-				close(l.empty)
-				l.empty = nil
-			}
-			c.mu.Unlock()
-			l.writers.Done()
-			return
-		}
-		// So that a publisher is bound by one write time-out.
-		if turns > 0 && (turn > turns || len(l.queue) > strictChunk) {
-			c.mu.Unlock()
-			go l.writeAll()
-			return
-		}
-		b := l.queue
-		l.queue, l.other = l.other[:0], b
-		l.taken += uint64(len(b))
-		c.mu.Unlock()
+// write is the writer: it writes the queue until that is empty.
+func (l *strictLink) write() {
+	defer l.writers.Done()
+	for b := l.swap(nil); b != nil; b = l.swap(b) {
 		if l.put(b) != nil {
 			// The reader sees it as the end of the connection.
 			_ = l.conn.Close()
-			c.mu.Lock()
+			l.client.mu.Lock()
 			l.end()
-			c.mu.Unlock()
+			l.client.mu.Unlock()
 		}
 	}
+}
+
+// swap gives the queue, in exchange for the buffer written last; nil = the
+// writer's work is done.
+func (l *strictLink) swap(written []byte) []byte {
+	l.client.mu.Lock()
+	defer l.client.mu.Unlock()
+	if cap(written) <= strictKeep { // one that grew for a burst is not kept
+		l.other = written
+	}
+	if len(l.queue) == 0 || l.over {
+		l.writing = false
+		if l.empty != nil {
+			close(l.empty)
+			l.empty = nil
+		}
+		return nil
+	}
+	b := l.queue
+	l.queue, l.other = l.other[:0], nil
+	l.taken += uint64(len(b))
+	return b
 }
 
 // put gives bytes to the socket, in pieces that have a write time-out each.
@@ -232,8 +226,8 @@ func (l *strictLink) take(limit int) error {
 	c := l.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.link == l && l.claim() {
-		go l.writeAll()
+	if c.link == l {
+		l.flush()
 	}
 	return l.err
 }
@@ -301,9 +295,7 @@ func (l *strictLink) ping(now time.Time) {
 		return
 	}
 	l.queue = mqtt.AppendPingreq(l.queue)
-	if l.claim() {
-		go l.writeAll()
-	}
+	l.flush()
 }
 
 // packet handles one packet of the broker.

@@ -174,9 +174,7 @@ func (r *strictRun) adopt(l *strictLink, present bool) bool {
 	r.up = true
 	l.queue = c.session.resume(l.queue, c.settings.Clean, present)
 	c.link = l
-	if l.claim() {
-		go l.writeAll()
-	}
+	l.flush()
 	return true
 }
 

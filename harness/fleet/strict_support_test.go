@@ -179,7 +179,7 @@ type judge struct {
 	releases []uint16           // ids with PUBREC and without PUBCOMP, in order
 	resend   []string           // what has to come first on this connection
 	acks     []string           // what is owed, in order
-	reached  map[string]int // payload -> how often it was published as new
+	reached  map[string]int     // payload -> how often it was published as new
 }
 
 type judged struct {
