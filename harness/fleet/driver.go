@@ -77,16 +77,16 @@ type Settings struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Backoff is the sleep before dial number attempt (from 1) after a loss, and
-	// before each repetition of it: the fleet's reconnect policy. nil = the
-	// library's own. It is told to be called just before the sleep.
+	// before each repetition of it: the fleet's reconnect policy. nil = that of
+	// Reconnect. It is called just before the sleep, and OnReconnecting after it.
 	Backoff func(attempt int) time.Duration
 
 	// The callbacks come from the library's goroutines and may be nil. They
 	// must only stamp, hand over, or start an own goroutine: the library waits
 	// for them, and the reconnect that they would observe with it.
 	OnReconnecting func()
-	OnConnected    func() // on its own goroutine; may subscribe
-	OnMessage      func(topic string, payload []byte)
+	OnConnected    func()                             // on its own goroutine; may subscribe
+	OnMessage      func(topic string, payload []byte) // payload: valid during the call
 }
 
 // Will is the Will Message of a client, MQTT 3.1.1 section 3.1.2.5.
@@ -99,7 +99,7 @@ type Will struct {
 
 // Drivers is the driver table: the built-in rows, then the extra ones.
 func Drivers(extra ...Driver) []Driver {
-	return append([]Driver{Paho{}}, extra...)
+	return append([]Driver{Paho{}, Strict{}}, extra...)
 }
 
 // FindDriver picks the row with that name; a later row wins, so that an own

@@ -31,19 +31,23 @@ const (
 	// pahoQuiesce is how long an orderly disconnect may wait for its DISCONNECT
 	// to be written before the connection is closed under it.
 	pahoQuiesce = 250 * time.Millisecond
-	// pahoCloseWait bounds Close; see pahoClient.Close.
+	// pahoCloseWait bounds Disconnect and Close; see pahoClient.Disconnect.
 	pahoCloseWait = 2 * time.Second
-	pahoClosePoll = 5 * time.Millisecond
+	pahoPoll      = 5 * time.Millisecond
 
 	// pahoTimedOut is the library's text for a message that its writer did not
-	// take within the write time-out; it has no sentinel error for it.
+	// take within the write time-out; it has no sentinel error for it. pahoEnding
+	// is that of a Connect while an earlier connection is still being ended.
 	pahoTimedOut = "publish was broken by timeout"
+	pahoEnding   = "status can only transition to connecting from disconnected"
 
 	subackRefused = 0x80 // MQTT 3.1.1 section 3.9.3
 )
 
-// Paho drives eclipse/paho.mqtt.golang, an MQTT 3.1.1 client. Its reconnect
-// policy is its own ("paho"): the first attempt is immediate, without jitter.
+// Paho drives eclipse/paho.mqtt.golang, an MQTT 3.1.1 client. Its own reconnect
+// policy is "paho": the first attempt is immediate, without jitter. Under the
+// others the library's sleeps are off, and the policy's are slept in its
+// reconnecting callback, for which it waits.
 type Paho struct{}
 
 // Info implements Driver.
@@ -65,8 +69,11 @@ func moduleVersion(path, fallback string) string {
 
 // New implements Driver.
 func (Paho) New(s Settings) (Client, error) {
-	if s.Reconnect.Policy != pahoPolicy && s.Reconnect.Policy != "" {
-		return nil, fmt.Errorf("%w %q for driver paho", ErrPolicy, s.Reconnect.Policy)
+	if s.Backoff == nil {
+		var err error
+		if s.Backoff, err = Backoff(s.Reconnect); err != nil {
+			return nil, fmt.Errorf("driver paho: %w", err)
+		}
 	}
 	if s.ConnectTimeout <= 0 {
 		s.ConnectTimeout = defaultConnectTimeout
@@ -79,8 +86,10 @@ func (Paho) New(s Settings) (Client, error) {
 		return nil, err
 	}
 	c := &pahoClient{settings: s}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.lib = paho.NewClient(c.options(server))
+	c.life, c.leave = context.WithCancel(context.Background())
+	o := c.options(server)
+	c.longest = o.MaxReconnectInterval
+	c.lib = paho.NewClient(o)
 	return c, nil
 }
 
@@ -110,8 +119,14 @@ func (c *pahoClient) options(server string) *paho.ClientOptions {
 	o.SetAutoReconnect(true)
 	o.SetConnectTimeout(s.ConnectTimeout)
 	o.SetWriteTimeout(s.WriteTimeout)
-	if s.Reconnect.Max > 0 {
+	switch {
+	case s.Backoff != nil:
+		o.SetMaxReconnectInterval(0) // it caps every sleep of backoff.go, also the first
+	case s.Reconnect.Max > 0:
 		o.SetMaxReconnectInterval(s.Reconnect.Max)
+	}
+	if w := s.Will; w != nil {
+		o.SetBinaryWill(w.Topic, w.Payload, w.QoS, w.Retain)
 	}
 	o.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c.dial() })
 	o.SetReconnectingHandler(c.reconnecting)
@@ -134,32 +149,46 @@ type pahoClient struct {
 	settings Settings
 	lib      paho.Client
 
-	ctx    context.Context // ends at Close: aborts a dial
-	cancel context.CancelFunc
-
-	// live points at the library's own copy of its options. It is set and used
-	// only on the library's reconnect goroutine, which is also their reader.
-	live *paho.ClientOptions
+	// Used only by the library's goroutine that makes an attempt: that of a
+	// Connect or of a reconnect, never both at a time.
+	live    *paho.ClientOptions // the library's own copy of its options; nil before the first reconnect
+	longest time.Duration       // what live's MaxReconnectInterval is to be
+	attempt int                 // of this outage
+	failed  bool                // the latest attempt did
 
 	mu     sync.Mutex
+	life   context.Context // ends at Disconnect and Close: aborts a dial and a sleep
+	leave  context.CancelFunc
 	conn   net.Conn // of the latest attempt
 	closed bool
 }
 
+// current is the context of the time from Connect to Disconnect.
+func (c *pahoClient) current() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life
+}
+
 // dial opens the transport of one attempt.
 func (c *pahoClient) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.settings.ConnectTimeout)
-	defer cancel()
-	if err := ctx.Err(); err != nil {
+	life := c.current()
+	if err := life.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
+	c.failed = false
+	if c.live != nil {
+		c.live.SetMaxReconnectInterval(c.longest) // notified may have cut it for an earlier Disconnect
+	}
+	ctx, cancel := context.WithTimeout(life, c.settings.ConnectTimeout)
+	defer cancel()
 	conn, err := c.settings.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if life.Err() != nil {
 		return nil, errors.Join(ErrClosed, conn.Close())
 	}
 	c.conn = conn
@@ -169,32 +198,72 @@ func (c *pahoClient) dial() (net.Conn, error) {
 // reconnecting runs on the library's reconnect goroutine, before each attempt.
 func (c *pahoClient) reconnecting(_ paho.Client, live *paho.ClientOptions) {
 	c.live = live
+	if !c.failed {
+		c.attempt = 0
+	}
+	c.attempt++
+	if life := c.current(); c.settings.Backoff != nil && life.Err() == nil {
+		pause(life, c.settings.Backoff(c.attempt))
+	}
 	if c.settings.OnReconnecting != nil {
 		c.settings.OnReconnecting()
 	}
 }
 
-// notified makes Close quick: after a failed attempt the library sleeps for up
-// to MaxReconnectInterval before it looks whether it was disconnected. The
-// notification comes on the reconnect goroutine just before that sleep, so it
+// notified makes Disconnect quick: after a failed attempt the library sleeps for
+// up to MaxReconnectInterval before it looks whether it was disconnected. The
+// notification comes on the attempt's goroutine just before that sleep, so it
 // can be cut there, and only there: a sleep that has begun can't be woken.
 func (c *pahoClient) notified(_ paho.Client, n paho.ConnectionNotification) {
-	if n.Type() != paho.ConnectionNotificationTypeFailed || c.ctx.Err() == nil || c.live == nil {
+	if n.Type() != paho.ConnectionNotificationTypeFailed {
 		return
 	}
-	c.live.SetMaxReconnectInterval(1)
+	c.failed = true
+	if c.live != nil && c.current().Err() != nil {
+		c.live.SetMaxReconnectInterval(1)
+	}
 }
 
-// Connect implements Client.
+// Connect implements Client. The attempt goes on when ctx ends, until
+// Disconnect. After a Disconnect that could not wait for the library to come to
+// rest, it waits for that.
 func (c *pahoClient) Connect(ctx context.Context) error {
-	t := c.lib.Connect()
-	select {
-	case <-t.Done():
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := t.Error(); err != nil {
+	if err := c.begin(); err != nil {
 		return fmt.Errorf("connect: %w", err)
+	}
+	tick := time.NewTicker(pahoPoll)
+	defer tick.Stop()
+	for {
+		t := c.lib.Connect()
+		select {
+		case <-t.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		err := t.Error()
+		if err == nil {
+			return nil
+		}
+		if err.Error() != pahoEnding {
+			return fmt.Errorf("connect: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// begin starts a new life where the last one was ended.
+func (c *pahoClient) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.life.Err() != nil:
+		c.life, c.leave = context.WithCancel(context.Background())
 	}
 	return nil
 }
@@ -260,28 +329,26 @@ func (c *pahoClient) Publish(topic string, qos byte, payload []byte) error {
 	return nil
 }
 
-// Disconnect implements Client.
+// Disconnect implements Client. It sends a DISCONNECT where it can and waits up
+// to 2 s for the library to come to rest. One case may outlast that: a client
+// that sleeps in the library's own backoff can't be woken. Its two goroutines
+// end, without another dial, when the sleep does, at most Reconnect.Max later.
 func (c *pahoClient) Disconnect() {
-	c.lib.Disconnect(uint(pahoQuiesce / time.Millisecond))
-}
-
-// Close implements Client. It sends a DISCONNECT where it can and waits up to
-// 2 s for the library's goroutines to end. One case may outlast it: a client
-// that sleeps in the library's backoff can't be woken. Its two goroutines end,
-// without another dial, when the sleep does, at most Reconnect.Max later.
-func (c *pahoClient) Close() {
 	c.mu.Lock()
-	c.closed = true
+	// Never twice: a second Disconnect in the reconnecting state makes the
+	// library's first one give up, and would leak the workers of a late success.
+	if c.life.Err() != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.leave()
 	conn := c.conn
 	c.mu.Unlock()
-	c.cancel()
 
 	quiesce := pahoQuiesce
 	if !c.lib.IsConnectionOpen() {
 		quiesce = time.Millisecond // there is no one to say goodbye to
 	}
-	// Never twice: a second Disconnect in the reconnecting state makes the
-	// first one give up, and would leak the workers of a late success.
 	c.lib.Disconnect(uint(quiesce / time.Millisecond))
 	if conn != nil {
 		_ = conn.Close() // ends a handshake that waits for its CONNACK; else a harmless second Close
@@ -289,6 +356,14 @@ func (c *pahoClient) Close() {
 	// After a Disconnect while reconnecting, IsConnected stays true exactly
 	// until the library has come to rest.
 	for deadline := time.Now().Add(pahoCloseWait); c.lib.IsConnected() && time.Now().Before(deadline); {
-		time.Sleep(pahoClosePoll)
+		time.Sleep(pahoPoll)
 	}
+}
+
+// Close implements Client: see Disconnect for what may outlast it.
+func (c *pahoClient) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.Disconnect()
 }
