@@ -194,5 +194,5 @@ func (c *Control) publish(client *client, topic string, qos byte, size int, h mq
 	payload := make([]byte, max(size, mqtt.HeaderSize)) // the library keeps it
 	h.Run, h.Sent = c.runID, int64(c.cfg.Clock.Now())
 	mqtt.PutPayload(payload, h)
-	return lib.Publish(topic, qos, payload)
+	return lib.Publish(topic, qos, false, payload)
 }
