@@ -248,16 +248,10 @@ func (b *bench) fleet(cfg Config) *Fleet {
 	return f
 }
 
-func (b *bench) controlConfig(addr string, plan *scenarios.Plan) ControlConfig {
-	b.t.Helper()
-	streams, err := Streams(plan, testRun, 2)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+func (b *bench) controlConfig(addr string) ControlConfig {
 	return ControlConfig{
 		Run: testRun, RunID: testRunID, Clients: 2, Driver: Paho{}, Addresses: []string{addr},
 		Dial: b.dial, Clock: b.clock, Record: b.record, Accounts: b.book.accounts(),
-		Traffic: plan.Traffic, Streams: streams,
 	}
 }
 
