@@ -77,7 +77,7 @@ var errNo = errors.New("no")
 // newRig makes a plan's fleets and a control fleet of two. Each message is
 // written as soon as it is taken, unless the test replaces driver.publish
 // before Start.
-func newRig(t *testing.T, plan *scenarios.Plan) *rig {
+func newRig(t testing.TB, plan *scenarios.Plan) *rig {
 	t.Helper()
 	r := &rig{bench: newBench(t), driver: &fakeDriver{}, fleets: map[string]*Fleet{}, sent: map[uint32][]fakeMessage{}}
 	r.driver.publish = func(m fakeMessage) error { r.take(m, true); return nil }

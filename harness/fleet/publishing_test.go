@@ -38,7 +38,7 @@ func (b *bench) publishing(cfg ControlConfig, plan *scenarios.Plan) (*Traffic, *
 }
 
 // join names the fleets; the test's end stops the traffic.
-func join(t *testing.T, traffic *Traffic, fleets ...*Fleet) {
+func join(t testing.TB, traffic *Traffic, fleets ...*Fleet) {
 	t.Helper()
 	if err := traffic.Join(fleets...); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func newControl(t *testing.T, cfg ControlConfig) *Control {
 	return c
 }
 
-func closeAll(t *testing.T, all ...io.Closer) {
+func closeAll(t testing.TB, all ...io.Closer) {
 	t.Helper()
 	for _, c := range all {
 		if err := c.Close(); err != nil {

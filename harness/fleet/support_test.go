@@ -30,7 +30,7 @@ const (
 )
 
 // await waits for a condition.
-func await(t *testing.T, what string, cond func() bool) {
+func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
@@ -161,7 +161,7 @@ func (c *testTap) end(kind timeline.EndKind, text string) {
 
 // bench is what a test needs around its fleets.
 type bench struct {
-	t     *testing.T
+	t     testing.TB
 	clock *timeline.Clock
 	book  *testBook
 	wrap  func(id string, c net.Conn) net.Conn // below the tap
@@ -171,7 +171,7 @@ type bench struct {
 	records map[string]map[int]timeline.Conn
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	return &bench{t: t, clock: timeline.NewClock(), book: newTestBook(), records: map[string]map[int]timeline.Conn{}}
 }
 

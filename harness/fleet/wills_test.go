@@ -275,7 +275,12 @@ func TestWatcherOnABroker(t *testing.T) {
 	abort()
 	await(t, "the Will of c-1", func() bool { return len(n.of("c-1")) == 1 })
 
+	// The broker must have done with the old connection: else it may drop the
+	// new one's subscriptions (docs/track-record.md, mochi-clean-takeover).
+	b.fail.Store(true)
 	broker.kick(t, w.ID(0))
+	await(t, "the broker forgot the watcher", func() bool { _, known := broker.Clients.Get(w.ID(0)); return !known })
+	b.fail.Store(false)
 	await(t, "the watcher is back", func() bool { return w.BackOn(0) > 1 })
 	await(t, "the retained copy", func() bool { return len(n.of("c-1")) == 2 })
 	abort, _ = b.dying(broker.addr, bs(2), "b-2")
