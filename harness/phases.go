@@ -202,6 +202,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	return &fault.Env{
 		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
+		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Record: func(a timeline.Action) {
 			r.issued.Add(1)
@@ -216,10 +217,10 @@ func (r *run) trafficFor(ctx context.Context, ph *scenarios.PlanPhase) error {
 	connecting := ph.Until != nil && ph.Until.Connected != nil
 	switch {
 	case isDrain(ph):
-		r.control.StopTraffic()
-	case !connecting && !r.traffic:
-		r.traffic = true
-		return r.control.StartTraffic(ctx)
+		r.traffic.Stop()
+	case !connecting && !r.publishing:
+		r.publishing = true
+		return r.traffic.Start(ctx)
 	}
 	return nil
 }

@@ -107,6 +107,7 @@ type run struct {
 	fins    *netfault.Registry
 	book    *ledger.Book
 	control *fleet.Control
+	traffic *fleet.Traffic
 	fleets  []*fleet.Fleet
 	byName  map[string]*fleet.Fleet
 	where   map[string]place // by client id; complete before the first connect
@@ -117,7 +118,7 @@ type run struct {
 	victims    *victims
 	sentinels  *sentinels
 	connecting bool // the clients were started
-	traffic    bool // the publishers were started
+	publishing bool // the traffic was started
 	aborted    string
 
 	findMu   sync.Mutex
@@ -377,10 +378,16 @@ func (r *run) startControl(ctx context.Context) error {
 		r.book.AddStream(s.ID, s.Publisher, s.Topic, s.QoS)
 	}
 	r.sentinels.streams = streams
+	r.traffic, err = fleet.NewTraffic(fleet.TrafficConfig{
+		Clock: r.clock, Items: r.plan.Traffic, Streams: streams, Accounts: r.accounts(),
+	})
+	if err != nil {
+		return err
+	}
+	r.later(r.traffic.Close) // after the fleets
 	r.control, err = fleet.NewControl(fleet.ControlConfig{
 		Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.accounts(),
-		Traffic: r.plan.Traffic, Streams: streams,
+		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(),
 	})
 	if err != nil {
 		return err
@@ -407,7 +414,7 @@ func (r *run) makeFleets() error {
 		f, err := fleet.New(fleet.Config{
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
 			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
-			Record: r.note, Accounts: r.accounts(), Prober: r.control,
+			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control,
 		})
 		if err != nil {
 			return err
@@ -420,7 +427,7 @@ func (r *run) makeFleets() error {
 		r.byName[pf.Name] = f
 		r.later(f.Close)
 	}
-	return nil
+	return r.traffic.Join(append(r.fleets, r.control.Fleet)...)
 }
 
 // connect begins to connect the clients by their schedules, once: in the first
@@ -470,12 +477,16 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 // incomplete.
 func (r *run) stop() error {
 	stopped := r.clock.Now()
+	r.traffic.Stop()
 	for _, f := range r.fleets {
 		if err := f.Close(); err != nil {
 			return err
 		}
 	}
 	if err := r.control.Close(); err != nil {
+		return err
+	}
+	if err := r.traffic.Close(); err != nil {
 		return err
 	}
 	if err := r.stopHealth(); err != nil {

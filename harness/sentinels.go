@@ -56,7 +56,7 @@ func (s *sentinels) owed(live func(fleet.Stream) int) bool {
 func (r *run) sentinel(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sentinelWait)
 	defer cancel()
-	if err := r.control.Sentinels(ctx); err != nil && ctx.Err() == nil {
+	if err := r.traffic.Sentinels(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	tick := time.NewTicker(pollEvery)

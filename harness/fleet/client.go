@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -26,6 +27,8 @@ type client struct {
 	fleet   *Fleet
 	session *session
 
+	up atomic.Bool // the first connect is done: publishing may begin
+
 	mu     sync.Mutex
 	lib    Client
 	closed bool
@@ -42,6 +45,7 @@ func (c *client) connect() {
 			return
 		}
 	}
+	c.up.Store(true)
 	c.fleet.up.Add(1)
 	c.fleet.signal()
 }
@@ -60,7 +64,7 @@ func (c *client) library() (Client, error) {
 	lib, err := cfg.Driver.New(Settings{
 		ClientID: c.session.id, Addr: c.address(),
 		Clean: cfg.Fleet.Session.Clean, KeepAlive: cfg.Fleet.Session.KeepAlive,
-		Reconnect: cfg.Fleet.Reconnect, ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
+		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 		Dial:        c.dial,
 		OnConnected: c.onConnected,
 		OnMessage:   c.onMessage,

@@ -294,6 +294,8 @@ func (c *conn) deliver(p *mqtt.Packet, n int, at timeline.Instant) {
 		f.accounts.Deliveries.Corrupt(c.s.id, p.Topic, at)
 	case p.Header.Kind == mqtt.KindSentinel:
 		f.accounts.Sentinels.SentinelDelivered(c.s.id, p.Header.Stream, at)
+	case p.Header.Kind == mqtt.KindWill && f.cfg.Wills != nil:
+		f.cfg.Wills(p, at)
 	case p.Header.Kind == mqtt.KindData:
 		f.accounts.Deliveries.Delivered(c.s.id, mqtt.Delivery{
 			Header: p.Header, Topic: p.Topic, QoS: p.QoS(), DUP: p.Dup(), Retain: p.Retain(), Conn: n,

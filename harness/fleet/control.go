@@ -3,10 +3,8 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -30,35 +28,17 @@ type ControlConfig struct {
 	Clock     *timeline.Clock
 
 	Record   func(timeline.Conn) // as in Config
-	Accounts Accounts
-
-	Traffic []scenarios.Traffic // of the plan
-	Streams []Stream            // made from it by Streams
+	Accounts Accounts            // Traffic.Accounts
 
 	ConnectTimeout time.Duration // as in Config
 	WriteTimeout   time.Duration
 }
 
 // Control is the built-in fleet "control": a few connections that are never
-// victims. It publishes the traffic, probes the clients of other fleets and
-// sends the sentinels.
+// victims. It probes the clients of other fleets, and Traffic publishes over it.
 type Control struct {
 	*Fleet
-
-	runID      uint64
-	tally      *tally
-	timetable  Timetable
-	publishers []*publisher
-	probers    []*prober
-
-	mu       sync.Mutex
-	started  bool
-	stop     chan struct{} // closed = the traffic ends
-	stopAt   timeline.Instant
-	stopping sync.Once
-	running  sync.WaitGroup // publishers
-	closing  sync.Once
-	closeErr error
+	probers []*prober
 }
 
 // NewControl makes the control fleet and starts nothing.
@@ -66,13 +46,7 @@ func NewControl(cfg ControlConfig) (*Control, error) {
 	if cfg.Clients <= 0 {
 		cfg.Clients = DefaultControl
 	}
-	accounts := cfg.Accounts.filled()
-	c := &Control{
-		runID: cfg.RunID, tally: newTally(cfg.Streams, accounts), timetable: accounts.Timetable,
-		stop: make(chan struct{}),
-	}
-	var err error
-	c.Fleet, err = New(Config{
+	f, err := New(Config{
 		Run: cfg.Run, RunID: cfg.RunID, Clients: cfg.Clients,
 		Fleet: scenarios.Fleet{
 			Name: ControlFleet, ClientID: controlID,
@@ -81,24 +55,15 @@ func NewControl(cfg ControlConfig) (*Control, error) {
 			Back:      scenarios.BackConnack,
 		},
 		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Clock: cfg.Clock, Record: cfg.Record,
-		Accounts:       Accounts{Publications: c.tally, Sentinels: c.tally},
+		Accounts:       Accounts{Publications: cfg.Accounts.Publications, Sentinels: cfg.Accounts.Sentinels},
 		ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i, client := range c.clients {
-		p, err := newPublisher(c, client, cfg.Traffic, cfg.Streams, i)
-		if err != nil {
-			return nil, err
-		}
-		c.publishers = append(c.publishers, p)
+	c := &Control{Fleet: f}
+	for _, client := range c.clients {
 		c.probers = append(c.probers, &prober{control: c, client: client, wake: make(chan struct{}, 1)})
-	}
-	for i := range cfg.Streams {
-		if cfg.Streams[i].conn >= len(c.clients) {
-			return nil, fmt.Errorf("%w: stream %d is for more control connections", ErrConfig, cfg.Streams[i].ID)
-		}
 	}
 	return c, nil
 }
@@ -135,64 +100,3 @@ func (c *Control) Lost() bool { return c.Away() > 0 }
 
 // LiveCount is the number of control connections that are live now.
 func (c *Control) LiveCount() int { return c.Connected() }
-
-// StartTraffic begins the timetable: slot k of each traffic item is due at
-// now + k / rate. It returns at once. When ctx ends, the traffic ends.
-func (c *Control) StartTraffic(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.started || c.stopAt != 0 {
-		return fmt.Errorf("%w: traffic can be started once", ErrConfig)
-	}
-	c.started = true
-	start := c.cfg.Clock.Now()
-	for _, p := range c.publishers {
-		c.running.Add(1)
-		ok := c.spawn(func() {
-			defer c.running.Done()
-			p.run(ctx, start)
-		})
-		if !ok {
-			c.running.Done()
-			return ErrClosed
-		}
-	}
-	return nil
-}
-
-// StopTraffic ends the timetable now, waits for the publishers and books what
-// became of the slots. It may be called twice, and without StartTraffic.
-func (c *Control) StopTraffic() {
-	c.stopping.Do(func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.stopAt = c.cfg.Clock.Now()
-		close(c.stop)
-	})
-	c.running.Wait()
-}
-
-// Close ends traffic and probes, closes the connections and then books, per
-// stream, what the library took and never wrote. It may be called twice.
-func (c *Control) Close() error {
-	c.closing.Do(func() {
-		c.StopTraffic()
-		c.closeErr = c.Fleet.Close()
-		for _, p := range c.publishers {
-			p.bookQueued()
-		}
-	})
-	return c.closeErr
-}
-
-// publish writes a message into the library of a control connection.
-func (c *Control) publish(client *client, topic string, qos byte, size int, h mqtt.Header) error {
-	lib := client.get()
-	if lib == nil {
-		return ErrRefused
-	}
-	payload := make([]byte, max(size, mqtt.HeaderSize)) // the library keeps it
-	h.Run, h.Sent = c.runID, int64(c.cfg.Clock.Now())
-	mqtt.PutPayload(payload, h)
-	return lib.Publish(topic, qos, payload)
-}

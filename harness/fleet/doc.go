@@ -1,7 +1,8 @@
 // Package fleet keeps thousands of real MQTT clients: it connects them by a
 // schedule, lets each one's library reconnect by its own policy, restores
 // subscriptions where the session was lost, and publishes the open-loop
-// traffic and the probes that show when a client is useful again.
+// traffic, from the control fleet and from any other, and the probes that show
+// when a client is useful again. A watcher reads the Wills.
 //
 // In: a scenarios.Fleet or a list of streams, a row of the driver table, a
 // dial function that puts a tap under each connection, and the accounts to

@@ -50,7 +50,7 @@ type Client interface {
 	// an acknowledgement, and it blocks for Settings.WriteTimeout at most. The
 	// payload belongs to the library from then on. An error means that the
 	// library certainly does not have the message.
-	Publish(topic string, qos byte, payload []byte) error
+	Publish(topic string, qos byte, retain bool, payload []byte) error
 	// Disconnect has the library end its connection by itself, with a DISCONNECT
 	// where there is one, or give up an attempt that is under way, and returns
 	// in bounded time. Session state stays as the library keeps it. The client

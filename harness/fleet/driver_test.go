@@ -92,7 +92,7 @@ func TestPahoDriver(t *testing.T) {
 	}
 	defer c.Close()
 	for qos := range byte(2) {
-		if err := c.Publish("a/b", qos, []byte("x")); !errors.Is(err, ErrRefused) {
+		if err := c.Publish("a/b", qos, false, []byte("x")); !errors.Is(err, ErrRefused) {
 			t.Errorf("QoS %d before Connect: got %v, want a refusal", qos, err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestPahoDriver(t *testing.T) {
 	if err := c.Subscribe(t.Context(), []scenarios.Subscription{{Topic: "a/b", QoS: 1}}); err != nil {
 		t.Errorf("granted filter: %v", err)
 	}
-	if err := c.Publish("a/b", 1, []byte("x")); err != nil {
+	if err := c.Publish("a/b", 1, false, []byte("x")); err != nil {
 		t.Errorf("connected: %v", err)
 	}
 	if m := <-messages; m != "a/b x" {
@@ -120,7 +120,7 @@ func TestPahoDriver(t *testing.T) {
 	<-reconnecting
 	<-connected
 	c.Close()
-	if err := c.Publish("a/b", 1, []byte("x")); !errors.Is(err, ErrRefused) {
+	if err := c.Publish("a/b", 1, false, []byte("x")); !errors.Is(err, ErrRefused) {
 		t.Errorf("after Close: got %v, want a refusal", err)
 	}
 }

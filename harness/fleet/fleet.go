@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -54,6 +55,12 @@ type Config struct {
 	Probe    string   // topic template of the probes (scenarios.ProbeTopic); "" = none
 	Prober   *Control // nil = no probes: "first-message" falls to "subscribed"
 
+	// Will gives the Will Message of a client; nil, also as its result = none.
+	Will func(client int) *Will
+	// Wills is given each PUBLISH of KindWill that a client read, during the
+	// call only; it comes from the libraries' reader goroutines. nil = nobody.
+	Wills func(p *mqtt.Packet, at timeline.Instant)
+
 	ConnectTimeout time.Duration // of one attempt; 0 = 10 s. paho's backoff forgets after twice this time
 	WriteTimeout   time.Duration // 0 = 5 s
 }
@@ -90,6 +97,9 @@ func New(cfg Config) (*Fleet, error) {
 		return nil, fmt.Errorf("%w: no address", ErrConfig)
 	case cfg.Clients < 0 || cfg.Fleet.Connect.Rate < 0:
 		return nil, fmt.Errorf("%w: negative number of clients or connect rate", ErrConfig)
+	}
+	if cfg.Will == nil {
+		cfg.Will = func(int) *Will { return nil }
 	}
 	if cfg.Record == nil {
 		cfg.Record = func(timeline.Conn) {}

@@ -18,7 +18,7 @@ func storm(t *testing.T, n int, clean bool) (*bench, *Fleet) {
 	t.Helper()
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")
-	control := b.control(b.controlConfig(broker.addr, &scenarios.Plan{}))
+	control := b.control(b.controlConfig(broker.addr))
 	f := b.fleet(b.config(broker.addr, n, devices(clean), control))
 	await(t, "all connected", func() bool { return f.Connected() == n })
 	if f.Away() != 0 || control.Lost() || control.LiveCount() != 2 {

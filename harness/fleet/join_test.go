@@ -37,17 +37,19 @@ func TestWithTheRealTapAndBook(t *testing.T) {
 	p := plan(n, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 50, Payload: 64})
 	book := ledger.NewBook(testRunID)
 	accounts := Accounts{Publications: book, Deliveries: book, Handlings: book, Sentinels: book, Timetable: book}
-	ccfg := b.controlConfig(broker.addr, p)
-	ccfg.Dial, ccfg.Accounts = dial, accounts
-	for _, s := range ccfg.Streams {
+	traffic := b.traffic(p, accounts)
+	ccfg := b.controlConfig(broker.addr)
+	ccfg.Dial, ccfg.Accounts = dial, traffic.Accounts()
+	for _, s := range traffic.cfg.Streams {
 		book.AddStream(s.ID, s.Publisher, s.Topic, s.QoS)
 	}
 	control := b.control(ccfg)
 	fcfg := b.config(broker.addr, n, devices(false), control)
-	fcfg.Dial, fcfg.Accounts = dial, accounts
+	fcfg.Dial, fcfg.Accounts = dial, traffic.Accounts()
 	f := b.fleet(fcfg)
+	join(t, traffic, control.Fleet, f)
 	await(t, "all connected", func() bool { return f.Connected() == n })
-	if err := control.StartTraffic(t.Context()); err != nil {
+	if err := traffic.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "messages", func() bool { return book.Totals().Delivered > 300 })
@@ -62,16 +64,14 @@ func TestWithTheRealTapAndBook(t *testing.T) {
 		}
 		return true
 	})
-	control.StopTraffic()
+	traffic.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := control.Sentinels(ctx); err != nil {
+	if err := traffic.Sentinels(ctx); err != nil {
 		t.Fatal(err)
 	}
 	closeTwice(t, f)
-	if err := control.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, control, traffic)
 	if c := b.conn(f.ID(0), 1); c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset || len(c.Last) == 0 {
 		t.Errorf("kicked connection: %+v", c)
 	}

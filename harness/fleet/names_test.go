@@ -80,13 +80,13 @@ func TestStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Stream{
-		{ID: 1, Item: 0, Publisher: "rb-control-t1-0", Topic: "rb/dev-t1-0000/cmd", QoS: 1, To: 0, Client: "dev-t1-0000", Rate: 2, conn: 0},
-		{ID: 2, Item: 0, Publisher: "rb-control-t1-1", Topic: "rb/dev-t1-0001/cmd", QoS: 1, To: 1, Client: "dev-t1-0001", Rate: 2, conn: 1},
-		{ID: 3, Item: 0, Publisher: "rb-control-t1-0", Topic: "rb/dev-t1-0002/cmd", QoS: 1, To: 2, Client: "dev-t1-0002", Rate: 2, conn: 0},
-		{ID: 4, Item: 1, Publisher: "rb-control-t1-0", Topic: "news/t1", To: -1, Rate: 5, conn: 0},
-		{ID: 5, Item: 2, Publisher: "rb-control-t1-0", Topic: "x/dev-t1-0000", To: 0, Client: "dev-t1-0000", Rate: 2, conn: 0},
-		{ID: 6, Item: 2, Publisher: "rb-control-t1-1", Topic: "x/dev-t1-0001", To: 1, Client: "dev-t1-0001", Rate: 2, conn: 1},
-		{ID: 7, Item: 2, Publisher: "rb-control-t1-0", Topic: "x/dev-t1-0002", To: 2, Client: "dev-t1-0002", Rate: 2, conn: 0},
+		{ID: 1, Item: 0, From: "control", Publisher: "rb-control-t1-0", Topic: "rb/dev-t1-0000/cmd", QoS: 1, To: 0, Client: "dev-t1-0000", Rate: 2},
+		{ID: 2, Item: 0, From: "control", Index: 1, Publisher: "rb-control-t1-1", Topic: "rb/dev-t1-0001/cmd", QoS: 1, To: 1, Client: "dev-t1-0001", Rate: 2},
+		{ID: 3, Item: 0, From: "control", Publisher: "rb-control-t1-0", Topic: "rb/dev-t1-0002/cmd", QoS: 1, To: 2, Client: "dev-t1-0002", Rate: 2},
+		{ID: 4, Item: 1, From: "control", Publisher: "rb-control-t1-0", Topic: "news/t1", To: -1, Rate: 5},
+		{ID: 5, Item: 2, From: "control", Publisher: "rb-control-t1-0", Topic: "x/dev-t1-0000", To: 0, Client: "dev-t1-0000", Rate: 2},
+		{ID: 6, Item: 2, From: "control", Index: 1, Publisher: "rb-control-t1-1", Topic: "x/dev-t1-0001", To: 1, Client: "dev-t1-0001", Rate: 2},
+		{ID: 7, Item: 2, From: "control", Publisher: "rb-control-t1-0", Topic: "x/dev-t1-0002", To: 2, Client: "dev-t1-0002", Rate: 2},
 	}
 	if len(streams) != len(want) {
 		t.Fatalf("%d streams, want %d", len(streams), len(want))
@@ -97,7 +97,7 @@ func TestStreams(t *testing.T) {
 		}
 	}
 	for name, bad := range map[string]scenarios.Traffic{
-		"from": {From: "devices", To: "devices", Topic: "x", Each: 1},
+		"from": {From: "nobody", To: "devices", Topic: "x", Each: 1},
 		"to":   {From: "control", To: "nobody", Topic: "x", Each: 1},
 	} {
 		if _, err := Streams(plan(1, bad), testRun, 0); !errors.Is(err, ErrConfig) {

@@ -305,8 +305,8 @@ func (c *pahoClient) Subscribe(ctx context.Context, subs []scenarios.Subscriptio
 
 // Publish implements Client. While the library reconnects, it keeps a QoS 1
 // message and silently drops a QoS 0 one: both count as taken here.
-func (c *pahoClient) Publish(topic string, qos byte, payload []byte) error {
-	t := c.lib.Publish(topic, qos, false, payload)
+func (c *pahoClient) Publish(topic string, qos byte, retain bool, payload []byte) error {
+	t := c.lib.Publish(topic, qos, retain, payload)
 	select {
 	case <-t.Done():
 	default:

@@ -83,7 +83,7 @@ func (p *prober) send(pr probe, again []probe) []probe {
 	}
 	h := mqtt.Header{Kind: mqtt.KindProbe, Seq: seq, Intended: int64(pr.due)}
 	// A refused probe is followed by the next one.
-	_ = p.control.publish(p.client, pr.s.probe, 1, mqtt.HeaderSize, h)
+	_ = p.client.publish(pr.s.probe, 1, false, mqtt.HeaderSize, h)
 	pr.due = p.control.cfg.Clock.Now() + probeEvery
 	return append(again, pr)
 }

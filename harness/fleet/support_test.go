@@ -30,7 +30,7 @@ const (
 )
 
 // await waits for a condition.
-func await(t *testing.T, what string, cond func() bool) {
+func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
@@ -161,7 +161,7 @@ func (c *testTap) end(kind timeline.EndKind, text string) {
 
 // bench is what a test needs around its fleets.
 type bench struct {
-	t     *testing.T
+	t     testing.TB
 	clock *timeline.Clock
 	book  *testBook
 	wrap  func(id string, c net.Conn) net.Conn // below the tap
@@ -171,7 +171,7 @@ type bench struct {
 	records map[string]map[int]timeline.Conn
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	return &bench{t: t, clock: timeline.NewClock(), book: newTestBook(), records: map[string]map[int]timeline.Conn{}}
 }
 
@@ -248,16 +248,10 @@ func (b *bench) fleet(cfg Config) *Fleet {
 	return f
 }
 
-func (b *bench) controlConfig(addr string, plan *scenarios.Plan) ControlConfig {
-	b.t.Helper()
-	streams, err := Streams(plan, testRun, 2)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+func (b *bench) controlConfig(addr string) ControlConfig {
 	return ControlConfig{
 		Run: testRun, RunID: testRunID, Clients: 2, Driver: Paho{}, Addresses: []string{addr},
 		Dial: b.dial, Clock: b.clock, Record: b.record, Accounts: b.book.accounts(),
-		Traffic: plan.Traffic, Streams: streams,
 	}
 }
 

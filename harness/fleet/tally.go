@@ -7,7 +7,7 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-// tally stands between the control fleet's taps and the accounts. It counts,
+// tally stands between the publishers' taps and the accounts. It counts,
 // per stream, the distinct messages that the tap saw, so that those which the
 // library took and never wrote can be told; and which sentinels came home.
 type tally struct {
@@ -15,8 +15,7 @@ type tally struct {
 	sentinels    Sentinels
 	streams      []count // by stream id - 1
 
-	home    atomic.Int64  // sentinels acknowledged
-	arrived chan struct{} // signals a change of home, for one waiter
+	home atomic.Int64 // sentinels acknowledged
 }
 
 // count is what the tap saw of one stream.
@@ -35,7 +34,7 @@ type count struct {
 func newTally(streams []Stream, a Accounts) *tally {
 	t := &tally{
 		publications: a.Publications, sentinels: a.Sentinels,
-		streams: make([]count, len(streams)), arrived: make(chan struct{}, 1),
+		streams: make([]count, len(streams)),
 	}
 	for i := range streams {
 		t.streams[i].qos = streams[i].QoS
@@ -110,16 +109,12 @@ func (t *tally) Sentinel(stream uint32, sent, acked timeline.Instant) {
 		c.mu.Unlock()
 		if first {
 			t.home.Add(1)
-			select {
-			case t.arrived <- struct{}{}:
-			default:
-			}
 		}
 	}
 	t.sentinels.Sentinel(stream, sent, acked)
 }
 
-// SentinelDelivered implements Sentinels; the control fleet subscribes nothing.
+// SentinelDelivered implements Sentinels.
 func (t *tally) SentinelDelivered(client string, stream uint32, at timeline.Instant) {
 	t.sentinels.SentinelDelivered(client, stream, at)
 }

@@ -3,235 +3,254 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-const (
-	// slotMissed is how late a slot may be sent. Later it is counted as missed.
-	slotMissed = timeline.Instant(time.Second)
-	// wakeEvery is the shortest sleep of a publisher: above a thousand messages
-	// per second it sends all due slots of a wake-up together.
-	wakeEvery = time.Millisecond
-	// sentinelBatch is how many sentinels a connection sends per wakeEvery.
-	sentinelBatch = 4
-	never         = timeline.Instant(math.MaxInt64)
-)
+// slotMissed is how late a message may be handed to the library. Later it is
+// counted as missed.
+const slotMissed = timeline.Instant(time.Second)
 
-// publisher sends the streams of one control connection by the timetable.
-type publisher struct {
-	control *Control
-	client  *client
-	lanes   []*lane
-	items   []*item
+// TrafficConfig is what the traffic is made from.
+type TrafficConfig struct {
+	Clock    *timeline.Clock
+	Items    []scenarios.Traffic // of the plan
+	Streams  []Stream            // made from it by Streams
+	Accounts Accounts
+
+	WriteTimeout time.Duration // of the fleets, as in Config; 0 = 5 s
 }
 
-// lane is a stream with its position and its counts. Only the publisher's
-// goroutine touches it until the traffic has stopped.
-type lane struct {
-	Stream
-	seq                        uint64
-	scheduled, missed, refused int64
+// Traffic publishes the streams of a plan, from the control fleet and from any
+// other: by the timetable (Start, Stop), just before an action of a fault
+// (Before), and at last the sentinels. It is open loop: what can not be sent in
+// time is counted as missed, never put off.
+//
+// Its life: NewTraffic, fleets that are made with its Accounts, Join, Start,
+// Stop, Sentinels, Close of the fleets, Close.
+type Traffic struct {
+	cfg        TrafficConfig
+	tally      *tally
+	pool       *pool
+	lanes      []*lane           // by stream id - 1
+	items      []*item           // those with a timetable
+	before     map[actor][]*lane // those without
+	publishers []*publisher
+
+	mu       sync.Mutex
+	open     bool // started and not stopped
+	stopAt   timeline.Instant
+	stop     chan struct{}  // closed = the timetable ends
+	running  sync.WaitGroup // the timetable, and bursts before actions
+	givenUp  atomic.Bool    // what is not handed over yet counts as missed
+	stopping sync.Once
+	closing  sync.Once
+	closed   chan struct{}
 }
 
-// item is a publisher's share of one traffic item. The item's slots go round
-// its streams: slot k belongs to stream k mod streams, and is due at
-// start + k / rate, so that the streams are spread and not sent in bursts.
-type item struct {
-	payload int
-	rate    float64 // slots per second, all streams
-	streams int     // all streams, also those of other connections
-	lanes   []*lane
-	places  []int // of the lanes among the item's streams
-
-	round int64
-	next  int // index of lanes
-	due   timeline.Instant
+// actor is a client of a fleet; client -1 = any of them.
+type actor struct {
+	fleet  string
+	client int
 }
 
-func newPublisher(c *Control, cl *client, traffic []scenarios.Traffic, streams []Stream, conn int) (*publisher, error) {
-	p := &publisher{control: c, client: cl}
-	items := make([]item, len(traffic))
-	for i := range streams {
-		s := &streams[i]
+// NewTraffic lays the streams out and starts nothing.
+func NewTraffic(cfg TrafficConfig) (*Traffic, error) {
+	if cfg.Clock == nil {
+		return nil, fmt.Errorf("%w: a clock is needed", ErrConfig)
+	}
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = defaultWriteTimeout
+	}
+	cfg.Accounts = cfg.Accounts.filled()
+	t := &Traffic{
+		cfg: cfg, tally: newTally(cfg.Streams, cfg.Accounts), pool: newPool(),
+		before: map[actor][]*lane{}, stop: make(chan struct{}), closed: make(chan struct{}),
+	}
+	items := make([]item, len(cfg.Items))
+	for i := range cfg.Streams {
+		s := &cfg.Streams[i]
 		if s.ID != uint32(i+1) || s.Item < 0 || s.Item >= len(items) {
 			return nil, fmt.Errorf("%w: stream %d at %d, item %d", ErrConfig, s.ID, i, s.Item)
 		}
-		it := &items[s.Item]
-		if s.conn == conn {
-			l := &lane{Stream: *s}
-			p.lanes = append(p.lanes, l)
-			it.lanes, it.places = append(it.lanes, l), append(it.places, it.streams)
-		}
-		it.streams++
-		it.rate += s.Rate
-	}
-	for i := range items {
-		if it := &items[i]; len(it.lanes) > 0 && it.rate > 0 {
-			it.payload = traffic[i].Payload
-			p.items = append(p.items, it)
-		}
-	}
-	return p, nil
-}
-
-// run sends slots as they come due until the traffic is stopped, then books
-// what became of them.
-func (p *publisher) run(ctx context.Context, start timeline.Instant) {
-	defer p.bookSlots()
-	for _, it := range p.items {
-		it.due = it.at(start)
-	}
-	now := p.control.cfg.Clock.Now
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			next := p.sendDue(start, now(), true)
-			if next == never {
-				return
-			}
-			timer.Reset(max(time.Duration(next-now()), wakeEvery))
-		case <-p.control.stop:
-			p.sendDue(start, p.control.stopAt, true)
-			return
-		case <-ctx.Done():
-			p.sendDue(start, now(), false) // given up: they count as missed
-			return
-		case <-p.control.ctx.Done():
-			p.sendDue(start, now(), false)
-			return
-		}
-	}
-}
-
-// sendDue handles every slot that is due at limit, in the order of their due
-// times, and gives the due time of the next one.
-func (p *publisher) sendDue(start, limit timeline.Instant, send bool) timeline.Instant {
-	clock := p.control.cfg.Clock
-	now := clock.Now()
-	for {
-		it := p.earliest()
-		if it == nil {
-			return never
-		}
-		if it.due > limit {
-			return it.due
-		}
-		l := it.lanes[it.next]
-		l.scheduled++
-		if !send || now-it.due > slotMissed {
-			l.missed++
-		} else {
-			p.slot(it, l)
-			now = clock.Now() // the library may have blocked
-		}
-		it.advance(start)
-	}
-}
-
-func (p *publisher) earliest() *item {
-	var first *item
-	for _, it := range p.items {
-		if first == nil || it.due < first.due {
-			first = it
-		}
-	}
-	return first
-}
-
-// slot sends one message. A refused one gives its number back: the library
-// certainly does not have it.
-func (p *publisher) slot(it *item, l *lane) {
-	l.seq++
-	h := mqtt.Header{Kind: mqtt.KindData, Stream: l.ID, Seq: l.seq, Intended: int64(it.due)}
-	if err := p.control.publish(p.client, l.Topic, l.QoS, it.payload, h); err != nil {
-		l.seq--
-		l.refused++
-	}
-}
-
-func (it *item) advance(start timeline.Instant) {
-	if it.next++; it.next == len(it.lanes) {
-		it.next = 0
-		it.round++
-	}
-	it.due = it.at(start)
-}
-
-func (it *item) at(start timeline.Instant) timeline.Instant {
-	slot := it.round*int64(it.streams) + int64(it.places[it.next])
-	return start + timeline.Instant(float64(slot)/it.rate*float64(time.Second))
-}
-
-func (p *publisher) bookSlots() {
-	for _, l := range p.lanes {
-		p.control.timetable.Slots(l.ID, l.scheduled, l.missed, l.refused)
-	}
-}
-
-func (p *publisher) bookQueued() {
-	for _, l := range p.lanes {
-		queued := l.scheduled - l.missed - l.refused - p.control.tally.stream(l.ID).seen()
-		p.control.timetable.Queued(l.ID, queued)
-	}
-}
-
-// Sentinels sends one more message on each stream, at QoS 1, after all others,
-// and returns when every one was acknowledged or ctx has ended. The traffic
-// must have been stopped.
-func (c *Control) Sentinels(ctx context.Context) error {
-	group, gctx := errgroup.WithContext(ctx)
-	for _, p := range c.publishers {
-		group.Go(func() error { return p.sentinels(gctx) })
-	}
-	err := group.Wait()
-	for err == nil && c.tally.home.Load() < int64(len(c.tally.streams)) {
-		select {
-		case <-c.tally.arrived:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-c.ctx.Done():
-			err = ErrClosed
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("sentinels: %d of %d acknowledged: %w", c.tally.home.Load(), len(c.tally.streams), err)
-	}
-	return nil
-}
-
-// sentinels sends those of one connection.
-func (p *publisher) sentinels(ctx context.Context) error {
-	pace := time.NewTicker(wakeEvery)
-	defer pace.Stop()
-	budget := sentinelBatch
-	for i := 0; i < len(p.lanes); {
-		if budget == 0 {
-			select {
-			case <-pace.C:
-				budget = sentinelBatch
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-p.control.ctx.Done():
-				return ErrClosed
-			}
-		}
-		budget--
-		l := p.lanes[i]
-		h := mqtt.Header{Kind: mqtt.KindSentinel, Stream: l.ID, Seq: l.seq + 1, Intended: int64(p.control.cfg.Clock.Now())}
-		if p.control.publish(p.client, l.Topic, 1, mqtt.HeaderSize, h) == nil {
-			i++
+		l := t.lane(s)
+		t.lanes = append(t.lanes, l)
+		if cfg.Items[s.Item].At == atFault {
+			t.precede(l)
 			continue
 		}
-		budget = 0 // not connected: try again at the pace
+		it := &items[s.Item]
+		it.lanes = append(it.lanes, l)
+		it.rate += s.Rate / float64(l.burst)
+	}
+	for i := range items {
+		if items[i].rate > 0 {
+			t.items = append(t.items, &items[i])
+		}
+	}
+	return t, nil
+}
+
+func (t *Traffic) lane(s *Stream) *lane {
+	item := &t.cfg.Items[s.Item]
+	l := &lane{Stream: *s, payload: item.Payload, burst: max(item.Burst, 1), retain: item.Retain, patience: slotMissed}
+	if item.At == atFault {
+		// What Before did not wait for must not be sent after the action.
+		l.patience = min(l.patience, timeline.Instant(t.cfg.WriteTimeout))
+	}
+	return l
+}
+
+// precede notes before whose actions a stream is sent: those on its receiver,
+// and on its publisher, unless that is of the control fleet.
+func (t *Traffic) precede(l *lane) {
+	receiver := actor{t.cfg.Items[l.Item].To, l.To}
+	who := []actor{{l.From, l.Index}}
+	switch {
+	case l.From == ControlFleet:
+		who = []actor{receiver} // any of them, when they share the topic
+	case l.To >= 0 && receiver != who[0]:
+		who = append(who, receiver)
+	}
+	for _, a := range who {
+		t.before[a] = append(t.before[a], l)
+	}
+}
+
+// Accounts are the books for the fleets that publish: those of the
+// configuration, behind the traffic's own count of what was really written.
+func (t *Traffic) Accounts() Accounts {
+	a := t.cfg.Accounts
+	a.Publications, a.Sentinels = t.tally, t.tally
+	return a
+}
+
+// Join names, once, the fleets that the streams come from and go to, the
+// control fleet among them.
+func (t *Traffic) Join(fleets ...*Fleet) error {
+	byName := map[string]*Fleet{}
+	for _, f := range fleets {
+		byName[f.Name()] = f
+	}
+	publishers := map[actor]*publisher{}
+	for _, l := range t.lanes {
+		from := byName[l.From]
+		if from == nil || l.Index >= from.Len() {
+			return fmt.Errorf("%w: stream %d comes from client %d of %q: no such client", ErrConfig, l.ID, l.Index, l.From)
+		}
+		if item := &t.cfg.Items[l.Item]; item.While == whileAway {
+			l.receiver = byName[item.To]
+			if l.receiver == nil || l.To < 0 || l.To >= l.receiver.Len() {
+				return fmt.Errorf("%w: stream %d goes to client %d of %q: no such client", ErrConfig, l.ID, l.To, item.To)
+			}
+		}
+		who := actor{l.From, l.Index}
+		p := publishers[who]
+		if p == nil {
+			p = &publisher{traffic: t, client: from.clients[l.Index]}
+			publishers[who] = p
+			t.publishers = append(t.publishers, p)
+		}
+		p.lanes, l.publisher = append(p.lanes, l), p
 	}
 	return nil
+}
+
+// Start begins the timetable: slot k of each traffic item is due at
+// now + k / rate. It returns at once, and may be called once, after Join. When
+// ctx ends, the traffic is given up: what was not sent by then is missed.
+func (t *Traffic) Start(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.open || t.stopAt != 0:
+		return fmt.Errorf("%w: traffic can be started once", ErrConfig)
+	case len(t.lanes) > 0 && t.publishers == nil:
+		return fmt.Errorf("%w: the traffic knows no fleets", ErrConfig)
+	}
+	t.open = true
+	start := t.cfg.Clock.Now()
+	t.running.Go(func() { t.timetable(ctx, start) })
+	return nil
+}
+
+// Stop ends the timetable now, waits until the libraries have taken or refused
+// what was due, and books what became of the slots. It may be called twice, and
+// without Start.
+func (t *Traffic) Stop() {
+	t.stopping.Do(func() {
+		t.mu.Lock()
+		t.open = false
+		t.stopAt = t.cfg.Clock.Now()
+		close(t.stop)
+		t.mu.Unlock()
+		t.running.Wait()
+		t.pool.wait()
+		for _, l := range t.lanes {
+			t.cfg.Accounts.Timetable.Slots(l.ID, l.scheduled, l.missed, l.refused)
+		}
+	})
+}
+
+// Close ends the traffic and books, per stream, what the libraries took and
+// never wrote: the fleets must have been closed. It may be called twice.
+func (t *Traffic) Close() error {
+	t.closing.Do(func() {
+		close(t.closed)
+		t.Stop()
+		for _, l := range t.lanes {
+			taken := l.scheduled - l.missed - l.refused
+			t.cfg.Accounts.Timetable.Queued(l.ID, taken-t.tally.stream(l.ID).seen())
+		}
+	})
+	return nil
+}
+
+// Before sends one burst of each stream that goes with actions of faults on
+// this client, and returns when the libraries have taken them, or after the
+// write time-out: what is left then counts as missed. Faults call it just
+// before the action, any number of them at once.
+func (t *Traffic) Before(fleet string, client int) {
+	one, any := t.before[actor{fleet, client}], t.before[actor{fleet, -1}]
+	if len(one)+len(any) == 0 || !t.begin() {
+		return
+	}
+	defer t.running.Done()
+	var due []*lane
+	for _, lanes := range [][]*lane{one, any} {
+		for _, l := range lanes {
+			if !l.withheld() {
+				due = append(due, l)
+			}
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	sent := &countdown{done: make(chan struct{})}
+	sent.left.Store(int64(len(due)))
+	now := t.cfg.Clock.Now()
+	for _, l := range due {
+		l.publisher.push(slot{lane: l, due: now, done: sent})
+	}
+	bound := time.NewTimer(t.cfg.WriteTimeout)
+	defer bound.Stop()
+	select {
+	case <-sent.done:
+	case <-bound.C:
+	}
+}
+
+// begin enters what Stop waits for; false when the traffic does not run.
+func (t *Traffic) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open {
+		t.running.Add(1)
+	}
+	return t.open
 }

@@ -27,21 +27,21 @@ func TestTrafficAndSentinels(t *testing.T) {
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")
 	p := plan(n, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 100, Payload: 64})
-	control := b.control(b.controlConfig(broker.addr, p))
+	traffic, control := b.publishing(b.controlConfig(broker.addr), p)
 	f := b.fleet(b.config(broker.addr, n, devices(false), control))
 	await(t, "all connected", func() bool { return f.Connected() == n })
-	if err := control.StartTraffic(t.Context()); err != nil {
+	if err := traffic.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := control.StartTraffic(t.Context()); !errors.Is(err, ErrConfig) {
+	if err := traffic.Start(t.Context()); !errors.Is(err, ErrConfig) {
 		t.Errorf("second start: %v", err)
 	}
 	await(t, "1,000 messages", func() bool { return b.book.totals().delivered >= 1000 })
-	control.StopTraffic()
-	control.StopTraffic()
+	traffic.Stop()
+	traffic.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := control.Sentinels(ctx); err != nil {
+	if err := traffic.Sentinels(ctx); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "all sentinels read", func() bool {
@@ -71,9 +71,7 @@ func TestTrafficAndSentinels(t *testing.T) {
 	}
 	closeTwice(t, f)
 	closeTwice(t, control.Fleet)
-	if err := control.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, traffic, traffic)
 	if got := balance(t, b.book); got.queued != 0 {
 		t.Errorf("queued: %+v", got)
 	}
@@ -114,13 +112,20 @@ func TestMissedSlotsAreCounted(t *testing.T) {
 	b.wrap = func(_ string, c net.Conn) net.Conn {
 		return &stuckConn{Conn: c, stuck: stuck, closed: make(chan struct{})}
 	}
-	cfg := b.controlConfig(broker.addr, plan(4, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 50, Payload: 64}))
+	cfg := b.controlConfig(broker.addr)
 	cfg.WriteTimeout = 1200 * time.Millisecond // Publish blocks for longer than a slot may be late
-	for i := range cfg.Streams {
-		cfg.Streams[i].conn = cfg.Streams[i].Item // a connection for each QoS
+	tcfg := b.trafficConfig(plan(4, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 50, Payload: 64}), b.book.accounts())
+	for i := range tcfg.Streams {
+		tcfg.Streams[i].Index = tcfg.Streams[i].Item // a connection for each QoS
 	}
+	traffic, err := NewTraffic(tcfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Accounts = traffic.Accounts()
 	control := b.control(cfg)
-	if err := control.StartTraffic(t.Context()); err != nil {
+	join(t, traffic, control.Fleet)
+	if err := traffic.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "some messages", func() bool { return b.book.totals().acked > 20 })
@@ -130,10 +135,8 @@ func TestMissedSlotsAreCounted(t *testing.T) {
 	await(t, "blocked connections", func() bool {
 		return b.clock.Now()-blocked > timeline.Instant(2500*time.Millisecond)
 	})
-	control.StopTraffic()
-	if err := control.Close(); err != nil {
-		t.Fatal(err)
-	}
+	traffic.Stop()
+	closeAll(t, control, traffic)
 	got := balance(t, b.book)
 	if got.missed == 0 {
 		t.Errorf("no slot was missed: %+v", got)
@@ -151,8 +154,8 @@ func TestMissedSlotsAreCounted(t *testing.T) {
 func TestTrafficAcrossALostControlConnection(t *testing.T) {
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")
-	control := b.control(b.controlConfig(broker.addr, plan(4, cmds(100, 1))))
-	if err := control.StartTraffic(t.Context()); err != nil {
+	traffic, control := b.publishing(b.controlConfig(broker.addr), plan(4, cmds(100, 1)))
+	if err := traffic.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "some messages", func() bool { return b.book.totals().acked > 50 })
@@ -162,11 +165,9 @@ func TestTrafficAcrossALostControlConnection(t *testing.T) {
 	await(t, "control is back", func() bool { return control.BackOn(0) == 2 && control.BackOn(1) == 2 })
 	before := b.book.totals().acked
 	await(t, "more messages", func() bool { return b.book.totals().acked > before+50 })
-	control.StopTraffic()
+	traffic.Stop()
 	await(t, "all acknowledged", func() bool { s := b.book.totals(); return s.acked == s.attempted })
-	if err := control.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, control, traffic)
 	if got := balance(t, b.book); got.queued != 0 || got.missed != 0 {
 		t.Errorf("got %+v", got)
 	}
@@ -175,18 +176,16 @@ func TestTrafficAcrossALostControlConnection(t *testing.T) {
 func TestGivenUpTrafficCountsAsMissed(t *testing.T) {
 	b := newBench(t)
 	broker := startBroker(t, "127.0.0.1:0")
-	control := b.control(b.controlConfig(broker.addr, plan(4, cmds(1000, 0))))
+	traffic, control := b.publishing(b.controlConfig(broker.addr), plan(4, cmds(1000, 0)))
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := control.StartTraffic(ctx); err != nil {
+	if err := traffic.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "some messages", func() bool { return b.book.totals().attempted > 50 })
 	cancel()
-	if err := control.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, control, traffic)
 	balance(t, b.book)
-	if err := control.Sentinels(t.Context()); !errors.Is(err, ErrClosed) {
+	if err := traffic.Sentinels(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("sentinels of a closed fleet: %v", err)
 	}
 }
@@ -195,24 +194,18 @@ func TestGivenUpTrafficCountsAsMissed(t *testing.T) {
 func TestGivenUpSlotsAreBooked(t *testing.T) {
 	b := newBench(t)
 	for range 10 {
-		control, err := NewControl(b.controlConfig("127.0.0.1:1", plan(3, cmds(2, 1))))
-		if err != nil {
-			t.Fatal(err)
-		}
+		traffic := b.traffic(plan(3, cmds(2, 1)), b.book.accounts())
+		join(t, traffic, newControl(t, b.controlConfig("127.0.0.1:1")).Fleet)
 		given, up := context.WithCancel(t.Context())
 		up()
 		before := b.book.totals()
-		for _, p := range control.publishers {
-			p.run(given, b.clock.Now()-timeline.Instant(10*time.Second))
-		}
-		after := b.book.totals()
 		// 10 s at 6/s; the last second's may be tried, and are refused.
+		traffic.timetable(given, b.clock.Now()-timeline.Instant(10*time.Second))
+		traffic.Stop()
+		after := b.book.totals()
 		scheduled := after.scheduled - before.scheduled
 		if scheduled < 60 || after.missed+after.refused != after.scheduled || after.missed-before.missed < 50 {
 			t.Errorf("before %+v, after %+v", before, after)
-		}
-		if err := control.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }
@@ -224,52 +217,41 @@ func TestSentinelsGiveUp(t *testing.T) {
 	b.wrap = func(_ string, c net.Conn) net.Conn {
 		return &stuckConn{Conn: c, stuck: stuck, closed: make(chan struct{})}
 	}
-	cfg := b.controlConfig(broker.addr, plan(3, cmds(1, 1)))
+	cfg := b.controlConfig(broker.addr)
 	cfg.WriteTimeout = 50 * time.Millisecond
-	control := b.control(cfg)
+	traffic, _ := b.publishing(cfg, plan(3, cmds(1, 1)))
 	close(stuck)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := control.Sentinels(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := traffic.Sentinels(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // The slots of an item are spread over time and streams, by rate.
 func TestTimetable(t *testing.T) {
-	streams, err := Streams(plan(3, cmds(2, 1)), testRun, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	type slot struct {
-		id  uint32
-		due timeline.Instant
-	}
-	var got []slot
-	for conn := range 2 {
-		p, err := newPublisher(nil, nil, []scenarios.Traffic{cmds(2, 1)}, streams, conn)
-		if err != nil {
-			t.Fatal(err)
+	b := newBench(t)
+	burst := cmds(2, 1)
+	burst.Burst = 4
+	for _, tt := range []struct {
+		item  scenarios.Traffic
+		apart time.Duration
+	}{
+		{cmds(2, 1), time.Second / 6}, // 3 clients
+		{burst, 4 * time.Second / 6},
+	} {
+		it := b.traffic(plan(3, tt.item), b.book.accounts()).items[0]
+		for k := range 7 {
+			it.k = int64(k)
+			want := 1000 + timeline.Instant(k)*timeline.Instant(tt.apart)
+			if d := it.due(1000) - want; d < -10 || d > 10 {
+				t.Errorf("burst %d: slot %d is due %d ns after its time", tt.item.Burst, k, d)
+			}
 		}
-		it := p.items[0]
-		it.due = it.at(1000)
-		for range 4 {
-			got = append(got, slot{it.lanes[it.next].ID, it.due})
-			it.advance(1000)
+		for i, l := range it.lanes {
+			if l.ID != uint32(i+1) {
+				t.Errorf("place %d: stream %d", i, l.ID)
+			}
 		}
-	}
-	// 6 slots per second, round the streams 1 2 3; connection 0 has 1 and 3.
-	const s = timeline.Instant(time.Second)
-	want := []slot{
-		{1, 1000}, {3, 1000 + s/3}, {1, 1000 + s/2}, {3, 1000 + 5*s/6},
-		{2, 1000 + s/6}, {2, 1000 + 4*s/6}, {2, 1000 + 7*s/6}, {2, 1000 + 10*s/6},
-	}
-	for i := range want {
-		if d := got[i].due - want[i].due; got[i].id != want[i].id || d < -1 || d > 1 {
-			t.Errorf("slot %d: got %+v, want %+v", i, got[i], want[i])
-		}
-	}
-	if _, err := newPublisher(nil, nil, nil, streams, 0); !errors.Is(err, ErrConfig) {
-		t.Errorf("streams without their traffic: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ const (
 	KindData     Kind = 1 + iota // traffic of the scenario, accounted for
 	KindProbe                    // shows that a client is useful again
 	KindSentinel                 // closes a stream in the drain
+	KindWill                     // a client's Will: Stream is the number of its fleet in the plan, Seq its own there, both from 1
 )
 
 // String gives the kind's name.
@@ -25,6 +26,8 @@ func (k Kind) String() string {
 		return "probe"
 	case KindSentinel:
 		return "sentinel"
+	case KindWill:
+		return "will"
 	}
 	return fmt.Sprintf("kind(%d)", byte(k))
 }
