@@ -1,9 +1,9 @@
 package wire
 
 import (
-	"net"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"testing"
