@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -27,7 +28,8 @@ type client struct {
 	session *session
 	policy  func(attempt int) time.Duration // of reconnects; nil = the library's own
 
-	turn sync.Mutex // held over one Disconnect
+	up   atomic.Bool // the first connect is done
+	turn sync.Mutex  // held over one Disconnect
 
 	mu     sync.Mutex
 	lib    Client

@@ -36,7 +36,6 @@ type bringing struct {
 	dropping bool       // the library's Disconnect is under way
 	down     bool       // told to disconnect, and not yet seen to take a Connect
 	drops    int        // Disconnects so far
-	up       bool       // a first connect is done
 	wake     chan struct{}
 }
 
@@ -178,8 +177,7 @@ func (c *client) left(before call, err error) outcome {
 		return callTried
 	}
 	c.down, c.loop = false, false
-	if !c.up {
-		c.up = true
+	if !c.up.Swap(true) {
 		c.fleet.up.Add(1)
 		c.fleet.signal()
 	}
