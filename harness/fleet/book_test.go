@@ -211,3 +211,16 @@ func (b *testBook) epoch(client string) int {
 	defer b.mu.Unlock()
 	return b.epochs[client]
 }
+
+// copies is how often a message was read.
+func (b *testBook) copies(stream uint32, seq uint64) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.delivered[stream][seq]
+}
+
+func (b *testBook) handlings() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.handled
+}

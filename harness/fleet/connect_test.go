@@ -259,7 +259,8 @@ func TestPahoToldTwiceIsStuck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer made.Close()
+	// No Close: its Disconnect, the third, would wait on a nil channel for good.
+	defer made.(*pahoClient).cancel()
 	if err := made.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
