@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -22,6 +23,21 @@ type testBook struct {
 	reached    map[uint32]string
 	slots      map[uint32][3]int64
 	queued     map[uint32]int64
+	story      []string // what the exchanges came to, in the order of the calls
+}
+
+// tell adds a line to the story. b.mu is held.
+func (b *testBook) tell(format string, args ...any) {
+	b.story = append(b.story, fmt.Sprintf(format, args...))
+}
+
+// told takes the story so far.
+func (b *testBook) told() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	story := b.story
+	b.story = nil
+	return story
 }
 
 func newTestBook() *testBook {
@@ -37,9 +53,10 @@ func (b *testBook) accounts() Accounts {
 	return Accounts{Sessions: b, Publications: b, Deliveries: b, Handlings: b, Sentinels: b, Timetable: b}
 }
 
-func (b *testBook) Attempted(stream uint32, seq uint64, _ int, _, _ timeline.Instant) {
+func (b *testBook) Attempted(stream uint32, seq uint64, conn int, _, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tell("attempted %d/%d on %d", stream, seq, conn)
 	if b.attempted[stream] == nil {
 		b.attempted[stream] = map[uint64]int{}
 	}
@@ -49,29 +66,56 @@ func (b *testBook) Attempted(stream uint32, seq uint64, _ int, _, _ timeline.Ins
 func (b *testBook) Acked(stream uint32, seq uint64, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tell("acked %d/%d", stream, seq)
 	if b.acked[stream] == nil {
 		b.acked[stream] = map[uint64]int{}
 	}
 	b.acked[stream][seq]++
 }
 
-func (b *testBook) Connected(client string, _ int, present bool, _ timeline.Instant) {
+func (b *testBook) Connected(client string, conn int, present bool, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tell("connected on %d, present %v", conn, present)
 	if !present {
 		b.epochs[client]++
 	}
 }
 
-func (b *testBook) Released(uint32, uint64, int, timeline.Instant)         {}
-func (b *testBook) Completed(uint32, uint64, timeline.Instant)             {}
-func (b *testBook) Asked(string, string, byte, timeline.Instant)           {}
-func (b *testBook) Unsubscribed(string, string, timeline.Instant)          {}
-func (b *testBook) Answered(string, uint32, uint64, int, timeline.Instant) {}
-
-func (b *testBook) Subscribed(client, filter string, _ byte, _ timeline.Instant) {
+func (b *testBook) Released(stream uint32, seq uint64, conn int, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tell("released %d/%d on %d", stream, seq, conn)
+}
+
+func (b *testBook) Completed(stream uint32, seq uint64, _ timeline.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tell("completed %d/%d", stream, seq)
+}
+
+func (b *testBook) Asked(_, filter string, qos byte, _ timeline.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tell("asked %s at %d", filter, qos)
+}
+
+func (b *testBook) Unsubscribed(_, filter string, _ timeline.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tell("unsubscribed %s", filter)
+}
+
+func (b *testBook) Answered(_ string, stream uint32, seq uint64, conn int, _ timeline.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tell("answered %d/%d on %d", stream, seq, conn)
+}
+
+func (b *testBook) Subscribed(client, filter string, granted byte, _ timeline.Instant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tell("subscribed %s at %d", filter, granted)
 	b.subscribed[client+" "+filter]++
 }
 
@@ -79,6 +123,11 @@ func (b *testBook) Delivered(_ string, d mqtt.Delivery, _ timeline.Instant) {
 	h := d.Header
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if d.Again {
+		b.tell("delivered %d/%d on %d again", h.Stream, h.Seq, d.Conn)
+	} else {
+		b.tell("delivered %d/%d on %d", h.Stream, h.Seq, d.Conn)
+	}
 	if b.delivered[h.Stream] == nil {
 		b.delivered[h.Stream] = map[uint64]int{}
 	}
@@ -91,9 +140,10 @@ func (b *testBook) Corrupt(string, []byte, timeline.Instant) {
 	b.corrupt++
 }
 
-func (b *testBook) Handled(string, uint32, uint64) {
+func (b *testBook) Handled(_ string, stream uint32, seq uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tell("handled %d/%d", stream, seq)
 	b.handled++
 }
 
@@ -160,4 +210,17 @@ func (b *testBook) epoch(client string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.epochs[client]
+}
+
+// copies is how often a message was read.
+func (b *testBook) copies(stream uint32, seq uint64) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.delivered[stream][seq]
+}
+
+func (b *testBook) handlings() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.handled
 }

@@ -26,28 +26,15 @@ const (
 type client struct {
 	fleet   *Fleet
 	session *session
+	policy  func(attempt int) time.Duration // of reconnects; nil = the library's own
 
-	up atomic.Bool // the first connect is done: publishing may begin
+	up   atomic.Bool // the first connect is done: publishing may begin
+	turn sync.Mutex  // held over one Disconnect
 
 	mu     sync.Mutex
 	lib    Client
 	closed bool
-}
-
-// connect makes the first connection, and tries again until it has one.
-func (c *client) connect() {
-	lib, err := c.library()
-	if err != nil {
-		return // closed in the meantime: New has tried the driver with these settings
-	}
-	for lib.Connect(c.fleet.ctx) != nil {
-		if !c.fleet.sleep(firstRetry) {
-			return
-		}
-	}
-	c.up.Store(true)
-	c.fleet.up.Add(1)
-	c.fleet.signal()
+	bringing
 }
 
 // library makes the library's client, unless the fleet was closed.
@@ -66,6 +53,7 @@ func (c *client) library() (Client, error) {
 		Clean: cfg.Fleet.Session.Clean, KeepAlive: cfg.Fleet.Session.KeepAlive,
 		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 		Dial:        c.dial,
+		Backoff:     c.backoff(),
 		OnConnected: c.onConnected,
 		OnMessage:   c.onMessage,
 	})
@@ -87,6 +75,19 @@ func (c *client) address() string {
 	return c.fleet.cfg.Addresses[c.session.index%len(c.fleet.cfg.Addresses)]
 }
 
+// backoff is the reconnect policy for the library, which notes what it asks
+// for; nil = the library's own.
+func (c *client) backoff() func(attempt int) time.Duration {
+	if c.policy == nil {
+		return nil
+	}
+	return func(attempt int) time.Duration {
+		d := c.policy(attempt)
+		c.session.sleeping(d)
+		return d
+	}
+}
+
 // dial opens one attempt and its record.
 func (c *client) dial(ctx context.Context) (net.Conn, error) {
 	now := c.fleet.cfg.Clock.Now
@@ -94,12 +95,13 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 	if tap == nil {
 		return nil, ErrClosed
 	}
+	c.dialing()
 	conn, local, remote, err := c.fleet.cfg.Dial(ctx, c.address(), c.session.id, tap.rec.N, tap)
 	if err != nil {
 		tap.dialFailed(now(), err)
 		return nil, err
 	}
-	tap.dialed(now(), local, remote)
+	tap.dialed(now(), conn, local, remote)
 	return conn, nil
 }
 
@@ -139,6 +141,10 @@ func (c *client) onMessage(_ string, payload []byte) {
 func (c *client) close() {
 	c.mu.Lock()
 	c.closed = true
+	c.changed()
+	for c.dropping {
+		c.wait() // a library must not be told twice at once
+	}
 	lib := c.lib
 	c.mu.Unlock()
 	if lib != nil {

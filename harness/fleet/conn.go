@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"net"
 	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -28,6 +29,7 @@ type Tap interface {
 type conn struct {
 	s       *session
 	rec     timeline.Conn
+	ring    ring             // nil = not known
 	done    bool             // ended
 	claimed bool             // somebody subscribes on it
 	pending map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
@@ -45,10 +47,11 @@ func (c *conn) record() {
 }
 
 // dialed notes that the transport is connected.
-func (c *conn) dialed(at timeline.Instant, local, remote string) {
+func (c *conn) dialed(at timeline.Instant, tapped net.Conn, local, remote string) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.rec.Dialed, c.rec.Local, c.rec.Remote = at, local, remote
+	c.ring, _ = tapped.(ring)
 }
 
 // dialFailed ends an attempt that never was a connection.
@@ -68,29 +71,20 @@ func (c *conn) Packet(out bool, p *mqtt.Packet, at timeline.Instant) {
 // sent handles a packet from client to broker.
 func (c *conn) sent(p *mqtt.Packet, at timeline.Instant) {
 	s := c.s
+	var t then
 	s.mu.Lock()
-	n := c.rec.N
 	if !c.done {
 		c.countOut(p, at)
 	}
-	publish := p.Type == mqtt.PUBLISH && p.HeaderErr == nil
-	if publish && p.QoS() > 0 {
-		if s.inflight == nil {
-			s.inflight = map[uint16]inflight{}
-		}
-		s.inflight[p.ID] = inflight{kind: p.Header.Kind, stream: p.Header.Stream, seq: p.Header.Seq, sent: at}
+	t.seen, t.broken = s.follow(c, true, p, at)
+	switch p.Type {
+	case mqtt.SUBSCRIBE:
+		c.subscribing(p, at, &t)
+	case mqtt.UNSUBSCRIBE:
+		c.unsubscribing(p, &t)
 	}
 	s.mu.Unlock()
-	if !publish {
-		return
-	}
-	h := &p.Header
-	switch h.Kind {
-	case mqtt.KindData:
-		s.fleet.accounts.Publications.Attempted(h.Stream, h.Seq, n, timeline.Instant(h.Intended), at)
-	case mqtt.KindSentinel:
-		s.fleet.accounts.Sentinels.Sentinel(h.Stream, at, 0)
-	}
+	c.tellSent(p, &t, at)
 }
 
 // countOut keeps the record of what the client writes. s.mu is held.
@@ -102,10 +96,8 @@ func (c *conn) countOut(p *mqtt.Packet, at timeline.Instant) {
 	case mqtt.CONNECT:
 		c.rec.Connect = at
 		if info, err := p.Connect(); err == nil {
-			c.rec.Clean, c.rec.KeepAlive = info.Clean, int(info.KeepAlive)
+			c.rec.Clean, c.rec.KeepAlive, c.rec.Will = info.Clean, info.KeepAlive, info.WillTopic != ""
 		}
-	case mqtt.SUBSCRIBE:
-		c.subscribing(p, at)
 	case mqtt.PINGREQ:
 		c.rec.PingReqs++
 	case mqtt.DISCONNECT:
@@ -123,9 +115,13 @@ func (c *conn) silence(at timeline.Instant) {
 }
 
 // subscribing notes the filters that are asked for. s.mu is held.
-func (c *conn) subscribing(p *mqtt.Packet, at timeline.Instant) {
+func (c *conn) subscribing(p *mqtt.Packet, at timeline.Instant, t *then) {
 	filters, err := p.Subscribe()
 	if err != nil {
+		return
+	}
+	t.asked = filters
+	if c.done {
 		return
 	}
 	asked := make([]int, 0, len(filters))
@@ -138,6 +134,21 @@ func (c *conn) subscribing(p *mqtt.Packet, at timeline.Instant) {
 		c.pending = map[uint16][]int{}
 	}
 	c.pending[p.ID] = asked
+}
+
+// unsubscribing notes the filters that are given up: they are not restored by
+// a later resume. s.mu is held.
+func (c *conn) unsubscribing(p *mqtt.Packet, t *then) {
+	filters, err := p.Unsubscribe()
+	if err != nil {
+		return
+	}
+	t.dropped = filters
+	for _, filter := range filters {
+		if w := c.s.place(filter); w >= 0 {
+			c.s.granted[w], c.s.complete = notGranted, false
+		}
+	}
 }
 
 // sub finds the filter's place in the record. The library sends filters in any
@@ -156,25 +167,15 @@ func (c *conn) sub(filter string) int {
 	return i
 }
 
-// then is what is left to tell once the session's lock is released.
-type then struct {
-	connected  bool
-	present    bool
-	probe      bool
-	subscribed []timeline.Sub
-	acked      inflight
-	isAck      bool
-}
-
 // received handles a packet from broker to client.
 func (c *conn) received(p *mqtt.Packet, at timeline.Instant) {
 	s := c.s
 	var t then
 	s.mu.Lock()
-	n := c.rec.N
 	if !c.done {
 		c.countIn(p, at)
 	}
+	t.seen, t.broken = s.follow(c, false, p, at)
 	switch p.Type {
 	case mqtt.CONNACK:
 		c.connack(p, at, &t)
@@ -182,18 +183,11 @@ func (c *conn) received(p *mqtt.Packet, at timeline.Instant) {
 		if p.HeaderErr == nil && p.Header.Kind == mqtt.KindProbe {
 			c.probed(p, at)
 		}
-	case mqtt.PUBACK:
-		t.acked, t.isAck = s.inflight[p.ID]
-		delete(s.inflight, p.ID)
 	case mqtt.SUBACK:
 		c.suback(p, at, &t)
 	}
 	s.mu.Unlock()
-	if p.Type == mqtt.PUBLISH {
-		c.deliver(p, n, at)
-		return
-	}
-	c.tell(&t, n, at)
+	c.tellReceived(p, &t, at)
 }
 
 // countIn keeps the record of what the client reads. s.mu is held.
@@ -202,6 +196,7 @@ func (c *conn) countIn(p *mqtt.Packet, at timeline.Instant) {
 	c.rec.PacketsIn++
 	switch p.Type {
 	case mqtt.PUBLISH:
+		c.rec.LastPub = at
 		if p.HeaderErr == nil && p.Header.Run == c.s.fleet.cfg.RunID {
 			c.rec.Alive = max(c.rec.Alive, timeline.Instant(p.Header.Sent))
 		}
@@ -214,21 +209,27 @@ func (c *conn) countIn(p *mqtt.Packet, at timeline.Instant) {
 	}
 }
 
-// connack handles the broker's answer to CONNECT. s.mu is held.
+// connack handles the broker's answer to CONNECT. That to a rival counts for
+// the session's epoch, and for nothing of what the client itself is doing.
+// s.mu is held.
 func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 	s := c.s
 	present, code, err := p.Connack()
-	if err != nil || !c.current() || c.rec.Connack != 0 {
+	if err != nil || c.rec.Connack != 0 || !c.current() && (!c.rec.Rival || c.done) {
 		return
 	}
 	c.rec.Connack, c.rec.ConnackCode, c.rec.SessionPresent = at, code, present
 	if code != 0 {
 		return
 	}
-	c.rec.SessionWanted = s.knew && !c.rec.Clean
+	c.rec.SessionWanted = s.kept && !c.rec.Clean
 	t.connected, t.present = true, present && c.rec.SessionWanted
 	if !t.present {
 		s.forget()
+	}
+	s.kept = !c.rec.Clean
+	if c.rec.Rival {
+		return
 	}
 	s.knew = true
 	s.liveN.Store(int64(c.rec.N))
@@ -256,7 +257,7 @@ func (c *conn) suback(p *mqtt.Packet, at timeline.Instant, t *then) {
 	for i, code := range codes {
 		sub := &c.rec.Subs[asked[i]]
 		sub.Acked, sub.Granted = at, code
-		w := slices.IndexFunc(s.wanted, func(w scenarios.Subscription) bool { return w.Topic == sub.Filter })
+		w := s.place(sub.Filter)
 		if w < 0 {
 			continue
 		}
@@ -285,50 +286,11 @@ func (c *conn) probed(p *mqtt.Packet, at timeline.Instant) {
 	}
 }
 
-// deliver accounts for a PUBLISH that was read.
-func (c *conn) deliver(p *mqtt.Packet, n int, at timeline.Instant) {
-	f := c.s.fleet
-	f.heard(at)
-	switch {
-	case p.HeaderErr != nil:
-		f.accounts.Deliveries.Corrupt(c.s.id, p.Topic, at)
-	case p.Header.Kind == mqtt.KindSentinel:
-		f.accounts.Sentinels.SentinelDelivered(c.s.id, p.Header.Stream, at)
-	case p.Header.Kind == mqtt.KindWill && f.cfg.Wills != nil:
-		f.cfg.Wills(p, at)
-	case p.Header.Kind == mqtt.KindData:
-		f.accounts.Deliveries.Delivered(c.s.id, mqtt.Delivery{
-			Header: p.Header, Topic: p.Topic, QoS: p.QoS(), DUP: p.Dup(), Retain: p.Retain(), Conn: n,
-		}, at)
-	}
-}
-
-// tell passes on what a packet meant.
-func (c *conn) tell(t *then, n int, at timeline.Instant) {
-	f := c.s.fleet
-	if t.connected {
-		f.accounts.Sessions.Connected(c.s.id, n, t.present, at)
-	}
-	for i := range t.subscribed {
-		f.accounts.Deliveries.Subscribed(c.s.id, t.subscribed[i].Filter, t.subscribed[i].Granted, at)
-	}
-	if t.isAck {
-		switch t.acked.kind {
-		case mqtt.KindData:
-			f.accounts.Publications.Acked(t.acked.stream, t.acked.seq, at)
-		case mqtt.KindSentinel:
-			f.accounts.Sentinels.Sentinel(t.acked.stream, t.acked.sent, at)
-		}
-	}
-	if t.probe {
-		f.cfg.Prober.restored(c.s, n)
-	}
-}
-
 // Unsent implements Tap: the packet was counted and did not leave.
 func (c *conn) Unsent(p *mqtt.Packet) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	c.s.monitor.Unsent(c.rec.N, p)
 	if c.done {
 		return
 	}
@@ -355,6 +317,7 @@ func (c *conn) End(e timeline.End) {
 	c.rec.End, c.rec.EndKind, c.rec.EndErr = e.At, e.Kind, e.Err
 	c.rec.PartialIn, c.rec.PartialOut, c.rec.Last = e.PartialIn, e.PartialOut, e.Last
 	c.rec.Scripted = s.closing
+	s.monitor.End(c.rec.N, e.At)
 	s.leave(c)
 	c.done = true
 	c.record()

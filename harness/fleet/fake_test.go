@@ -38,15 +38,22 @@ func (d *fakeDriver) New(s Settings) (Client, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settings = append(d.settings, s)
-	return &fakeClient{driver: d, id: s.ClientID}, nil
+	return &fakeClient{driver: d, id: s.ClientID, dial: s.Dial}, nil
 }
+
+// noConn is the connection of a fake: nobody reads or writes it.
+type noConn struct{ net.Conn }
 
 type fakeClient struct {
 	driver *fakeDriver
 	id     string
+	dial   func(context.Context) (net.Conn, error)
 }
 
-func (c *fakeClient) Connect(context.Context) error                             { return nil }
+func (c *fakeClient) Connect(ctx context.Context) error {
+	_, err := c.dial(ctx)
+	return err
+}
 func (c *fakeClient) Subscribe(context.Context, []scenarios.Subscription) error { return nil }
 func (c *fakeClient) Disconnect()                                               {}
 func (c *fakeClient) Close()                                                    {}
@@ -89,7 +96,7 @@ func newRig(t testing.TB, plan *scenarios.Plan) *rig {
 			Run: testRun, RunID: testRunID, Clients: pf.Clients, Fleet: pf.Fleet, Driver: r.driver,
 			Addresses: []string{"nowhere"}, Clock: r.clock, Accounts: r.traffic.Accounts(),
 			Dial: func(context.Context, string, string, int, Tap) (net.Conn, string, string, error) {
-				return nil, "", "", errNo
+				return noConn{}, "", "", nil
 			},
 		})
 		if err != nil {

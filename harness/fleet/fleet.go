@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// firstRetry is the pause between attempts of a first connect. The library
-	// repeats only connects after a loss.
-	firstRetry = time.Second
 	// closers is how many clients are closed at a time.
 	closers = 512
 	// ownWait bounds the wait for the fleet's own goroutines at Close. It
@@ -50,7 +47,12 @@ type Config struct {
 	// of the open ones; a later record of the same connection replaces an
 	// earlier one. It is called under the session's lock, from the library's
 	// goroutines: it must only keep the record.
-	Record   func(timeline.Conn)
+	Record func(timeline.Conn)
+	// Finding is given each broken rule that a tap sees, with the last packets
+	// of that connection: of each rule the first 1,000, and how many more at
+	// Flush and Close. It is called from the libraries' goroutines, also at the
+	// same time; nil = not wanted.
+	Finding  func(timeline.Finding)
 	Accounts Accounts
 	Probe    string   // topic template of the probes (scenarios.ProbeTopic); "" = none
 	Prober   *Control // nil = no probes: "first-message" falls to "subscribed"
@@ -71,6 +73,8 @@ type Fleet struct {
 	cfg      Config
 	accounts Accounts
 	clients  []*client
+	findings findings
+	probes   probes // of a control fleet: those that it sent
 
 	up        atomic.Int64 // clients whose library said that the first connect is done
 	connected atomic.Int64
@@ -105,9 +109,14 @@ func New(cfg Config) (*Fleet, error) {
 		cfg.Record = func(timeline.Conn) {}
 	}
 	f := &Fleet{cfg: cfg, accounts: cfg.Accounts.filled(), changed: make(chan struct{}, 1)}
+	f.findings.pass = cfg.Finding
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	policy, err := Backoff(cfg.Fleet.Reconnect)
+	if err != nil {
+		return nil, err
+	}
 	for i := range cfg.Clients {
-		f.clients = append(f.clients, &client{fleet: f, session: newSession(f, i)})
+		f.clients = append(f.clients, &client{fleet: f, session: newSession(f, i), policy: policy})
 	}
 	if len(f.clients) > 0 {
 		// The clients differ in their ids only: what fails, fails here.
@@ -147,7 +156,7 @@ func (f *Fleet) schedule(start timeline.Instant) {
 			return
 		}
 		c.session.schedule(due)
-		f.spawn(c.connect)
+		c.first()
 	}
 }
 
@@ -212,14 +221,17 @@ func (f *Fleet) close() error {
 	go func() { f.own.Wait(); close(own) }()
 	select {
 	case <-own:
+		f.findings.flush(f.cfg.Fleet.Name, f.cfg.Clock.Now())
 		return nil
 	case <-time.After(ownWait):
 		return fmt.Errorf("fleet %s: %w in %s", f.cfg.Fleet.Name, ErrStuck, ownWait)
 	}
 }
 
-// Flush records the connections that are still open.
+// Flush records the connections that are still open, and tells how many
+// findings were only counted.
 func (f *Fleet) Flush() {
+	f.findings.flush(f.cfg.Fleet.Name, f.cfg.Clock.Now())
 	for _, c := range f.clients {
 		c.session.flush()
 	}

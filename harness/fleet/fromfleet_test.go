@@ -50,10 +50,10 @@ func TestFleetsPublishAcrossKicks(t *testing.T) {
 	await(t, "messages", func() bool { return b.book.totals().acked > 200 })
 	const last = 2*n + 1 // first stream of the third item
 	for i := range n {
-		before := b.book.copies(uint32(last + i))
+		before := b.book.attempts(uint32(last + i))
 		traffic.Before(f.Name(), i)
 		broker.kick(t, f.ID(i))
-		await(t, "the burst is written", func() bool { return b.book.copies(uint32(last+i)) >= before+3 })
+		await(t, "the burst is written", func() bool { return b.book.attempts(uint32(last+i)) >= before+3 })
 	}
 	await(t, "all back", func() bool {
 		for i := range n {
@@ -120,8 +120,8 @@ func (r *retained) count() int {
 	return len(r.seen)
 }
 
-// copies is how many messages of a stream were attempted.
-func (b *testBook) copies(stream uint32) int {
+// attempts is how many messages of a stream were attempted.
+func (b *testBook) attempts(stream uint32) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.attempted[stream])

@@ -129,7 +129,7 @@ func TestPahoFlapsInTheHandshake(t *testing.T) {
 	s := newScript(t)
 	set := s.settings()
 	c, conn := s.startPaho(set)
-	if err := c.Publish("t", 1, []byte("kept")); err != nil {
+	if err := c.Publish("t", 1, false, []byte("kept")); err != nil {
 		t.Fatal(err)
 	}
 	conn.expect("PUBLISH1 1 kept")
@@ -208,7 +208,7 @@ func TestPahoQoS2IsNotExactlyOnce(t *testing.T) {
 
 	// As a sender: after PUBREL the PUBLISH is sent again, against
 	// [MQTT-4.3.3-1], and the PUBREL is not.
-	if err := c.Publish("t", 2, []byte("out")); err != nil {
+	if err := c.Publish("t", 2, false, []byte("out")); err != nil {
 		t.Fatal(err)
 	}
 	conn.expect("PUBLISH2 1 out")
@@ -225,7 +225,7 @@ func TestPahoSendsAgainAfterCleanSession(t *testing.T) {
 	set := s.settings()
 	set.Clean = true
 	c, conn := s.startPaho(set)
-	if err := c.Publish("t", 1, []byte("out")); err != nil {
+	if err := c.Publish("t", 1, false, []byte("out")); err != nil {
 		t.Fatal(err)
 	}
 	conn.expect("PUBLISH1 1 out")

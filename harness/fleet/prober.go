@@ -82,8 +82,10 @@ func (p *prober) send(pr probe, again []probe) []probe {
 		return again
 	}
 	h := mqtt.Header{Kind: mqtt.KindProbe, Seq: seq, Intended: int64(pr.due)}
-	// A refused probe is followed by the next one.
-	_ = p.client.publish(pr.s.probe, 1, false, mqtt.HeaderSize, h)
+	p.control.probes.sending(seq, pr)
+	if p.client.publish(pr.s.probe, 1, false, mqtt.HeaderSize, h) != nil {
+		p.control.probes.take(seq) // refused: the next one follows
+	}
 	pr.due = p.control.cfg.Clock.Now() + probeEvery
 	return append(again, pr)
 }

@@ -129,12 +129,13 @@ func (p *publisher) message(s *slot) {
 	}
 }
 
-// sentinel sends the message that closes a stream, at QoS 1 whatever the
-// stream's, so that it is acknowledged. A refused one falls due again.
+// sentinel sends the message that closes a stream: at the stream's QoS, since
+// order is promised within one QoS only [MQTT-4.6.0-6], but at QoS 1 where the
+// stream's is 0, so that it is acknowledged. A refused one falls due again.
 func (p *publisher) sentinel(s *slot) {
 	l := s.lane
 	h := mqtt.Header{Kind: mqtt.KindSentinel, Stream: l.ID, Seq: l.seq + 1, Intended: int64(s.due)}
-	if p.client.publish(l.Topic, 1, false, mqtt.HeaderSize, h) != nil {
+	if p.client.publish(l.Topic, max(1, l.QoS), false, mqtt.HeaderSize, h) != nil {
 		l.sentinel.Store(sentinelDue)
 		return
 	}

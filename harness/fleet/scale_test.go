@@ -48,8 +48,9 @@ func TestThousandsOfPublishersOnAFewGoroutines(t *testing.T) {
 		await(t, "each has published", func() bool { return calls.Load() >= n })
 		r.traffic.Stop()
 	})
-	// The timetable, the pool, the watcher itself and a timer of the pool.
-	if limit := poolSize + 4; most > limit {
+	// The timetable, the pool, the watcher itself, a timer of the pool, and what
+	// the runtime and the test before may still have.
+	if limit := poolSize + 8; most > limit {
 		t.Errorf("%d goroutines, want at most %d", most, limit)
 	}
 	t.Logf("%d publishers: at most %d goroutines, %d messages", n, most, calls.Load())

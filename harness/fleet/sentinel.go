@@ -16,7 +16,7 @@ const (
 	sentinelSettle = timeline.Instant(100 * time.Millisecond)
 )
 
-// Sentinels sends one more message on each stream, at QoS 1, after all others,
+// Sentinels sends one more message on each stream, at its QoS or at QoS 1, after all others,
 // and returns when every one was acknowledged or ctx has ended; those of a
 // publisher that is away wait for it. The traffic must have been stopped, and
 // the run be quiet: whoever is connected then has nothing more to send.

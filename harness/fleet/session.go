@@ -4,8 +4,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/protocol"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -29,13 +31,17 @@ type session struct {
 	backN atomic.Int64 // number of the connection it is back on, 0 = away
 
 	mu       sync.Mutex
-	n        int   // attempts so far
-	cur      *conn // current attempt; nil between attempts
+	n        int     // connections so far, those of rivals too
+	dials    int     // attempts of the library so far
+	cur      *conn   // current attempt of the library; nil between attempts
+	rivals   []*conn // open ones
 	intended timeline.Instant
-	knew     bool // a CONNACK was accepted: the broker knows a kept session
-	lost     bool // an accepted connection was lost and the client is not back
-	away     bool // counted in Fleet.away
-	settled  bool // the initial subscription was complete once
+	slept    time.Duration // asked for by the reconnect policy since the last dial
+	knew     bool          // a CONNACK was accepted
+	kept     bool          // the latest accepted CONNECT asked for a kept session: the broker has one
+	lost     bool          // an accepted connection was lost and the client is not back
+	away     bool          // counted in Fleet.away
+	settled  bool          // the initial subscription was complete once
 	closing  bool
 
 	granted  []byte // per wanted filter, in this epoch
@@ -44,19 +50,14 @@ type session struct {
 	issued uint64 // last probe number
 	floor  uint64 // last probe number before the current attempt: only later ones count
 
-	inflight map[uint16]inflight // QoS 1 publishes by packet id, across connections
-}
-
-// inflight is a QoS 1 publish that waits for its PUBACK.
-type inflight struct {
-	kind   mqtt.Kind
-	stream uint32
-	seq    uint64
-	sent   timeline.Instant // of its latest transmission
+	monitor protocol.Session // of all connections, those of rivals too
+	broken  []protocol.Breach
+	report  func(protocol.Breach) // fills broken; made once, not per packet
 }
 
 func newSession(f *Fleet, index int) *session {
 	s := &session{fleet: f, index: index, id: f.ID(index)}
+	s.report = func(b protocol.Breach) { s.broken = append(s.broken, b) }
 	for _, sub := range f.cfg.Fleet.Subscribe {
 		topic := Topic(sub.Topic, f.cfg.Run, s.id)
 		if !slices.ContainsFunc(s.wanted, func(w scenarios.Subscription) bool { return w.Topic == topic }) {
@@ -77,6 +78,19 @@ func (s *session) forget() {
 	s.complete = len(s.wanted) == 0
 }
 
+// place finds a filter among the wanted ones; -1 = it is none.
+func (s *session) place(filter string) int {
+	return slices.IndexFunc(s.wanted, func(w scenarios.Subscription) bool { return w.Topic == filter })
+}
+
+// follow has the monitor follow a packet. s.mu is held.
+func (s *session) follow(c *conn, out bool, p *mqtt.Packet, at timeline.Instant) (protocol.Seen, []protocol.Breach) {
+	seen := s.monitor.Packet(c.rec.N, out, p, at, s.report)
+	broken := s.broken
+	s.broken = nil
+	return seen, broken
+}
+
 // begin opens the record of a new attempt; nil when the session is closing.
 func (s *session) begin(at timeline.Instant) *conn {
 	s.mu.Lock()
@@ -87,24 +101,47 @@ func (s *session) begin(at timeline.Instant) *conn {
 	if s.cur != nil {
 		s.leave(s.cur) // its End is late; what it still says goes to its own record
 	}
-	s.n++
 	// A probe is issued only on a live connection, so all that were issued
 	// until here are older than the loss.
 	s.floor = s.issued
-	c := &conn{s: s}
-	c.rec = timeline.Conn{
-		Fleet: s.fleet.cfg.Fleet.Name, Client: s.index, ClientID: s.id, N: s.n, Dial: at,
-		Clean: s.fleet.cfg.Fleet.Session.Clean,
-	}
+	c := s.open(at)
+	c.rec.Backoff, s.slept = int64(s.slept), 0
 	if !s.knew {
 		c.rec.Intended = s.intended
 	}
+	s.dials++
 	s.cur = c
 	return c
 }
 
+// rival opens the record of a connection that takes the session over; nil when
+// the session is closing.
+func (s *session) rival(at timeline.Instant) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil
+	}
+	c := s.open(at)
+	c.rec.Rival = true
+	s.rivals = append(s.rivals, c)
+	return c
+}
+
+// open opens the record of a connection. s.mu is held.
+func (s *session) open(at timeline.Instant) *conn {
+	s.n++
+	return &conn{s: s, rec: timeline.Conn{
+		Fleet: s.fleet.cfg.Fleet.Name, Client: s.index, ClientID: s.id, N: s.n, Dial: at,
+		Clean: s.fleet.cfg.Fleet.Session.Clean,
+	}}
+}
+
 // leave takes the counters back when a connection is over. s.mu is held.
 func (s *session) leave(c *conn) {
+	if c.rec.Rival {
+		s.rivals = slices.DeleteFunc(s.rivals, func(r *conn) bool { return r == c })
+	}
 	if s.cur != c {
 		return
 	}
@@ -190,9 +227,42 @@ func (s *session) issue(n int) (seq uint64, ok bool) {
 	if c == nil || c.rec.N != n || c.rec.Restored == 0 || s.backN.Load() != 0 || s.closing {
 		return 0, false
 	}
-	s.issued++
+	s.issued = s.fleet.cfg.Prober.probes.next()
 	c.rec.Probes++
 	return s.issued, true
+}
+
+// probeAcked says that the broker has a probe for connection n.
+func (s *session) probeAcked(n int, at timeline.Instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.cur; c != nil && c.rec.N == n && c.rec.ProbeAcked == 0 {
+		c.rec.ProbeAcked = at
+	}
+}
+
+// sleeping notes a sleep that the reconnect policy asked for before a dial.
+func (s *session) sleeping(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slept += max(d, 0)
+}
+
+// connecting says that the library is about to be asked for a first attempt,
+// which no policy delays, and gives the number of its attempts so far.
+func (s *session) connecting() (dials int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slept = 0
+	return s.dials
+}
+
+// attempts is the number of the library's attempts so far, and whether one is
+// under way or live.
+func (s *session) attempts() (dials int, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dials, s.cur != nil
 }
 
 // close makes what ends from now on the harness's own doing.
@@ -208,5 +278,8 @@ func (s *session) flush() {
 	defer s.mu.Unlock()
 	if s.cur != nil {
 		s.cur.record()
+	}
+	for _, c := range s.rivals {
+		c.record()
 	}
 }

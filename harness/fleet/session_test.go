@@ -64,7 +64,7 @@ func lone(t testing.TB, clean bool) (*bench, *Fleet, *session) {
 func open(t testing.TB, s *session, at timeline.Instant, clean, present bool) *wireOf {
 	t.Helper()
 	w := &wireOf{t: t, c: s.begin(at)}
-	w.c.dialed(at+1, "l", "r")
+	w.c.dialed(at+1, nil, "l", "r")
 	w.feed(true, at+2, mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: s.id, Clean: clean, KeepAlive: 30}))
 	w.feed(false, at+3, mqtt.AppendConnack(nil, present, 0))
 	return w
@@ -314,7 +314,7 @@ func TestRecordCounts(t *testing.T) {
 	c := b.conn(s.id, 1)
 	want := timeline.Conn{
 		Fleet: "devices", ClientID: s.id, N: 1, Dial: 100, Dialed: 101, Local: "l", Remote: "r",
-		Connect: 102, KeepAlive: 30, Connack: 103, LastIn: 411, LastOut: 400, MaxOutGap: 600,
+		Connect: 102, KeepAlive: 30, Connack: 103, LastIn: 411, LastPub: 410, LastOut: 400, MaxOutGap: 600,
 		PacketsIn: 4, PacketsOut: 2, PingReqs: 1, PingResps: 1, Disconnect: "in",
 		End: 1000, EndKind: timeline.EndReset, EndErr: "reset", PartialIn: 3, PartialOut: 4,
 	}

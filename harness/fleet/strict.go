@@ -227,20 +227,20 @@ func (c *strictClient) Close() {
 
 // Publish implements Client; it never blocks. At QoS 1 and 2 the message is kept
 // until it is acknowledged, and taken also while the client reconnects.
-func (c *strictClient) Publish(topic string, qos byte, payload []byte) error {
+func (c *strictClient) Publish(topic string, qos byte, retain bool, payload []byte) error {
 	if topic == "" || len(topic) > maxTopic || strings.ContainsAny(topic, "+#\x00") || qos > 2 || len(payload) > maxPayload {
 		return fmt.Errorf("publish: %w: no PUBLISH can carry it", ErrRefused) // [MQTT-3.3.2-2]
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.take(topic, qos, payload); err != nil {
+	if err := c.take(topic, qos, retain, payload); err != nil {
 		return fmt.Errorf("publish: %w: %w", ErrRefused, err)
 	}
 	return nil
 }
 
 // take queues a message. c.mu is held.
-func (c *strictClient) take(topic string, qos byte, payload []byte) error {
+func (c *strictClient) take(topic string, qos byte, retain bool, payload []byte) error {
 	l := c.link
 	switch {
 	case c.run == nil || !c.run.up:
@@ -250,7 +250,7 @@ func (c *strictClient) take(topic string, qos byte, payload []byte) error {
 	case qos == 0 && len(l.queue) > strictMaxQueued:
 		return fmt.Errorf("%d bytes wait to be written", len(l.queue))
 	case qos == 0:
-		l.queue = mqtt.AppendPublish(l.queue, mqtt.Publish{Topic: topic, Payload: payload})
+		l.queue = mqtt.AppendPublish(l.queue, mqtt.Publish{Topic: topic, Retain: retain, Payload: payload})
 		l.flush()
 		return nil
 	}
@@ -262,7 +262,7 @@ func (c *strictClient) take(topic string, qos byte, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	f := c.session.publish(id, topic, qos, payload)
+	f := c.session.publish(id, topic, qos, retain, payload)
 	if l != nil {
 		l.queue = f.append(l.queue, l.taken)
 		l.flush()

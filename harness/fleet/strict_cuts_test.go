@@ -194,7 +194,7 @@ func TestStrictSurvivesAnyCut(t *testing.T) {
 		for c.Connect(context.Background()) != nil { // a first connect is not repeated by itself
 		}
 		for i, q := range ours {
-			if err := c.Publish("t", q, fmt.Appendf(nil, "out%d", i)); err != nil {
+			if err := c.Publish("t", q, false, fmt.Appendf(nil, "out%d", i)); err != nil {
 				t.Fatal(err)
 			}
 		}

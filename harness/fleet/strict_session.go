@@ -37,6 +37,7 @@ type strictSession struct {
 type flight struct {
 	id       uint16
 	qos      byte
+	retain   bool
 	released bool   // in releases; else in publishes
 	tried    bool   // its first byte was offered to an earlier connection
 	at       uint64 // where it begins in the stream of this connection
@@ -89,13 +90,13 @@ func (s *strictSession) newID(used func(uint16) bool) (uint16, error) {
 }
 
 // publish takes a new message.
-func (s *strictSession) publish(id uint16, topic string, qos byte, payload []byte) *flight {
+func (s *strictSession) publish(id uint16, topic string, qos byte, retain bool, payload []byte) *flight {
 	f := s.spare
 	if f == nil {
 		f = new(flight)
 	}
 	s.spare = f.next
-	*f = flight{id: id, qos: qos, at: notQueued, topic: topic, payload: payload}
+	*f = flight{id: id, qos: qos, retain: retain, at: notQueued, topic: topic, payload: payload}
 	if s.byID == nil {
 		s.byID = map[uint16]*flight{}
 	}
@@ -225,5 +226,5 @@ func (s *strictSession) discard() {
 // set from the second attempt on [MQTT-3.3.1-1], and only then [MQTT-4.3.2-1].
 func (f *flight) append(dst []byte, base uint64) []byte {
 	f.at = base + uint64(len(dst))
-	return mqtt.AppendPublish(dst, mqtt.Publish{Topic: f.topic, ID: f.id, QoS: f.qos, Dup: f.tried, Payload: f.payload})
+	return mqtt.AppendPublish(dst, mqtt.Publish{Topic: f.topic, ID: f.id, QoS: f.qos, Dup: f.tried, Retain: f.retain, Payload: f.payload})
 }

@@ -19,7 +19,7 @@ import (
 func hand(t *testing.T, c Client, qos byte, payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		if err := c.Publish("t", qos, []byte(p)); err != nil {
+		if err := c.Publish("t", qos, false, []byte(p)); err != nil {
 			t.Fatalf("%s: %v", p, err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestStrictSendsAgainInOrder(t *testing.T) {
 	// what was published while away, as new.
 	conn = s.next()
 	hand(t, c, 1, "f")
-	if err := c.Publish("t", 0, []byte("x")); !errors.Is(err, ErrRefused) {
+	if err := c.Publish("t", 0, false, []byte("x")); !errors.Is(err, ErrRefused) {
 		t.Errorf("QoS 0 while away: %v", err)
 	}
 	conn.expect("CONNECT")
@@ -256,11 +256,11 @@ func TestStrictIdentifiers(t *testing.T) {
 	conn = s.next()
 	payload := []byte("x")
 	for n := range 65535 {
-		if err := c.Publish("t", 1, payload); err != nil {
+		if err := c.Publish("t", 1, false, payload); err != nil {
 			t.Fatalf("message %d: %v", n+1, err)
 		}
 	}
-	if err := c.Publish("t", 1, payload); !errors.Is(err, ErrRefused) {
+	if err := c.Publish("t", 1, false, payload); !errors.Is(err, ErrRefused) {
 		t.Errorf("a message without an identifier: %v", err)
 	}
 	conn.expect("CONNECT")
@@ -272,7 +272,7 @@ func TestStrictIdentifiers(t *testing.T) {
 		t.Errorf("SUBSCRIBE without an identifier: %v", err)
 	}
 	conn.send(mqtt.AppendPuback(nil, 4711), mqtt.AppendPuback(nil, 4711))
-	await(t, "a free identifier", func() bool { return c.Publish("t", 2, payload) == nil })
+	await(t, "a free identifier", func() bool { return c.Publish("t", 2, false, payload) == nil })
 	conn.expect("PUBLISH2 4711 x")
 }
 
@@ -308,7 +308,7 @@ func TestStrictHungWrite(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), strictMaxQueued)
 	err := error(nil)
 	for range 3 {
-		err = errors.Join(err, c.Publish("t", 0, big))
+		err = errors.Join(err, c.Publish("t", 0, false, big))
 	}
 	if !errors.Is(err, ErrRefused) {
 		t.Errorf("nothing bounds what waits to be written: %v", err)
@@ -319,11 +319,11 @@ func TestStrictRefusesWhatNoPacketCarries(t *testing.T) {
 	s := newScript(t)
 	c, _ := s.start(s.settings())
 	for _, topic := range []string{"", "a/#", "+", "a\x00", strings.Repeat("t", 1<<16)} {
-		if err := c.Publish(topic, 0, nil); !errors.Is(err, ErrRefused) {
+		if err := c.Publish(topic, 0, false, nil); !errors.Is(err, ErrRefused) {
 			t.Errorf("topic %.10q: %v", topic, err)
 		}
 	}
-	if err := c.Publish("t", 3, nil); !errors.Is(err, ErrRefused) {
+	if err := c.Publish("t", 3, false, nil); !errors.Is(err, ErrRefused) {
 		t.Errorf("QoS 3: %v", err)
 	}
 	for name, set := range map[string]Settings{
@@ -449,7 +449,7 @@ func TestStrictDisconnect(t *testing.T) {
 	conn.expect("DISCONNECT", "")
 	<-left
 	for qos := range byte(3) {
-		if err := c.Publish("t", qos, []byte("x")); !errors.Is(err, ErrRefused) {
+		if err := c.Publish("t", qos, false, []byte("x")); !errors.Is(err, ErrRefused) {
 			t.Errorf("QoS %d after Disconnect: %v", qos, err)
 		}
 	}

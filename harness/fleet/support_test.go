@@ -71,7 +71,7 @@ func startBroker(t *testing.T, addr string) *testBroker {
 	caps := mochi.NewDefaultServerCapabilities()
 	caps.MaximumClientWritesPending = 1024
 	s := mochi.New(&mochi.Options{
-		Capabilities: caps, SysTopicResendInterval: 3600,
+		Capabilities: caps, SysTopicResendInterval: 3600, InlineClient: true,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err := s.AddHook(new(denying), nil); err != nil {

@@ -48,7 +48,10 @@ func TestWillReachesTheDriver(t *testing.T) {
 	b, d := newBench(t), &fakeDriver{}
 	f, err := New(Config{
 		Clients: 3, Fleet: scenarios.Fleet{Name: "b", ClientID: "b-{index}"}, Driver: d, Addresses: []string{"x"},
-		Dial: b.dial, Clock: b.clock, Will: Wills(willed(&scenarios.Will{Topic: "w/{client}"}, nil), 1, testRun, testRunID),
+		Dial: func(context.Context, string, string, int, Tap) (net.Conn, string, string, error) {
+			return noConn{}, "", "", nil
+		},
+		Clock: b.clock, Will: Wills(willed(&scenarios.Will{Topic: "w/{client}"}, nil), 1, testRun, testRunID),
 	})
 	if err != nil {
 		t.Fatal(err)

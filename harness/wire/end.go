@@ -144,7 +144,16 @@ func (e *ending) late() timeline.Instant {
 	return in
 }
 
-// last lists the ring, oldest first.
+// Last lists the last packets until now, oldest first. The observer may call it
+// from a call of its own, of Packet too: then the newest packets include the
+// reported one.
+func (e *ending) Last() []timeline.Packet {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last()
+}
+
+// last lists the ring, oldest first. e.mu is held.
 func (e *ending) last() []timeline.Packet {
 	last := make([]timeline.Packet, 0, min(e.n, ringSize))
 	for i := e.n - min(e.n, ringSize); i < e.n; i++ {

@@ -11,7 +11,7 @@ import (
 
 // Observer is told what passes. The calls of one connection come from its
 // reader, its writers and whoever closes it, and may interleave: the observer
-// locks. It must not call the connection. A Packet and its slices are valid
+// locks. It must not call the connection, but for Last. A Packet and its slices are valid
 // during the call only.
 //
 // A connection can end in one direction while the other still carries bytes
@@ -33,6 +33,9 @@ type Observer interface {
 // Tap puts the tap onto conn, which must be fresh: its first bytes are a
 // CONNECT and a CONNACK. now reads the run's clock. The tap starts no
 // goroutine and holds nothing that Close would have to free.
+//
+// The connection that it gives also has a method Last() []timeline.Packet: the
+// last 16 packets until now, oldest first.
 func Tap(conn net.Conn, now func() timeline.Instant, obs Observer) net.Conn {
 	return &tap{Conn: conn, now: now, obs: obs}
 }

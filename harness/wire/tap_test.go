@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -259,6 +260,34 @@ func TestRingKeepsTheLastSixteen(t *testing.T) {
 		if p != w {
 			t.Errorf("packet %d: %+v, want %+v", i, p, w)
 		}
+	}
+}
+
+// asker reads the ring from within its own calls, as the observer of a breach
+// does.
+type asker struct {
+	recorder
+	conn net.Conn
+	seen [][]timeline.Packet
+}
+
+func (a *asker) Packet(bool, *mqtt.Packet, timeline.Instant) {
+	a.seen = append(a.seen, a.conn.(interface{ Last() []timeline.Packet }).Last())
+}
+
+func TestRingAtThePacket(t *testing.T) {
+	a := &asker{}
+	a.conn = Tap(&script{write: func(b []byte) (int, error) { return len(b), nil }}, ticks(), a)
+	for id := range uint16(20) {
+		_, _ = a.conn.Write(mqtt.AppendPubrel(nil, id))
+	}
+	for i, last := range a.seen {
+		if n := len(last); n != min(i+1, ringSize) || last[n-1].ID != uint16(i) {
+			t.Errorf("at packet %d: %+v", i, last)
+		}
+	}
+	if len(a.seen) != 20 {
+		t.Errorf("%d packets", len(a.seen))
 	}
 }
 
