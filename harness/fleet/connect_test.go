@@ -185,7 +185,7 @@ func TestDisconnectWhile(t *testing.T) {
 		b := newBench(t)
 		addr, accepted := stubborn(t)
 		cfg := b.config(addr, 1, devices(false), nil)
-		cfg.ConnectTimeout = 400 * time.Millisecond
+		cfg.ConnectTimeout = 150 * time.Millisecond
 		f := b.fleet(cfg)
 		await(t, "dialled", func() bool { return accepted.Load() == 1 })
 		quick(t, f)
@@ -200,7 +200,7 @@ func TestDisconnectWhile(t *testing.T) {
 		broker := startBroker(t, "127.0.0.1:0")
 		mute, accepted := stubborn(t)
 		cfg := b.config(broker.addr, 1, devices(false), nil)
-		cfg.ConnectTimeout = 400 * time.Millisecond
+		cfg.ConnectTimeout = 150 * time.Millisecond
 		cfg.Dial = func(ctx context.Context, addr, id string, n int, tap Tap) (net.Conn, string, string, error) {
 			if n > 1 && n < 5 {
 				addr = mute
@@ -246,7 +246,7 @@ func TestPahoToldTwiceIsStuck(t *testing.T) {
 	broker := startBroker(t, "127.0.0.1:0")
 	mute, accepted := stubborn(t)
 	s := b.settings(broker.addr)
-	s.ConnectTimeout = 400 * time.Millisecond
+	s.ConnectTimeout = 200 * time.Millisecond
 	direct := s.Dial
 	var lost atomic.Bool
 	s.Dial = func(ctx context.Context) (net.Conn, error) {
@@ -274,7 +274,7 @@ func TestPahoToldTwiceIsStuck(t *testing.T) {
 	lost.Store(false)
 	// Every Connect from here on is refused; after one call of Disconnect, the
 	// first one after the attempt has timed out would be taken.
-	until := time.Now().Add(2 * time.Second)
+	until := time.Now().Add(time.Second)
 	for time.Now().Before(until) {
 		token := lib.Connect()
 		<-token.Done()
