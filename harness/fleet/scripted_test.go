@@ -272,7 +272,7 @@ func TestTakeoverOverlap(t *testing.T) {
 	own.send(publish("x", 1, 5, mqtt.Header{Kind: mqtt.KindData, Stream: 6, Seq: 1}))
 	own.expect(mqtt.PUBACK)
 	rival.send(publish("x", 1, 6, mqtt.Header{Kind: mqtt.KindData, Stream: 6, Seq: 2}))
-	await(t, "read by both", func() bool { return b.book.copies(6, 1) == 1 && b.book.copies(6, 2) == 1 })
+	await(t, "read by both", func() bool { return b.book.timesRead(6, 1) == 1 && b.book.timesRead(6, 2) == 1 })
 	if f.LiveN(0) != 1 {
 		t.Errorf("live on %d, want 1: the broker has not ended it yet", f.LiveN(0))
 	}
