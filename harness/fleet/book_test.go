@@ -212,8 +212,8 @@ func (b *testBook) epoch(client string) int {
 	return b.epochs[client]
 }
 
-// copies is how often a message was read.
-func (b *testBook) copies(stream uint32, seq uint64) int {
+// timesRead is how often a message was read.
+func (b *testBook) timesRead(stream uint32, seq uint64) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.delivered[stream][seq]

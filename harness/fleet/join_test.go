@@ -15,6 +15,7 @@ import (
 // The rooms fit together: the real tap below, the real book beside.
 var (
 	_ wire.Observer = Tap(nil)
+	_ Sessions      = (*ledger.Book)(nil)
 	_ Publications  = (*ledger.Book)(nil)
 	_ Deliveries    = (*ledger.Book)(nil)
 	_ Handlings     = (*ledger.Book)(nil)
@@ -36,7 +37,7 @@ func TestWithTheRealTapAndBook(t *testing.T) {
 	}
 	p := plan(n, cmds(50, 1), scenarios.Traffic{From: "control", To: "devices", Topic: "rb/{client}/tick", Each: 50, Payload: 64})
 	book := ledger.NewBook(testRunID)
-	accounts := Accounts{Publications: book, Deliveries: book, Handlings: book, Sentinels: book, Timetable: book}
+	accounts := Accounts{Sessions: book, Publications: book, Deliveries: book, Handlings: book, Sentinels: book, Timetable: book}
 	traffic := b.traffic(p, accounts)
 	ccfg := b.controlConfig(broker.addr)
 	ccfg.Dial, ccfg.Accounts = dial, traffic.Accounts()

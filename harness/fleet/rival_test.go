@@ -61,7 +61,7 @@ func TestTakeover(t *testing.T) {
 	if err := broker.Publish(topic, payload, false, 1); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the rival reads it", func() bool { return b.book.copies(3, 1) == 1 })
+	await(t, "the rival reads it", func() bool { return b.book.timesRead(3, 1) == 1 })
 	if n := b.book.handlings(); n != 0 {
 		t.Errorf("%d handler calls: nobody handles what a rival reads", n)
 	}
@@ -70,7 +70,7 @@ func TestTakeover(t *testing.T) {
 	await(t, "back", func() bool { return f.LiveN(0) >= 3 && f.Connected() == 1 && f.Away() == 0 })
 	back := f.LiveN(0)
 	await(t, "the broker ends the rival", func() bool { return b.conn(f.ID(0), 2).End != 0 })
-	await(t, "what was not answered comes again", func() bool { return b.book.copies(3, 1) == 2 && b.book.handlings() == 1 })
+	await(t, "what was not answered comes again", func() bool { return b.book.timesRead(3, 1) == 2 && b.book.handlings() == 1 })
 	rival = b.conn(f.ID(0), 2)
 	if rival.EndKind == timeline.EndLocal || rival.Disconnect == "out" || rival.PacketsOut != 1 || rival.LastPub == 0 {
 		t.Errorf("rival: %+v", rival)
