@@ -184,6 +184,10 @@ type judge struct {
 	late     map[uint16]bool    // acknowledged on it before it was sent again
 	acks     []string           // what is owed, in order
 	reached  map[string]int     // payload -> how often it was published as new
+
+	seen      map[string]bool   // payloads that the client read
+	inUse     map[uint16]string // inbound QoS 2 -> payload, until PUBREL
+	swallowed map[string]bool   // read under an identifier in use for another one: the broker's fault
 }
 
 type judged struct {
@@ -193,7 +197,10 @@ type judged struct {
 }
 
 func newJudge() *judge {
-	return &judge{out: map[uint16]*judged{}, reached: map[string]int{}}
+	return &judge{
+		out: map[uint16]*judged{}, reached: map[string]int{},
+		seen: map[string]bool{}, inUse: map[uint16]string{}, swallowed: map[string]bool{},
+	}
 }
 
 func (j *judge) fault(format string, args ...any) {
@@ -258,7 +265,7 @@ func (j *judge) watch(c *judgeConn, b []byte, out bool) []byte {
 			if out {
 				j.sent(p, string(whole[size-p.Payload:]))
 			} else {
-				j.read(p)
+				j.read(p, string(whole[size-p.Payload:]))
 			}
 		}); err != nil {
 			j.fault("%v", err)
@@ -315,7 +322,7 @@ func (j *judge) sent(p *mqtt.Packet, payload string) {
 }
 
 // read notes what the client has to know from now on.
-func (j *judge) read(p *mqtt.Packet) {
+func (j *judge) read(p *mqtt.Packet, payload string) {
 	drop := func(list *[]uint16) bool {
 		i := slices.Index(*list, p.ID)
 		if i >= 0 {
@@ -326,13 +333,20 @@ func (j *judge) read(p *mqtt.Packet) {
 	m := j.out[p.ID]
 	switch p.Type {
 	case mqtt.PUBLISH:
+		j.seen[payload] = true
 		switch p.QoS() {
 		case 1:
 			j.acks = append(j.acks, fmt.Sprintf("PUBACK %d", p.ID))
 		case 2:
 			j.acks = append(j.acks, fmt.Sprintf("PUBREC %d", p.ID))
+			if old, used := j.inUse[p.ID]; used && old != payload {
+				j.swallowed[payload] = true
+			} else {
+				j.inUse[p.ID] = payload
+			}
 		}
 	case mqtt.PUBREL:
+		delete(j.inUse, p.ID)
 		j.acks = append(j.acks, fmt.Sprintf("PUBCOMP %d", p.ID))
 	case mqtt.PUBACK:
 		drop(&j.order)
