@@ -21,8 +21,8 @@ const (
 	strictStopWait = 2 * time.Second
 	// strictGoodbye is how long a DISCONNECT may take to be written.
 	strictGoodbye = 250 * time.Millisecond
-	// strictMaxQueued is how many bytes may wait to be written, for a QoS 0
-	// message to be taken: nothing else bounds them.
+	// strictMaxQueued is how many bytes of QoS 0 may wait to be written for one
+	// more message to be taken: nothing else bounds them.
 	strictMaxQueued = 1 << 20
 
 	maxTopic     = 1<<16 - 1                    // bytes
@@ -55,8 +55,8 @@ var (
 //     never offered to a connection is sent.
 //   - PUBRELs are sent first, in the order of their PUBRECs [MQTT-4.6.0-4], then
 //     PUBLISHes in the order of their first sending [MQTT-4.6.0-1], then what is
-//     new. DUP is set where a byte of the packet was offered to an earlier
-//     connection, whether or not it arrived.
+//     new. DUP is set where the packet was given to an earlier connection's
+//     socket, whether or not it arrived.
 //   - A QoS 2 message goes to the handler with its first PUBLISH, before the
 //     PUBREC (method B of figure 4.3), a QoS 1 message before its PUBACK.
 //   - Nothing limits what is in flight but the 65,535 identifiers; beyond, and
@@ -109,8 +109,8 @@ func (Strict) New(s Settings) (Client, error) {
 }
 
 // strictClient is one client. Its goroutine (strictRun) dials and reads; what
-// is written is queued under mu, in the order of the wire, for a writer that
-// runs as long as there is something to write (strictLink.flush).
+// is to be written is queued under mu, for a writer that runs as long as there
+// is something to write (strictLink.flush).
 type strictClient struct {
 	settings Settings
 	schedule pahoSchedule // of the policy paho; only the run's goroutine uses it
@@ -247,24 +247,18 @@ func (c *strictClient) take(topic string, qos byte, retain bool, payload []byte)
 		return errAway
 	case qos == 0 && l == nil:
 		return errAway
-	case qos == 0 && len(l.queue) > strictMaxQueued:
-		return fmt.Errorf("%d bytes wait to be written", len(l.queue))
-	case qos == 0:
-		l.queue = mqtt.AppendPublish(l.queue, mqtt.Publish{Topic: topic, Retain: retain, Payload: payload})
-		l.flush()
-		return nil
+	case qos == 0 && c.session.waiting > strictMaxQueued:
+		return fmt.Errorf("%d bytes wait to be written", c.session.waiting)
 	}
-	var used func(uint16) bool
+	id := uint16(0)
+	if qos > 0 {
+		var err error
+		if id, err = c.session.newID(l); err != nil {
+			return err
+		}
+	}
+	c.session.publish(id, topic, qos, retain, payload)
 	if l != nil {
-		used = l.subscribing
-	}
-	id, err := c.session.newID(used)
-	if err != nil {
-		return err
-	}
-	f := c.session.publish(id, topic, qos, retain, payload)
-	if l != nil {
-		l.queue = f.append(l.queue, l.taken)
 		l.flush()
 	}
 	return nil
@@ -318,7 +312,7 @@ func (c *strictClient) ask(subs []scenarios.Subscription) (*waiting, error) {
 	if l == nil {
 		return nil, errAway
 	}
-	id, err := c.session.newID(l.subscribing)
+	id, err := c.session.newID(l)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,8 @@ const (
 	// strictPingWait is how long a PINGRESP may take. The standard says "a
 	// reasonable amount of time" (3.1.2.10); it is paho's default.
 	strictPingWait = 10 * time.Second
-	// strictChunk is the most bytes of one write: the tap stamps all packets of
-	// a write alike.
+	// strictChunk is how many bytes of messages go into one write, but for the
+	// end of the last one: the tap stamps all packets of a write alike.
 	strictChunk = 4 << 10
 	// strictBuffer is the size of the read buffer, until a packet needs more.
 	strictBuffer = 512
@@ -33,17 +33,15 @@ type strictLink struct {
 	release func() bool // takes back what closes conn when the run stops
 
 	// Guarded by the client's lock.
-	queue      []byte              // to be written
-	other      []byte              // what queue becomes when a writer takes it
-	taken      uint64              // bytes that writers took from the queue
-	writing    bool                // somebody is the writer
+	queue      []byte              // answers and the like, to be written with what is due of the session
+	writing    bool                // there is a writer
+	out        []byte              // the writer's buffer
 	over       bool                // the connection has ended
 	empty      chan struct{}       // closed when the queue is written; nil = nobody waits
 	subscribes map[uint16]*waiting // SUBSCRIBEs without a SUBACK
 
 	born    time.Time
 	writers sync.WaitGroup
-	offered uint64       // bytes given to the socket; the writer's, and read when it is gone
 	wrote   atomic.Int64 // when something was last given to the socket, ns since born
 	writer  func()       // the method write, so that a go statement allocates nothing
 
@@ -83,19 +81,12 @@ func (l *strictLink) end() {
 	}
 }
 
-// subscribing reports whether a SUBSCRIBE uses the identifier. The client's
-// lock is held.
-func (l *strictLink) subscribing(id uint16) bool {
-	_, ok := l.subscribes[id]
-	return ok
-}
-
 // flush starts a writer where there is something to write and none at it. A
 // goroutine for it, and not the caller: neither a publisher nor the reader is
 // held up by a socket that hangs, and a link that is idle has no writer. The
 // client's lock is held.
 func (l *strictLink) flush() {
-	if l.writing || l.over || len(l.queue) == 0 {
+	if l.writing || !l.pending() {
 		return
 	}
 	l.writing = true
@@ -103,10 +94,16 @@ func (l *strictLink) flush() {
 	go l.writer()
 }
 
-// write is the writer: it writes the queue until that is empty.
+// pending reports whether there is something to write. The session's messages
+// do not follow a DISCONNECT, with which the link is the client's no longer.
+func (l *strictLink) pending() bool {
+	return !l.over && (len(l.queue) > 0 || l.client.link == l && l.client.session.due())
+}
+
+// write is the writer: it writes until there is nothing left.
 func (l *strictLink) write() {
 	defer l.writers.Done()
-	for b := l.swap(nil); b != nil; b = l.swap(b) {
+	for b := l.take(l.out); len(b) > 0; b = l.take(b) {
 		if l.put(b) != nil {
 			// The reader sees it as the end of the connection.
 			_ = l.conn.Close()
@@ -117,51 +114,46 @@ func (l *strictLink) write() {
 	}
 }
 
-// swap gives the queue, in exchange for the buffer written last; nil = the
-// writer's work is done.
-func (l *strictLink) swap(written []byte) []byte {
-	l.client.mu.Lock()
-	defer l.client.mu.Unlock()
-	if cap(written) <= strictKeep { // one that grew for a burst is not kept
-		l.other = written
-	}
-	if len(l.queue) == 0 || l.over {
+// take fills b with what is to be written next; nothing = the writer's work is
+// done.
+func (l *strictLink) take(b []byte) []byte {
+	c := l.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b = b[:0]
+	switch {
+	case !l.pending():
 		l.writing = false
+		if l.out = b; cap(b) > strictKeep {
+			l.out = nil // it grew for a burst
+		}
 		if l.empty != nil {
 			close(l.empty)
 			l.empty = nil
 		}
-		return nil
+	case c.link == l:
+		b, l.queue = c.session.next(b, l.queue, strictChunk)
+	default:
+		b, l.queue = append(b, l.queue...), nil
 	}
-	b := l.queue
-	l.queue, l.other = l.other[:0], nil
-	l.taken += uint64(len(b))
 	return b
 }
 
-// put gives bytes to the socket, in pieces that have a write time-out each.
+// put gives bytes to the socket, in one write: what the session has handed out
+// counts as given. A deadline that can't be set is that of a closed connection.
 func (l *strictLink) put(b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), strictChunk)
-		now := time.Now()
-		if err := l.conn.SetWriteDeadline(now.Add(l.client.settings.WriteTimeout)); err != nil {
-			return err
-		}
-		l.offered += uint64(n)
-		l.wrote.Store(int64(now.Sub(l.born)))
-		if _, err := l.conn.Write(b[:n]); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
+	now := time.Now()
+	_ = l.conn.SetWriteDeadline(now.Add(l.client.settings.WriteTimeout))
+	l.wrote.Store(int64(now.Sub(l.born)))
+	_, err := l.conn.Write(b)
+	return err
 }
 
 // read reads until the connection ends, and says why.
 func (l *strictLink) read() error {
 	defer l.release()
 	l.heard = time.Now()
-	if err := l.take(0); err != nil { // what came with the CONNACK
+	if err := l.handle(0); err != nil { // what came with the CONNACK
 		return err
 	}
 	if err := l.keepAlive(); err != nil {
@@ -171,7 +163,7 @@ func (l *strictLink) read() error {
 		err := l.fill()
 		switch {
 		case err == nil:
-			if err := l.take(0); err != nil {
+			if err := l.handle(0); err != nil {
 				return err
 			}
 		case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -208,9 +200,9 @@ func (l *strictLink) fill() error {
 	return err
 }
 
-// take handles the packets that are complete, at most limit where that is not
+// handle handles the packets that are complete, at most limit where that is not
 // 0, and writes what they are answered with.
-func (l *strictLink) take(limit int) error {
+func (l *strictLink) handle(limit int) error {
 	for n := 0; l.err == nil && (limit == 0 || n < limit); n++ {
 		size := packetSize(l.buf[l.head:l.tail])
 		if size == 0 {

@@ -79,7 +79,6 @@ func (r *strictRun) lost(l *strictLink, why error) {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session.cut(l.offered)
 	for _, w := range l.subscribes {
 		close(w.done)
 	}
@@ -172,7 +171,7 @@ func (r *strictRun) adopt(l *strictLink, present bool) bool {
 		return false
 	}
 	r.up = true
-	l.queue = c.session.resume(l.queue, c.settings.Clean, present)
+	c.session.resume(c.settings.Clean, present)
 	c.link = l
 	l.flush()
 	return true
@@ -193,7 +192,7 @@ func (l *strictLink) handshake(ctx context.Context) (present bool, err error) {
 		if err := l.fill(); err != nil {
 			return false, err
 		}
-		if err := l.take(1); err != nil {
+		if err := l.handle(1); err != nil {
 			return false, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -177,9 +178,16 @@ type judge struct {
 	out      map[uint16]*judged // what the client has to bring to an end
 	order    []uint16           // ids of publishes without PUBACK or PUBREC, in the order of first sending
 	releases []uint16           // ids with PUBREC and without PUBCOMP, in order
-	resend   []string           // what has to come first on this connection
+	relDue   []uint16           // PUBRELs that this connection has not seen yet
+	pubDue   []uint16           // PUBLISHes that have to be sent again on it
+	more     map[uint16]int     // PUBRECs read for what is released or not known
+	late     map[uint16]bool    // acknowledged on it before it was sent again
 	acks     []string           // what is owed, in order
 	reached  map[string]int     // payload -> how often it was published as new
+
+	seen      map[string]bool   // payloads that the client read
+	inUse     map[uint16]string // inbound QoS 2 -> payload, until PUBREL
+	swallowed map[string]bool   // read under an identifier in use for another one: the broker's fault
 }
 
 type judged struct {
@@ -189,7 +197,10 @@ type judged struct {
 }
 
 func newJudge() *judge {
-	return &judge{out: map[uint16]*judged{}, reached: map[string]int{}}
+	return &judge{
+		out: map[uint16]*judged{}, reached: map[string]int{},
+		seen: map[string]bool{}, inUse: map[uint16]string{}, swallowed: map[string]bool{},
+	}
 }
 
 func (j *judge) fault(format string, args ...any) {
@@ -201,15 +212,20 @@ func (j *judge) begin(raw net.Conn) net.Conn {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.conn++
-	j.acks, j.resend = nil, nil
-	for _, id := range j.releases {
-		j.resend = append(j.resend, fmt.Sprintf("PUBREL %d", id))
-	}
-	for _, id := range j.order {
-		m := j.out[id]
-		j.resend = append(j.resend, fmt.Sprintf("PUBLISH%d dup %d %s", m.qos, id, m.payload))
-	}
+	j.acks, j.more, j.late = nil, map[uint16]int{}, map[uint16]bool{}
+	j.relDue, j.pubDue = slices.Clone(j.releases), slices.Clone(j.order)
 	return &judgeConn{Conn: raw, judge: j, n: j.conn}
+}
+
+// dial puts the judge onto each connection.
+func (j *judge) dial(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return j.begin(conn), nil
+	}
 }
 
 type judgeConn struct {
@@ -249,7 +265,7 @@ func (j *judge) watch(c *judgeConn, b []byte, out bool) []byte {
 			if out {
 				j.sent(p, string(whole[size-p.Payload:]))
 			} else {
-				j.read(p)
+				j.read(p, string(whole[size-p.Payload:]))
 			}
 		}); err != nil {
 			j.fault("%v", err)
@@ -263,15 +279,24 @@ func (j *judge) watch(c *judgeConn, b []byte, out bool) []byte {
 func (j *judge) sent(p *mqtt.Packet, payload string) {
 	t := text(p, []byte(payload))
 	switch p.Type {
-	case mqtt.PUBLISH, mqtt.PUBREL:
-		if len(j.resend) > 0 {
-			if t == j.resend[0] {
-				j.resend = j.resend[1:]
-			} else {
-				j.fault("%s, before %q was sent again", t, j.resend[0])
-			}
-		} else if p.Dup() {
-			j.fault("%s: nothing to send again", t)
+	case mqtt.PUBREL:
+		switch {
+		case len(j.relDue) > 0 && j.relDue[0] == p.ID:
+			j.relDue = j.relDue[1:]
+		case j.more[p.ID] > 0:
+			j.more[p.ID]--
+		default:
+			j.fault("%s, due are %d", t, j.relDue)
+		}
+	case mqtt.PUBLISH:
+		switch {
+		case p.Dup() && j.late[p.ID]: // on its way when the acknowledgement was read
+			delete(j.late, p.ID)
+			return
+		case p.Dup() && len(j.pubDue) > 0 && j.pubDue[0] == p.ID:
+			j.pubDue = j.pubDue[1:]
+		case p.Dup() || len(j.pubDue) > 0:
+			j.fault("%s, to be sent again first are %d", t, j.pubDue)
 		}
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBCOMP:
 		if len(j.acks) == 0 || j.acks[0] != t {
@@ -297,37 +322,50 @@ func (j *judge) sent(p *mqtt.Packet, payload string) {
 }
 
 // read notes what the client has to know from now on.
-func (j *judge) read(p *mqtt.Packet) {
-	drop := func(list []uint16) []uint16 {
-		for i, id := range list {
-			if id == p.ID {
-				return append(list[:i:i], list[i+1:]...)
-			}
+func (j *judge) read(p *mqtt.Packet, payload string) {
+	drop := func(list *[]uint16) bool {
+		i := slices.Index(*list, p.ID)
+		if i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
 		}
-		return list
+		return i >= 0
 	}
 	m := j.out[p.ID]
 	switch p.Type {
 	case mqtt.PUBLISH:
+		j.seen[payload] = true
 		switch p.QoS() {
 		case 1:
 			j.acks = append(j.acks, fmt.Sprintf("PUBACK %d", p.ID))
 		case 2:
 			j.acks = append(j.acks, fmt.Sprintf("PUBREC %d", p.ID))
+			if old, used := j.inUse[p.ID]; used && old != payload {
+				j.swallowed[payload] = true
+			} else {
+				j.inUse[p.ID] = payload
+			}
 		}
 	case mqtt.PUBREL:
+		delete(j.inUse, p.ID)
 		j.acks = append(j.acks, fmt.Sprintf("PUBCOMP %d", p.ID))
 	case mqtt.PUBACK:
-		j.order = drop(j.order)
+		drop(&j.order)
 		delete(j.out, p.ID)
+		j.late[p.ID] = drop(&j.pubDue)
 	case mqtt.PUBREC:
-		if m != nil && len(drop(j.order)) < len(j.order) {
-			j.order = drop(j.order)
+		if drop(&j.order) {
 			j.releases = append(j.releases, p.ID)
+			j.relDue = append(j.relDue, p.ID)
+			j.late[p.ID] = drop(&j.pubDue)
+		} else {
+			j.more[p.ID]++
 		}
 	case mqtt.PUBCOMP:
-		j.releases = drop(j.releases)
-		delete(j.out, p.ID)
+		if m == nil || m.qos == 2 && slices.Contains(j.releases, p.ID) {
+			drop(&j.releases)
+			drop(&j.relDue)
+			delete(j.out, p.ID)
+		}
 	}
 }
 
