@@ -11,4 +11,7 @@ var (
 	// ErrTruncated says that the last line of a health file is unfinished: the
 	// rows before it are good and were returned.
 	ErrTruncated = errors.New("the last row is unfinished and was left out")
+	// ErrTooManyGoroutines says that the stacks of all goroutines of this process
+	// do not fit into the memory that a snapshot may take.
+	ErrTooManyGoroutines = errors.New("too many goroutines for a snapshot")
 )
