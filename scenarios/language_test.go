@@ -102,6 +102,14 @@ func TestHash(t *testing.T) {
 		"limit":            {"below: 5s", "at_most: 5s", false},
 		"fleet":            {"{name: devices,", "{name: devices, session: {clean: true},", false},
 		"rate":             {"each: 1/s", "total: 1/s", false},
+		"default delivery": {"each: 1/s", "each: 1/s, burst: 1, retain: false", true},
+		"burst":            {"each: 1/s", "each: 1/s, burst: 2", false},
+		"retain":           {"each: 1/s", "each: 1/s, retain: true", false},
+		"while":            {"each: 1/s", "each: 1/s, while: away", false},
+		"at a fault":       {"each: 1/s", "at: fault, burst: 1", false},
+		"publisher":        {"{to: devices,", "{from: devices, to: devices,", false},
+		"policy":           {"{name: devices,", "{name: devices, reconnect: {policy: immediate},", false},
+		"will":             {"{name: devices,", "{name: devices, will: {topic: w},", false},
 	} {
 		text := strings.Replace(hashed, tc.old, tc.new, 1)
 		if text == hashed {
@@ -114,10 +122,34 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// TestHashOfDefaults: a key at its default is as good as left out, inside the
+// mappings that have no default themselves too.
+func TestHashOfDefaults(t *testing.T) {
+	for _, tc := range []struct {
+		name, written, other string
+		same                 bool
+	}{
+		{"will defaults", "will: {topic: w}", "will: {topic: w, qos: 0, retain: false}", true},
+		{"will topic", "will: {topic: w}", "will: {topic: v}", false},
+		{"will qos", "will: {topic: w}", "will: {topic: w, qos: 2}", false},
+		{"will retain", "will: {topic: w}", "will: {topic: w, retain: true}", false},
+		{"delay spelling", "reconnect: {policy: fixed, delay: 2s}", "reconnect: {policy: fixed, delay: 2000ms}", true},
+		{"delay", "reconnect: {policy: fixed, delay: 2s}", "reconnect: {policy: fixed, delay: 3s}", false},
+		{"policy", "reconnect: {policy: fixed, delay: 2s}", "reconnect: {policy: immediate}", false},
+	} {
+		hash := func(key string) string {
+			return scenarios.Hash(load(t, strings.Replace(hashed, "{name: devices,", "{name: devices, "+key+",", 1)))
+		}
+		if same := hash(tc.written) == hash(tc.other); same != tc.same {
+			t.Errorf("%s: same hash is %v", tc.name, same)
+		}
+	}
+}
+
 // TestSchemaDefaults holds the defaults that the schema tells editors against
 // those that the loader fills in.
 func TestSchemaDefaults(t *testing.T) {
-	sc := load(t, "name: x\nfleets: [{name: devices, subscribe: [{topic: \"a/{client}\"}]}]\ntraffic: [{to: devices, topic: \"a/{client}\", each: 1/s}]\nphases: [{name: a, for: 1s}, {name: b, for: 1s, faults: [{close: {}}]}]\nexpect: [{metric: censored, equals: 0}]\n")
+	sc := load(t, "name: x\nfleets: [{name: devices, will: {topic: w}, subscribe: [{topic: \"a/{client}\"}]}]\ntraffic: [{to: devices, topic: \"a/{client}\", each: 1/s}]\nphases: [{name: a, for: 1s}, {name: b, for: 1s, faults: [{close: {}}]}]\nexpect: [{metric: censored, equals: 0}]\n")
 	fl, tr := sc.Fleets[0], sc.Traffic[0]
 	var doc map[string]any
 	if err := json.Unmarshal(testSchema(t).JSON(), &doc); err != nil {
@@ -137,6 +169,10 @@ func TestSchemaDefaults(t *testing.T) {
 		"$defs.fleet.properties.resubscribe":                           fl.Resubscribe,
 		"$defs.fleet.properties.subscribe.items.properties.qos":        float64(fl.Subscribe[0].QoS),
 		"$defs.fleet.properties.back":                                  fl.Back,
+		"$defs.fleet.properties.will.properties.qos":                   float64(fl.Will.QoS),
+		"$defs.fleet.properties.will.properties.retain":                fl.Will.Retain,
+		"$defs.traffic.properties.burst":                               float64(scenarios.DefaultBurst),
+		"$defs.traffic.properties.retain":                              tr.Retain,
 		"$defs.traffic.properties.from":                                tr.From,
 		"$defs.traffic.properties.qos":                                 float64(tr.QoS),
 		"$defs.traffic.properties.payload":                             fmt.Sprintf("%dB", tr.Payload),
@@ -199,13 +235,13 @@ func TestCompose(t *testing.T) {
 // TestLaterPolicy: a policy that the harness's table has is no longer later.
 func TestLaterPolicy(t *testing.T) {
 	parts := testParts()
-	parts.Policies = append(parts.Policies, "fixed")
+	parts.Policies = append(parts.Policies, "full-jitter")
 	schema, err := scenarios.Compose(parts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "name: x\nfleets: [{name: a, reconnect: {policy: fixed}}]\nphases: [{name: a, for: 1s}]\n"
-	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect.Policy != "fixed" {
+	text := "name: x\nfleets: [{name: a, reconnect: {policy: full-jitter, max: 5s}}]\nphases: [{name: a, for: 1s}]\n"
+	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect != (scenarios.Reconnect{Policy: "full-jitter", Max: 5 * time.Second}) {
 		t.Errorf("%v %v", sc, err)
 	}
 }

@@ -117,16 +117,26 @@ func TestReadPlanIsStrict(t *testing.T) {
 
 func TestPlanHash(t *testing.T) {
 	base := scenarios.PlanHash(samplePlan())
+	if base != "d7ada7a5589233de" {
+		t.Errorf("a plan of the first version now has the hash %s: what is new must be left out where it is not used", base)
+	}
 	for name, tc := range map[string]struct {
 		change func(*scenarios.Plan)
 		same   bool
 	}{
 		"target":   {func(p *scenarios.Plan) { p.Target, p.Closer, p.Summary, p.PlanHash = "tcp", "fin", "", "" }, true},
+		"driver":   {func(p *scenarios.Plan) { p.Driver = "paho" }, true},
 		"unlisted": {func(p *scenarios.Plan) { p.Phases[1].Waves[0].Faults[0].Victims = nil }, true},
 		"seed":     {func(p *scenarios.Plan) { p.Seed++ }, false},
 		"victims":  {func(p *scenarios.Plan) { p.Phases[1].Waves[0].Faults[0].Digest = "beef" }, false},
 		"limit":    {func(p *scenarios.Plan) { p.Expect[0].Below.Text = "6s" }, false},
 		"clients":  {func(p *scenarios.Plan) { p.Clients++ }, false},
+		"will":     {func(p *scenarios.Plan) { p.Fleets[0].Will = &scenarios.Will{Topic: "w"} }, false},
+		"delay":    {func(p *scenarios.Plan) { p.Fleets[0].Reconnect.Delay = time.Second }, false},
+		"burst":    {func(p *scenarios.Plan) { p.Traffic[0].Burst = 2 }, false},
+		"at":       {func(p *scenarios.Plan) { p.Traffic[0].At = scenarios.AtFault }, false},
+		"while":    {func(p *scenarios.Plan) { p.Traffic[0].While = scenarios.WhileAway }, false},
+		"retain":   {func(p *scenarios.Plan) { p.Traffic[0].Retain = true }, false},
 	} {
 		p := samplePlan()
 		tc.change(p)

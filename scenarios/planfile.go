@@ -86,10 +86,11 @@ func (p *Plan) check() error {
 
 // PlanHash names the timetable: seed, phases, waves and victims (by their
 // digests), and what is measured. It leaves out itself, the summary, the
-// target and the closer, so that one timetable has one hash on every broker.
+// target, the closer and the driver, so that one timetable has one hash on
+// every broker and with every client library.
 func PlanHash(p *Plan) string {
 	q := withoutVictims(p)
-	q.PlanHash, q.Summary, q.Target, q.Closer = "", "", "", ""
+	q.PlanHash, q.Summary, q.Target, q.Closer, q.Driver = "", "", "", "", ""
 	data, err := yaml.Dump(q, yaml.WithV4Defaults())
 	if err != nil {
 		return "" // no value of Plan has an encoding error
