@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,11 @@ import (
 // stands for, and keeps its hash: compare matches runs of two versions by it.
 func TestLibrary(t *testing.T) {
 	schema := testSchema(t)
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(text)
 	var hashes strings.Builder
 	library := scenarios.Library()
 	for _, s := range library {
@@ -34,9 +40,15 @@ func TestLibrary(t *testing.T) {
 		if len(sc.Expect) == 0 {
 			t.Errorf("%s expects nothing", s.Name)
 		}
+		if last := sc.Phases[len(sc.Phases)-1].Until; last == nil || last.Quiet == nil {
+			t.Errorf("%s does not end with a drain: what is still on its way would be lost", s.Name)
+		}
+		if !strings.Contains(readme, "\n| `"+s.Name+"` | "+s.Summary+" |\n") {
+			t.Errorf("README.md has no row for %s: %s", s.Name, s.Summary)
+		}
 		fmt.Fprintf(&hashes, "%s %s\n", scenarios.Hash(sc), s.Name)
 	}
-	if len(library) != 4 {
+	if len(library) != 5 {
 		t.Errorf("%d shipped scenarios", len(library))
 	}
 	golden(t, "testdata/hashes.golden", hashes.String())
