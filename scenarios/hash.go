@@ -125,7 +125,7 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 	field(c, p+"on_timeout", ph.OnTimeout, onTimeout)
 	for i, f := range ph.Faults {
 		meaning := f.Meaning
-		if meaning == "" && f.Params != nil {
+		if meaning == "" && f.Params != nil { // not from Load, or asWritten
 			meaning = canonicalValue(plainJSON(f.Params))
 		}
 		field(c, fmt.Sprintf("%sfaults.%d.%s", p, i, f.Kind), meaning, "")
@@ -180,11 +180,16 @@ func (s Schema) meaning(kind string, params *yaml.Node, firstFleet string) strin
 		def, has := property["default"]
 		return has && canonicalValue(v) == canonicalValue(def) || key == "fleet" && v == firstFleet
 	})
-	if len(values) == 0 {
+	if len(values) == 0 && kind == asWritten {
 		return ""
 	}
 	return canonicalValue(values)
 }
+
+// asWritten is the kind of fault that is hashed as written when all of its
+// parameters are at their default. It should be as good as left out, but the
+// files of the first version, kick-all among them, keep their hash.
+const asWritten = "close"
 
 // canonicalValue writes a value so that equal meaning is equal text: keys
 // sorted, 60s and 1m alike, 50% and 50.0% alike.

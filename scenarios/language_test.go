@@ -158,6 +158,52 @@ func TestHashOfDefaults(t *testing.T) {
 	}
 }
 
+// TestHashOfFaultParameters: a parameter at the default that the kind's schema
+// states counts as left out, whatever its type and spelling.
+func TestHashOfFaultParameters(t *testing.T) {
+	parts := testParts()
+	parts.Faults = append(parts.Faults, scenarios.FaultPart{Name: "cut", Doc: "Cuts.", Schema: json.RawMessage(`{
+		"type": "object", "additionalProperties": false,
+		"properties": {
+			"fleet": {"$ref": "#/$defs/name"},
+			"nth": {"type": "integer", "default": 1},
+			"times": {"type": "integer", "default": 10000},
+			"jitter": {"$ref": "#/$defs/share", "default": "0%"},
+			"hold": {"$ref": "#/$defs/duration", "default": "1s"},
+			"side": {"enum": ["before", "after"], "default": "before"},
+			"late": {"type": "boolean", "default": false}
+		}}`)})
+	schema, err := scenarios.Compose(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(params string) string {
+		text := "name: x\nfleets: [{name: a, share: 50%}, {name: b, share: 50%}]\nphases: [{name: a, for: 1s, faults: [{cut: " + params + "}]}]\n"
+		sc, err := scenarios.Load("x.yaml", []byte(text), schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return scenarios.Hash(sc)
+	}
+	base := hash("{}")
+	for _, same := range []string{
+		"{fleet: a, nth: 1, times: 10000, jitter: 0%, hold: 1s, side: before, late: false}",
+		"{nth: 1.0}", "{times: 1e4}", "{jitter: 0.0%}", "{hold: 1000ms}", "{side: 'before'}",
+	} {
+		if hash(same) != base {
+			t.Errorf("%s: another hash", same)
+		}
+	}
+	seen := map[string]string{base: "{}"}
+	for _, other := range []string{"{fleet: b}", "{nth: 2}", "{times: 10001}", "{jitter: 1%}", "{hold: 1001ms}", "{side: after}", "{late: true}"} {
+		h := hash(other)
+		if seen[h] != "" {
+			t.Errorf("%s has the hash of %s", other, seen[h])
+		}
+		seen[h] = other
+	}
+}
+
 // TestSchemaDefaults holds the defaults that the schema tells editors against
 // those that the loader fills in.
 func TestSchemaDefaults(t *testing.T) {

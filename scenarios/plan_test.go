@@ -52,6 +52,37 @@ func samplePlan() *scenarios.Plan {
 	}
 }
 
+// oraclePlan is a plan with everything that samplePlan leaves out.
+func oraclePlan() *scenarios.Plan {
+	p := samplePlan()
+	p.Driver = "strict"
+	fl := &p.Fleets[0]
+	fl.Reconnect = scenarios.Reconnect{Policy: scenarios.PolicyFixed, Delay: 250 * time.Millisecond}
+	fl.Will = &scenarios.Will{Topic: "w/{client}", QoS: 2, Retain: true}
+	fl.Subscribe = append(fl.Subscribe, scenarios.Subscription{Topic: "$share/g/jobs/+", QoS: 2})
+	p.Traffic = []scenarios.Traffic{
+		{From: "devices", To: "devices", Topic: "jobs/{from}", QoS: 2, Payload: 64, Burst: 40, At: scenarios.AtFault},
+		{From: "control", To: "devices", Topic: "rb/{client}/x", QoS: 1, Each: 40, Payload: 64, While: scenarios.WhileAway, Retain: true},
+	}
+	return p
+}
+
+// TestPlanFileOfTheOracle pins the form of what the second version added.
+func TestPlanFileOfTheOracle(t *testing.T) {
+	var b bytes.Buffer
+	if err := scenarios.WritePlan(&b, oraclePlan(), true); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/plan-oracle.golden", b.String())
+	got, err := scenarios.ReadPlan(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(oraclePlan(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestPlanFile(t *testing.T) {
 	for _, victims := range []bool{true, false} {
 		var b bytes.Buffer
@@ -169,6 +200,13 @@ func TestPlanRoundTrip(t *testing.T) {
 
 func anyPlan(t *rapid.T) *scenarios.Plan {
 	p := samplePlan()
+	if rapid.Bool().Draw(t, "oracle") {
+		p = oraclePlan()
+		p.Driver = rapid.SampledFrom([]string{"", "paho", "strict"}).Draw(t, "driver")
+		p.Fleets[0].Will.Retain = rapid.Bool().Draw(t, "will retained")
+		p.Traffic[0].Burst = rapid.IntRange(0, 10_000).Draw(t, "burst")
+		p.Traffic[1].Retain = rapid.Bool().Draw(t, "retained")
+	}
 	text := rapid.StringOf(rapid.RuneFrom([]rune("ab01{}:#'\"/+%-,[]&*!|> .\\~é日\n\t")))
 	span := rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, "ns")) })
 	p.Scenario, p.Summary = text.Draw(t, "scenario"), text.Draw(t, "summary")
