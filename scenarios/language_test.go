@@ -162,7 +162,7 @@ func TestHashOfDefaults(t *testing.T) {
 // states counts as left out, whatever its type and spelling.
 func TestHashOfFaultParameters(t *testing.T) {
 	parts := testParts()
-	parts.Faults = append(parts.Faults, scenarios.FaultPart{Name: "cut", Doc: "Cuts.", Schema: json.RawMessage(`{
+	parts.Faults = append(parts.Faults, scenarios.FaultPart{Name: "snip", Doc: "Snips.", Schema: json.RawMessage(`{
 		"type": "object", "additionalProperties": false,
 		"properties": {
 			"fleet": {"$ref": "#/$defs/name"},
@@ -178,7 +178,7 @@ func TestHashOfFaultParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	hash := func(params string) string {
-		text := "name: x\nfleets: [{name: a, share: 50%}, {name: b, share: 50%}]\nphases: [{name: a, for: 1s, faults: [{cut: " + params + "}]}]\n"
+		text := "name: x\nfleets: [{name: a, share: 50%}, {name: b, share: 50%}]\nphases: [{name: a, for: 1s, faults: [{snip: " + params + "}]}]\n"
 		sc, err := scenarios.Load("x.yaml", []byte(text), schema)
 		if err != nil {
 			t.Fatal(err)
@@ -201,6 +201,32 @@ func TestHashOfFaultParameters(t *testing.T) {
 			t.Errorf("%s has the hash of %s", other, seen[h])
 		}
 		seen[h] = other
+	}
+}
+
+// TestSecondExclusion: a kind may exclude more pairs of parameters than the one
+// of its own "not"; the wording is found inside allOf too.
+func TestSecondExclusion(t *testing.T) {
+	parts := testParts()
+	parts.Faults = append(parts.Faults, scenarios.FaultPart{Name: "snip", Doc: "Snips.", Schema: json.RawMessage(`{
+		"type": "object", "x-not": "snip has at most one of a and b", "not": {"required": ["a", "b"]},
+		"allOf": [
+			{"x-not": "snip has at most one of c and d", "not": {"required": ["c", "d"]}},
+			{"x-not": "snip has at most one of e and f", "not": {"required": ["e", "f"]}}
+		]}`)})
+	schema, err := scenarios.Compose(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pair, want := range map[string]string{
+		"a: 1, b: 1": "x.yaml:2:43: snip has at most one of a and b",
+		"c: 1, d: 1": "x.yaml:2:43: snip has at most one of c and d",
+		"f: 1, e: 1": "x.yaml:2:43: snip has at most one of e and f",
+	} {
+		_, err := scenarios.Load("x.yaml", []byte("name: x\nphases: [{name: a, faults: [{snip: {"+pair+"}}], for: 1s}]\n"), schema)
+		if err == nil || !strings.HasPrefix(err.Error(), want+"\n") || strings.Contains(err.Error(), "<nil>") {
+			t.Errorf("%s: %v, want %s", pair, err, want)
+		}
 	}
 }
 
