@@ -22,7 +22,7 @@ func testParts() scenarios.Parts {
 	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed"}}
 	for unit, names := range map[string]string{
 		"s": "outage.p50 outage.p90 outage.p99 outage.max back.p50 back.p99 back.all rmta connect.p99",
-		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 duplicated.qos1 reordered unexpected missed_slots herd.amplification",
+		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification",
 	} {
 		for _, n := range strings.Fields(names) {
 			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit})

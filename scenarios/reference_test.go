@@ -23,6 +23,7 @@ var sections = map[string]string{
 	"## phases":       "$defs.phase",
 	"### until":       "$defs.phase.properties.until",
 	"### repeat":      "$defs.phase.properties.repeat",
+	"### faults":      "$defs.fault.properties.close",
 	"## expect":       "$defs.expectation",
 }
 
@@ -109,11 +110,15 @@ func differences(table map[string]string, properties map[string]any) []string {
 		}
 		cell, found := table[key]
 		want := "" // no one value
-		if def, has := p["default"]; has {
-			want = fmt.Sprintf("`%v`", def)
+		switch def := p["default"].(type) {
+		case nil, map[string]any: // in words
+		case string:
+			want = "`" + def + "`"
 			if def == "" {
 				want = "`\"\"`"
 			}
+		default:
+			want = fmt.Sprintf("`%v`", def)
 		}
 		switch {
 		case !found:
