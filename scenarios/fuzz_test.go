@@ -57,11 +57,13 @@ func FuzzLoad(f *testing.F) {
 
 // FuzzReadPlan: no panic, and what is accepted reads back as it was written.
 func FuzzReadPlan(f *testing.F) {
-	var b bytes.Buffer
-	if err := scenarios.WritePlan(&b, samplePlan(), true); err != nil {
-		f.Fatal(err)
+	for _, p := range []*scenarios.Plan{samplePlan(), oraclePlan()} {
+		var b bytes.Buffer
+		if err := scenarios.WritePlan(&b, p, true); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
 	}
-	f.Add(b.Bytes())
 	f.Add([]byte("schema_version: 1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := scenarios.ReadPlan(bytes.NewReader(data))

@@ -46,6 +46,10 @@ func canonical(sc *Scenario) string {
 		field(c, p+"each", t.Each, 0)
 		field(c, p+"total", t.Total, 0)
 		field(c, p+"payload", t.Payload, DefaultPayload)
+		field(c, p+"burst", max(t.Burst, DefaultBurst), DefaultBurst)
+		field(c, p+"at", t.At, "")
+		field(c, p+"while", t.While, "")
+		field(c, p+"retain", t.Retain, DefaultRetain)
 	}
 	defaults := make([]Phase, len(sc.Phases))
 	for i, ph := range sc.Phases {
@@ -91,7 +95,10 @@ func (c *canon) fleet(p string, f *Fleet, only bool) {
 	field(c, p+"session.clean", f.Session.Clean, DefaultClean)
 	field(c, p+"session.keep_alive", f.Session.KeepAlive, DefaultKeepAlive)
 	field(c, p+"reconnect.policy", f.Reconnect.Policy, DefaultPolicy)
-	field(c, p+"reconnect.max", f.Reconnect.Max, DefaultMaxSleep)
+	if sleepsUpToMax(f.Reconnect.Policy) {
+		field(c, p+"reconnect.max", f.Reconnect.Max, DefaultMaxSleep)
+	}
+	field(c, p+"reconnect.delay", f.Reconnect.Delay, 0)
 	field(c, p+"connect.rate", f.Connect.Rate, DefaultConnectRate)
 	field(c, p+"resubscribe", f.Resubscribe, DefaultResubscribe)
 	for i, s := range f.Subscribe {
@@ -99,6 +106,11 @@ func (c *canon) fleet(p string, f *Fleet, only bool) {
 		field(c, fmt.Sprintf("%ssubscribe.%d.qos", p, i), s.QoS, DefaultQoS)
 	}
 	field(c, p+"back", f.Back, DefaultBack)
+	if w := f.Will; w != nil {
+		field(c, p+"will.topic", w.Topic, "")
+		field(c, p+"will.qos", w.QoS, DefaultQoS)
+		field(c, p+"will.retain", w.Retain, DefaultRetain)
+	}
 }
 
 func (c *canon) phase(p string, ph *Phase, onTimeout string) {
@@ -113,7 +125,7 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 	field(c, p+"on_timeout", ph.OnTimeout, onTimeout)
 	for i, f := range ph.Faults {
 		meaning := f.Meaning
-		if meaning == "" && f.Params != nil {
+		if meaning == "" && f.Params != nil { // not from Load, or asWritten
 			meaning = canonicalValue(plainJSON(f.Params))
 		}
 		field(c, fmt.Sprintf("%sfaults.%d.%s", p, i, f.Kind), meaning, "")
@@ -168,11 +180,16 @@ func (s Schema) meaning(kind string, params *yaml.Node, firstFleet string) strin
 		def, has := property["default"]
 		return has && canonicalValue(v) == canonicalValue(def) || key == "fleet" && v == firstFleet
 	})
-	if len(values) == 0 {
+	if len(values) == 0 && kind == asWritten {
 		return ""
 	}
 	return canonicalValue(values)
 }
+
+// asWritten is the kind of fault that is hashed as written when all of its
+// parameters are at their default. It should be as good as left out, but the
+// files of the first version, kick-all among them, keep their hash.
+const asWritten = "close"
 
 // canonicalValue writes a value so that equal meaning is equal text: keys
 // sorted, 60s and 1m alike, 50% and 50.0% alike.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,11 @@ import (
 // stands for, and keeps its hash: compare matches runs of two versions by it.
 func TestLibrary(t *testing.T) {
 	schema := testSchema(t)
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(text)
 	var hashes strings.Builder
 	library := scenarios.Library()
 	for _, s := range library {
@@ -34,9 +40,15 @@ func TestLibrary(t *testing.T) {
 		if len(sc.Expect) == 0 {
 			t.Errorf("%s expects nothing", s.Name)
 		}
+		if last := sc.Phases[len(sc.Phases)-1].Until; last == nil || last.Quiet == nil {
+			t.Errorf("%s does not end with a drain: what is still on its way would be lost", s.Name)
+		}
+		if !strings.Contains(readme, "\n| `"+s.Name+"` | "+s.Summary+" |\n") {
+			t.Errorf("README.md has no row for %s: %s", s.Name, s.Summary)
+		}
 		fmt.Fprintf(&hashes, "%s %s\n", scenarios.Hash(sc), s.Name)
 	}
-	if len(library) != 4 {
+	if len(library) != 15 {
 		t.Errorf("%d shipped scenarios", len(library))
 	}
 	golden(t, "testdata/hashes.golden", hashes.String())
@@ -65,51 +77,28 @@ func load(t *testing.T, text string) *scenarios.Scenario {
 	return sc
 }
 
-const hashed = `name: x
-fleets: [{name: devices, subscribe: [{topic: "a/{client}"}]}]
-traffic: [{to: devices, topic: "a/{client}", each: 1/s}]
-phases:
-  - {name: connect, until: {connected: 100%}, timeout: 60s}
-  - {name: storm, faults: [{close: {spread: 60s}}], until: {back: 100%}, timeout: 60s}
-expect: [{metric: outage.p99, below: 5s}]
-`
-
-// TestHash: what means the same has the same hash, and nothing else has.
-func TestHash(t *testing.T) {
-	base := scenarios.Hash(load(t, hashed))
-	for name, tc := range map[string]struct {
-		old, new string
-		same     bool
-	}{
-		"seed":             {"name: x\n", "name: x\nseed: 9\n", true},
-		"summary":          {"name: x\n", "name: x\nsummary: Other words.\n", true},
-		"comment":          {"name: x\n", "# why\nname: x\n", true},
-		"spelling":         {"spread: 60s", "spread: 1m0s", true},
-		"limit spelling":   {"below: 5s", "below: 5000ms", true},
-		"default clients":  {"name: x\n", "name: x\nclients: 1000\n", true},
-		"default mqtt":     {"{name: devices,", "{name: devices, mqtt: 3.1.1, share: 100%, back: first-message,", true},
-		"default params":   {"{spread: 60s}", "{spread: 60s, after: 0s, who: {share: 100.0%}, fleet: devices}", true},
-		"default timeouts": {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, on_timeout: continue, repeat: {times: 1, every: 9s}", true},
-		"default traffic":  {"each: 1/s", "each: 10/10s, payload: 64B, from: control, qos: 0", true},
-		"name":             {"name: x\n", "name: y\n", false},
-		"clients":          {"name: x\n", "name: x\nclients: 999\n", false},
-		"fault parameter":  {"spread: 60s", "spread: 61s", false},
-		"one parameter":    {"{spread: 60s}", "{spread: 60s, who: {share: 99%}}", false},
-		"no parameter":     {"{spread: 60s}", "{}", false},
-		"waves":            {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, repeat: {times: 2, every: 9s}", false},
-		"on timeout":       {"{back: 100%}, timeout: 60s", "{back: 100%}, timeout: 60s, on_timeout: abort", false},
-		"until":            {"{back: 100%}", "{back: 0%}", false},
-		"limit":            {"below: 5s", "at_most: 5s", false},
-		"fleet":            {"{name: devices,", "{name: devices, session: {clean: true},", false},
-		"rate":             {"each: 1/s", "total: 1/s", false},
+// TestSecondExclusion: a kind may exclude more pairs of parameters than the one
+// of its own "not"; the wording is found inside allOf too.
+func TestSecondExclusion(t *testing.T) {
+	parts := testParts()
+	parts.Faults = append(parts.Faults, scenarios.FaultPart{Name: "snip", Doc: "Snips.", Schema: json.RawMessage(`{
+		"type": "object", "x-not": "snip has at most one of a and b", "not": {"required": ["a", "b"]},
+		"allOf": [
+			{"x-not": "snip has at most one of c and d", "not": {"required": ["c", "d"]}},
+			{"x-not": "snip has at most one of e and f", "not": {"required": ["e", "f"]}}
+		]}`)})
+	schema, err := scenarios.Compose(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pair, want := range map[string]string{
+		"a: 1, b: 1": "x.yaml:2:43: snip has at most one of a and b",
+		"c: 1, d: 1": "x.yaml:2:43: snip has at most one of c and d",
+		"f: 1, e: 1": "x.yaml:2:43: snip has at most one of e and f",
 	} {
-		text := strings.Replace(hashed, tc.old, tc.new, 1)
-		if text == hashed {
-			t.Errorf("%s: nothing was changed", name)
-			continue
-		}
-		if same := scenarios.Hash(load(t, text)) == base; same != tc.same {
-			t.Errorf("%s: same hash is %v", name, same)
+		_, err := scenarios.Load("x.yaml", []byte("name: x\nphases: [{name: a, faults: [{snip: {"+pair+"}}], for: 1s}]\n"), schema)
+		if err == nil || !strings.HasPrefix(err.Error(), want+"\n") || strings.Contains(err.Error(), "<nil>") {
+			t.Errorf("%s: %v, want %s", pair, err, want)
 		}
 	}
 }
@@ -117,7 +106,7 @@ func TestHash(t *testing.T) {
 // TestSchemaDefaults holds the defaults that the schema tells editors against
 // those that the loader fills in.
 func TestSchemaDefaults(t *testing.T) {
-	sc := load(t, "name: x\nfleets: [{name: devices, subscribe: [{topic: \"a/{client}\"}]}]\ntraffic: [{to: devices, topic: \"a/{client}\", each: 1/s}]\nphases: [{name: a, for: 1s}, {name: b, for: 1s, faults: [{close: {}}]}]\nexpect: [{metric: censored, equals: 0}]\n")
+	sc := load(t, "name: x\nfleets: [{name: devices, will: {topic: w}, subscribe: [{topic: \"a/{client}\"}]}]\ntraffic: [{to: devices, topic: \"a/{client}\", each: 1/s}]\nphases: [{name: a, for: 1s}, {name: b, for: 1s, faults: [{close: {}}]}]\nexpect: [{metric: censored, equals: 0}]\n")
 	fl, tr := sc.Fleets[0], sc.Traffic[0]
 	var doc map[string]any
 	if err := json.Unmarshal(testSchema(t).JSON(), &doc); err != nil {
@@ -137,6 +126,10 @@ func TestSchemaDefaults(t *testing.T) {
 		"$defs.fleet.properties.resubscribe":                           fl.Resubscribe,
 		"$defs.fleet.properties.subscribe.items.properties.qos":        float64(fl.Subscribe[0].QoS),
 		"$defs.fleet.properties.back":                                  fl.Back,
+		"$defs.fleet.properties.will.properties.qos":                   float64(fl.Will.QoS),
+		"$defs.fleet.properties.will.properties.retain":                fl.Will.Retain,
+		"$defs.traffic.properties.burst":                               float64(scenarios.DefaultBurst),
+		"$defs.traffic.properties.retain":                              tr.Retain,
 		"$defs.traffic.properties.from":                                tr.From,
 		"$defs.traffic.properties.qos":                                 float64(tr.QoS),
 		"$defs.traffic.properties.payload":                             fmt.Sprintf("%dB", tr.Payload),
@@ -199,13 +192,13 @@ func TestCompose(t *testing.T) {
 // TestLaterPolicy: a policy that the harness's table has is no longer later.
 func TestLaterPolicy(t *testing.T) {
 	parts := testParts()
-	parts.Policies = append(parts.Policies, "fixed")
+	parts.Policies = append(parts.Policies, "full-jitter")
 	schema, err := scenarios.Compose(parts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "name: x\nfleets: [{name: a, reconnect: {policy: fixed}}]\nphases: [{name: a, for: 1s}]\n"
-	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect.Policy != "fixed" {
+	text := "name: x\nfleets: [{name: a, reconnect: {policy: full-jitter, max: 5s}}]\nphases: [{name: a, for: 1s}]\n"
+	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect != (scenarios.Reconnect{Policy: "full-jitter", Max: 5 * time.Second}) {
 		t.Errorf("%v %v", sc, err)
 	}
 }

@@ -17,20 +17,35 @@ const (
 	DefaultClientID    = "{fleet}-{run}-{index:06}" // unique over fleets and runs
 	DefaultClean       = false                      // the broker keeps the session
 	DefaultKeepAlive   = 30 * time.Second
-	DefaultPolicy      = "paho"
+	DefaultPolicy      = PolicyPaho
 	DefaultMaxSleep    = 30 * time.Second // longest sleep of the reconnect policy
 	DefaultConnectRate = 500              // first connects per second
 	DefaultResubscribe = "when-absent"
 	DefaultBack        = "first-message"
 	DefaultQoS         = 0 // of subscriptions and traffic
 	DefaultFrom        = Control
-	DefaultPayload     = 64 // bytes
-	DefaultTimes       = 1  // waves
+	DefaultPayload     = 64    // bytes
+	DefaultBurst       = 1     // messages per slot
+	DefaultRetain      = false // of traffic and Wills
+	DefaultTimes       = 1     // waves
 	// DefaultEvery spaces waves so that each starts in paho's first-loss regime:
 	// it sleeps before its first retry when the last loss was less than about 6 s
 	// ago, and remembers failed attempts for twice its connect time-out.
 	DefaultEvery  = 30 * time.Second
 	DefaultOnFail = "fail"
+)
+
+// Reconnect policies whose parameters the language knows.
+const (
+	PolicyPaho      = "paho"      // the library's own
+	PolicyImmediate = "immediate" // dials again at once
+	PolicyFixed     = "fixed"     // sleeps for Delay before each dial
+)
+
+// When messages of a traffic item are due.
+const (
+	AtFault   = "fault"
+	WhileAway = "away"
 )
 
 const (
@@ -102,7 +117,7 @@ func (l *loader) fleet(f *Fields, only bool) Fleet {
 	if only {
 		share = 1
 	}
-	session, reconnect := f.Sub("session"), f.Sub("reconnect")
+	session := f.Sub("session")
 	fl := Fleet{
 		Name:     f.Text("name", ""),
 		Share:    f.Share("share", share),
@@ -111,24 +126,38 @@ func (l *loader) fleet(f *Fields, only bool) Fleet {
 			Clean:     session.Bool("clean", DefaultClean),
 			KeepAlive: session.Duration("keep_alive", DefaultKeepAlive),
 		},
-		Reconnect: Reconnect{
-			Policy: reconnect.Text("policy", DefaultPolicy),
-			Max:    reconnect.Duration("max", DefaultMaxSleep),
-		},
+		Reconnect:   reconnect(f.Sub("reconnect")),
 		Connect:     Connect{Rate: f.Sub("connect").Rate("rate", DefaultConnectRate)},
 		Resubscribe: f.Text("resubscribe", DefaultResubscribe),
 		Back:        f.Text("back", DefaultBack),
 	}
 	for _, sf := range f.list("subscribe") {
 		sub := Subscription{Topic: sf.Text("topic", ""), QoS: byte(sf.Count("qos", DefaultQoS))}
-		checkTopic(sf, sub.Topic, true)
+		checkFilter(sf, sub.Topic, fl.Subscribe)
 		fl.Subscribe = append(fl.Subscribe, sub)
 	}
-	checkSession(session, fl.Session)
-	if reconnect.ok("max") && fl.Reconnect.Max <= 0 {
-		reconnect.Fail("max", "max is 0, want a longest sleep above 0s")
+	if f.ok("will") {
+		w := f.Sub("will")
+		fl.Will = &Will{Topic: w.Text("topic", ""), QoS: byte(w.Count("qos", DefaultQoS)), Retain: w.Bool("retain", DefaultRetain)}
+		checkName(w, fl.Will.Topic, clientField)
 	}
+	checkSession(session, fl.Session)
 	return fl
+}
+
+func reconnect(f *Fields) Reconnect {
+	r := Reconnect{Policy: f.Text("policy", DefaultPolicy), Delay: f.Duration("delay", 0)}
+	if sleepsUpToMax(r.Policy) {
+		r.Max = f.Duration("max", DefaultMaxSleep)
+	}
+	checkReconnect(f, r)
+	return r
+}
+
+// sleepsUpToMax tells the policies with a longest sleep. An own policy that
+// joined the table by name keeps the one that the language has always given it.
+func sleepsUpToMax(policy string) bool {
+	return policy != PolicyImmediate && policy != PolicyFixed
 }
 
 func (l *loader) phase(f *Fields, sc *Scenario) Phase {
@@ -144,6 +173,8 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	for _, ff := range f.list("faults") {
 		if spec, ok := l.fault(ff, sc); ok {
 			p.Faults = append(p.Faults, spec)
+		} else {
+			l.unread = true
 		}
 	}
 	if len(p.Faults) > 0 {
@@ -192,7 +223,9 @@ func (l *loader) fault(f *Fields, sc *Scenario) (FaultSpec, bool) {
 		}
 		pf := newFields(l.file, params, l.bad, &l.errs)
 		if pf.ok("fleet") {
-			fleetRef(pf, "fleet", sc)
+			if _, found := fleetRef(pf, "fleet", sc); !found {
+				l.unread = true
+			}
 		}
 		pos := Pos{l.file, f.keys[kind].Line, f.keys[kind].Column}
 		return FaultSpec{Kind: kind, Params: params, Pos: pos, Meaning: l.schema.meaning(kind, params, sc.Fleets[0].Name)}, true
@@ -225,6 +258,13 @@ func (l *loader) traffic(f *Fields, sc *Scenario) Traffic {
 		Each:    f.Rate("each", 0),
 		Total:   f.Rate("total", 0),
 		Payload: f.Bytes("payload", DefaultPayload),
+		Burst:   f.Count("burst", 0),
+		At:      f.Text("at", ""),
+		While:   f.Text("while", ""),
+		Retain:  f.Bool("retain", DefaultRetain),
+	}
+	if t.Burst == DefaultBurst { // one way to say it
+		t.Burst = 0
 	}
 	l.checkTraffic(f, t, sc)
 	return t

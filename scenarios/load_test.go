@@ -19,10 +19,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // testParts stands in for the harness's tables; the faults are the real ones.
 func testParts() scenarios.Parts {
-	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho"}}
+	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed"}}
 	for unit, names := range map[string]string{
 		"s": "outage.p50 outage.p90 outage.p99 outage.max back.p50 back.p99 back.all rmta connect.p99",
-		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 duplicated.qos1 reordered unexpected missed_slots herd.amplification",
+		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification",
 	} {
 		for _, n := range strings.Fields(names) {
 			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit})
@@ -120,7 +120,12 @@ func render(sc *scenarios.Scenario) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %q seed %d clients %d hash %s\n", sc.Name, sc.Summary, sc.Seed, sc.Clients, scenarios.Hash(sc))
 	for _, f := range sc.Fleets {
+		w := f.Will
+		f.Will = nil
 		fmt.Fprintf(&b, "fleet %+v\n", f)
+		if w != nil {
+			fmt.Fprintf(&b, "  will %+v\n", *w)
+		}
 	}
 	for _, tr := range sc.Traffic {
 		fmt.Fprintf(&b, "traffic %+v\n", tr)

@@ -47,10 +47,10 @@ type Session struct {
 	KeepAlive time.Duration `yaml:"keep_alive"` // whole seconds; 0 = off
 }
 
-// Reconnect names the reconnect policy and its longest sleep.
+// Reconnect names the reconnect policy and its sleeps.
 type Reconnect struct {
-	Policy string        `yaml:"policy"` // row of the policy table
-	Max    time.Duration `yaml:"max"`
+	Policy string        `yaml:"policy"`          // row of the policy table
+	Max    time.Duration `yaml:"max,omitempty"`   // longest sleep; 0 with immediate and fixed, which have none
 	Delay  time.Duration `yaml:"delay,omitempty"` // of policy fixed: the sleep before each dial after a loss
 }
 
@@ -70,12 +70,14 @@ type Subscription struct {
 // for each client of From (with {from} in the topic on topics of their own);
 // else a single one.
 type Traffic struct {
-	From    string  `yaml:"from"`  // fleet, or "control"
-	To      string  `yaml:"to"`    // fleet whose {client} fills the topic
-	Topic   string  `yaml:"topic"` // {client}: id of the receiver, {from}: id of the publisher
-	QoS     byte    `yaml:"qos"`
-	Each    float64 `yaml:"each,omitempty"`  // messages per second to each client of To
-	Total   float64 `yaml:"total,omitempty"` // or: messages per second over all
+	From  string `yaml:"from"`  // fleet, or "control"
+	To    string `yaml:"to"`    // fleet whose {client} fills the topic
+	Topic string `yaml:"topic"` // {client}: id of the receiver, {from}: id of the publisher
+	QoS   byte   `yaml:"qos"`
+	// Each is in messages per second: with {client} in the topic to each client
+	// of To, else from each client of From. Total is over all streams.
+	Each    float64 `yaml:"each,omitempty"`
+	Total   float64 `yaml:"total,omitempty"`
 	Payload int     `yaml:"payload"`         // bytes
 	Burst   int     `yaml:"burst,omitempty"` // messages per slot, back to back; 0 = 1
 	// At is "" for the slots of the timetable, or "fault": then there is no

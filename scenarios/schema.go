@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -150,11 +151,18 @@ func (s Schema) lookup(location string) map[string]any {
 			continue
 		}
 		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
-		obj, ok := here.(map[string]any)
-		if !ok {
+		switch h := here.(type) {
+		case map[string]any:
+			here = h[token]
+		case []any: // of allOf
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(h) {
+				return map[string]any{}
+			}
+			here = h[i]
+		default:
 			return map[string]any{}
 		}
-		here = obj[token]
 	}
 	obj, _ := here.(map[string]any)
 	return obj

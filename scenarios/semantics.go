@@ -15,50 +15,97 @@ import (
 var (
 	variable     = regexp.MustCompile(`\{[^{}]*\}?|\}`)
 	clientIDVars = regexp.MustCompile(`^\{(run|fleet|index|index:0[1-9])\}$`)
-	topicVars    = regexp.MustCompile(`^\{client\}$`)
 )
 
 // checkTemplate reports the first piece in braces that is no variable, at its
 // own column where the text is written plainly.
-func checkTemplate(f *Fields, key, text string, known *regexp.Regexp, names ...string) {
+func checkTemplate(f *Fields, key, text string, known func(word string) bool, names ...string) {
 	for _, span := range variable.FindAllStringIndex(text, -1) {
 		word := text[span[0]:span[1]]
-		if known.MatchString(word) {
+		if known(word) {
 			continue
 		}
-		n := *f.vals[key]
-		switch {
-		case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0: // its text begins on another line
-		case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0:
-			n.Column += len([]rune(text[:span[0]]))
-		case !strings.ContainsAny(text, `\"'`):
-			n.Column += 1 + len([]rune(text[:span[0]]))
-		}
-		at := newFields(f.file, &n, f.bad, f.errs)
-		at.hint("", suggest(word, names), "%s: unknown variable %s, known: %s", key, quote(word), strings.Join(names, ", "))
+		inside(f, key, text, span[0]).hint("", suggest(word, names), "%s: unknown variable %s, known: %s", key, quote(word), strings.Join(names, ", "))
 		return
 	}
 }
 
-// checkTopic checks a topic, or a topic filter (MQTT 3.1.1 section 4.7).
-func checkTopic(f *Fields, topic string, filter bool) {
+// inside is the place of a part of a text, at its own column where the text is
+// written plainly; else that of the whole text.
+func inside(f *Fields, key, text string, offset int) *Fields {
+	n := *f.vals[key]
+	switch {
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0: // its text begins on another line
+	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0:
+		n.Column += len([]rune(text[:offset]))
+	case !strings.ContainsAny(text, `\"'`):
+		n.Column += 1 + len([]rune(text[:offset]))
+	}
+	return newFields(f.file, &n, f.bad, f.errs)
+}
+
+func checkTopicTemplate(f *Fields, topic string, vars ...string) {
+	checkTemplate(f, "topic", topic, func(word string) bool { return slices.Contains(vars, word) }, vars...)
+}
+
+// checkName checks the topic of a message (MQTT 3.1.1 section 4.7).
+func checkName(f *Fields, topic string, vars ...string) {
 	if !f.ok("topic") {
 		return
 	}
-	checkTemplate(f, "topic", topic, topicVars, "{client}")
-	levels := strings.Split(topic, "/")
+	checkTopicTemplate(f, topic, vars...)
+	switch {
+	case strings.ContainsAny(topic, "+#"): // [MQTT-3.3.2-2]
+		f.refuse("topic", "topic %s: no message can be published to a wildcard", quote(topic))
+	case strings.HasPrefix(topic, "$"): // the broker should keep clients from using them [MQTT-4.7.2-1]
+		f.refuse("topic", "topic %s: what begins with $ is the broker's own", quote(topic))
+	}
+}
+
+// checkFilter checks a topic filter (MQTT 3.1.1 section 4.7) and that it is no
+// second one of the same name, which would replace the first [MQTT-3.8.4-3].
+func checkFilter(f *Fields, filter string, others []Subscription) {
+	if !f.ok("topic") {
+		return
+	}
+	checkTopicTemplate(f, filter, clientField)
+	group, plain, whole := sharedParts(filter)
+	// [5.0 MQTT-4.8.2-1], [5.0 MQTT-4.8.2-2]
+	if Shared(filter) && (!whole || group == "" || plain == "" || strings.ContainsAny(group, "+#")) {
+		f.refuse("topic", "topic %s: a shared subscription is $share/GROUP/FILTER, the group without + and #", quote(filter))
+		return
+	}
+	levels := strings.Split(plain, "/")
 	for i, level := range levels {
-		switch {
-		case !strings.ContainsAny(level, "+#"):
-		case !filter:
-			// [MQTT-3.3.2-2]
-			f.refuse("topic", "topic %s: no message can be published to a wildcard", quote(topic))
-			return
-		case level != "+" && level != "#", level == "#" && i != len(levels)-1:
+		if strings.ContainsAny(level, "+#") && (level != "+" && level != "#" || level == "#" && i != len(levels)-1) {
 			// [MQTT-4.7.1-2], [MQTT-4.7.1-3]
-			f.refuse("topic", "topic %s: + stands for a whole level, # for the last ones", quote(topic))
+			f.refuse("topic", "topic %s: + stands for a whole level, # for the last ones", quote(filter))
 			return
 		}
+	}
+	if slices.ContainsFunc(others, func(s Subscription) bool { return s.Topic == filter }) {
+		f.Fail("topic", "topic %s is subscribed twice: the second would replace the first", quote(filter))
+	}
+}
+
+// checkReconnect refuses the sleeps that a policy does not have.
+func checkReconnect(f *Fields, r Reconnect) {
+	if f.Has("policy") && !f.ok("policy") {
+		return // nobody knows which sleeps it would have
+	}
+	switch {
+	case f.ok("max") && !sleepsUpToMax(r.Policy):
+		f.Fail("max", "max has no meaning with policy %s: only %s lets its sleep grow up to one", r.Policy, PolicyPaho)
+	case f.ok("max") && r.Max <= 0:
+		f.Fail("max", "max is 0, want a longest sleep above 0s")
+	}
+	switch {
+	case f.ok("delay") && r.Policy != PolicyFixed:
+		f.Fail("delay", "delay has no meaning with policy %s: only %s sleeps for it", r.Policy, PolicyFixed)
+	case f.ok("delay") && r.Delay <= 0:
+		f.Fail("delay", "delay is 0, want a sleep above 0s; policy %s has none", PolicyImmediate)
+	case r.Policy == PolicyFixed && !f.Has("delay"):
+		f.Fail("policy", "policy %s needs delay, the sleep before each dial", PolicyFixed)
 	}
 }
 
@@ -107,7 +154,7 @@ func (l *loader) checkClientID(f *Fields, i int, sc *Scenario) {
 	if !f.ok("client_id") {
 		return
 	}
-	checkTemplate(f, "client_id", fl.ClientID, clientIDVars, "{run}", "{fleet}", "{index}", "{index:06}")
+	checkTemplate(f, "client_id", fl.ClientID, clientIDVars.MatchString, "{run}", "{fleet}", "{index}", "{index:06}")
 	if n := math.Round(fl.Share * float64(sc.Clients)); n > 1 && !strings.Contains(fl.ClientID, "{index") {
 		f.Fail("client_id", "client_id has no {index}, and the fleet has %.0f clients: each needs its own id", n)
 		return
@@ -160,41 +207,6 @@ func fleetRef(f *Fields, key string, sc *Scenario) (Fleet, bool) {
 	}
 	f.hint(key, suggest(name, names), "%s: no fleet is named %s", key, quote(name))
 	return Fleet{}, false
-}
-
-func (l *loader) checkTraffic(f *Fields, t Traffic, sc *Scenario) {
-	if f.ok("from") && t.From != Control {
-		if slices.ContainsFunc(sc.Fleets, func(fl Fleet) bool { return fl.Name == t.From }) {
-			f.Fail("from", "from: traffic from a fleet is %s; want %s", later, Control)
-		} else {
-			f.hint("from", suggest(t.From, []string{Control}), "from: no fleet is named %s; want %s", quote(t.From), Control)
-		}
-	}
-	if t.Payload < MinPayload {
-		f.Fail("payload", "payload is %dB, less than the measuring header of %dB", t.Payload, MinPayload)
-	}
-	checkTopic(f, t.Topic, false)
-	if f.ok("each") && f.ok("topic") && !strings.Contains(t.Topic, "{client}") {
-		f.refuse("topic", "each sends to each client on a topic of its own: the topic needs {client}; total sends to all")
-	}
-	if !f.ok("to") {
-		return
-	}
-	if to, found := fleetRef(f, "to", sc); found && f.ok("topic") && !takes(to, t.Topic) {
-		f.Fail("topic", "topic %s: no subscription of fleet %s takes it, so that nothing would be measured", quote(t.Topic), quote(to.Name))
-	}
-}
-
-// takes reports whether a subscription of the fleet matches the topic; the
-// variable {client} is the same word in both.
-func takes(fl Fleet, topic string) bool {
-	return slices.ContainsFunc(fl.Subscribe, func(s Subscription) bool {
-		filter := s.Topic
-		if rest, shared := strings.CutPrefix(filter, "$share/"); shared {
-			_, filter, _ = strings.Cut(rest, "/")
-		}
-		return Matches(filter, topic)
-	})
 }
 
 func (l *loader) checkExpectation(f *Fields, e Expectation, sc *Scenario) {

@@ -2,8 +2,11 @@ package scenarios
 
 import "strings"
 
-// clientField is the variable that stands for a client's id in its topics.
-const clientField = "{client}"
+// Variables of topics: the ids of the receiver and of the publisher.
+const (
+	clientField = "{client}"
+	fromField   = "{from}"
+)
 
 // Definitions of back.
 const (
@@ -45,7 +48,20 @@ func Matches(filter, topic string) bool {
 
 // Shared reports whether a filter is of a shared subscription,
 // $share/{name}/{filter} (MQTT 5.0 section 4.8.2; on 3.1.1 an extension).
-func Shared(filter string) bool { return strings.HasPrefix(filter, "$share/") }
+func Shared(filter string) bool { return strings.HasPrefix(filter, sharePrefix) }
+
+const sharePrefix = "$share/"
+
+// sharedParts gives the group of a shared subscription and the filter that
+// matches its topics; any other filter is its own, without a group. whole says
+// that no part is missing.
+func sharedParts(filter string) (group, plain string, whole bool) {
+	rest, shared := strings.CutPrefix(filter, sharePrefix)
+	if !shared {
+		return "", filter, true
+	}
+	return strings.Cut(rest, "/")
+}
 
 // ProbeTopic is the topic template on which the clients of fleet i are probed:
 // its first non-shared filter that names the client, wildcards filled with
@@ -71,11 +87,11 @@ func ProbeTopic(fleets []Fleet, i int) string {
 }
 
 // reachesOthers reports whether a filter that does not name its client matches
-// a topic.
+// a topic; that of a group reaches any of its members.
 func reachesOthers(fleets []Fleet, topic string) bool {
 	for _, f := range fleets {
 		for _, s := range f.Subscribe {
-			if !Shared(s.Topic) && !strings.Contains(s.Topic, clientField) && Matches(s.Topic, topic) {
+			if _, plain, _ := sharedParts(s.Topic); !strings.Contains(s.Topic, clientField) && Matches(plain, topic) {
 				return true
 			}
 		}

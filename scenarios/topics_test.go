@@ -17,6 +17,9 @@ func TestProbeTopic(t *testing.T) {
 		{"a common filter of another fleet overlaps", []string{"rb/{client}/cmd"}, []string{"rb/#"}, "", BackSubscribed},
 		{"an own filter of another fleet does not", []string{"rb/{client}/cmd"}, []string{"rb/{client}/#"}, "rb/{client}/cmd", BackFirstMessage},
 		{"a common filter overlaps the first only", []string{"rb/{client}/cmd", "rb/+/cmd", "up/{client}"}, nil, "up/{client}", BackFirstMessage},
+		{"a group overlaps", []string{"rb/{client}/cmd", "$share/g/rb/#"}, nil, "", BackSubscribed},
+		{"a group of another fleet overlaps", []string{"rb/{client}/cmd"}, []string{"$share/g/+/+/cmd"}, "", BackSubscribed},
+		{"a group elsewhere does not", []string{"$share/g/jobs/#", "rb/{client}/cmd"}, nil, "rb/{client}/cmd", BackFirstMessage},
 		{"none names the client", []string{"news"}, nil, "", BackSubscribed},
 		{"no filter", nil, nil, "", BackConnack},
 	} {

@@ -27,6 +27,7 @@ type loader struct {
 	errs   Errors
 	bad    map[*yaml.Node]bool // values that the schema refused: read as absent
 	nodes  int                 // copied so far
+	unread bool                // a fault could not be read: whom it acts on is not known
 }
 
 func (l *loader) fail(line, column int, hint, format string, args ...any) {
