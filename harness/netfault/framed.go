@@ -109,7 +109,7 @@ func (f *flow) take(b []byte) {
 		if start >= 0 {
 			f.acting = f.framed.client.ask(f.framed, f.out, b[start])
 		}
-		if f.acting != nil && f.acting.Act != CutAfter && f.pass(max(start, 0)) {
+		if f.acting != nil && f.acting.Act != CutAfter && f.pass(start) {
 			f.done = len(b) // the beginning of what is not to pass
 		}
 	}
@@ -142,7 +142,7 @@ func (f *flow) packet(p *mqtt.Packet) {
 	if a == nil {
 		return
 	}
-	upTo := max(start, 0)
+	upTo := start
 	if passes {
 		upTo = f.end
 	}

@@ -381,6 +381,9 @@ func TestHalfAPacket(t *testing.T) {
 			} else if !out && (len(h.got) != 1 || h.got[0].N != 9) {
 				t.Errorf("%s, out=%v: %+v", name, out, h.got)
 			}
+			if n := f.client("c").rules.Load(); n != 0 {
+				t.Errorf("%s, out=%v: %d rules are armed again", name, out, n)
+			}
 		}
 	}
 }
