@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,85 +18,7 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/harness/wire"
 )
-
-// ours is a message of ours.
-func ours(seq uint64) mqtt.Header {
-	return mqtt.Header{Kind: mqtt.KindData, Run: 1, Stream: 3, Seq: seq, Intended: 5, Sent: 6}
-}
-
-func publish(qos byte, id uint16, h mqtt.Header, size int) []byte {
-	payload := make([]byte, size)
-	mqtt.PutPayload(payload, h)
-	return mqtt.AppendPublish(nil, mqtt.Publish{Topic: "rb/t", ID: id, QoS: qos, Payload: payload})
-}
-
-// packet makes a packet of a type with packet id 7.
-func packet(t mqtt.Type) []byte {
-	switch t {
-	case mqtt.CONNECT:
-		return mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: "c"})
-	case mqtt.CONNACK:
-		return mqtt.AppendConnack(nil, true, 0)
-	case mqtt.PUBLISH:
-		return publish(2, 7, ours(9), 300)
-	case mqtt.PUBACK:
-		return mqtt.AppendPuback(nil, 7)
-	case mqtt.PUBREC:
-		return mqtt.AppendPubrec(nil, 7)
-	case mqtt.PUBREL:
-		return mqtt.AppendPubrel(nil, 7)
-	case mqtt.PUBCOMP:
-		return mqtt.AppendPubcomp(nil, 7)
-	case mqtt.SUBSCRIBE:
-		return mqtt.AppendSubscribe(nil, 7, mqtt.Filter{Topic: "a/#", QoS: 1})
-	case mqtt.SUBACK:
-		return mqtt.AppendSuback(nil, 7, 1)
-	case mqtt.PINGREQ:
-		return mqtt.AppendPingreq(nil)
-	case mqtt.PINGRESP:
-		return mqtt.AppendPingresp(nil)
-	}
-	panic(t)
-}
-
-func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
-
-// framesCloser lets newLink wrap a connection number n by Frames, above the
-// registry, as in a run.
-type framesCloser struct {
-	*Frames
-	*Registry
-	n int
-}
-
-func (f framesCloser) Wrap(id string, c net.Conn) net.Conn {
-	if f.Registry != nil {
-		c = f.Registry.Wrap(id, c)
-	}
-	return f.Frames.Wrap(id, f.n, c)
-}
-
-// hits gathers what a rule reports.
-type hits struct {
-	mu   sync.Mutex
-	got  []Hit
-	done []Hit
-}
-
-func (h *hits) rule(r Rule) Rule {
-	r.Hit = func(x Hit) { h.mu.Lock(); defer h.mu.Unlock(); h.got = append(h.got, x) }
-	r.Done = func(x Hit) { h.mu.Lock(); defer h.mu.Unlock(); h.done = append(h.done, x) }
-	return r
-}
-
-var acts = map[string]Rule{
-	"swallow":           {Act: Swallow},
-	"swallow and close": {Act: Swallow, Close: true},
-	"cut before":        {Act: CutBefore},
-	"cut after":         {Act: CutAfter},
-}
 
 // TestActs holds each act on each kind of packet in each direction against the
 // exact bytes, and the ends, that both sides see.
@@ -246,65 +167,6 @@ func TestNthAndQoS(t *testing.T) {
 	}
 }
 
-// send writes bytes on a new connection and gives what passes.
-func send(t *testing.T, f *Frames, n int, b []byte) []byte {
-	t.Helper()
-	m := &memory{}
-	c := f.Wrap("c", n, m)
-	if wrote, err := c.Write(b); wrote != len(b) || err != nil {
-		t.Fatalf("wrote %d of %d, %v", wrote, len(b), err)
-	}
-	return m.wrote
-}
-
-// memory is a connection that reads from and writes to memory.
-type memory struct {
-	net.Conn
-	toRead, wrote []byte
-	chunk         func(left int) int // bytes of the next Read; nil = all
-	fail          func() error       // of the next write, before half of it
-	closed        bool
-}
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
-
-func (m *memory) LocalAddr() net.Addr  { return pipeAddr{} }
-func (m *memory) RemoteAddr() net.Addr { return pipeAddr{} }
-func (m *memory) Close() error         { m.closed = true; return nil }
-
-func (m *memory) Read(b []byte) (int, error) {
-	switch {
-	case m.closed:
-		return 0, io.ErrClosedPipe
-	case len(m.toRead) == 0:
-		return 0, io.EOF
-	}
-	n := min(len(b), len(m.toRead))
-	if m.chunk != nil {
-		n = min(n, m.chunk(len(m.toRead)))
-	}
-	copy(b, m.toRead[:n])
-	m.toRead = m.toRead[n:]
-	return n, nil
-}
-
-func (m *memory) Write(b []byte) (int, error) {
-	if m.closed {
-		return 0, io.ErrClosedPipe
-	}
-	if m.fail != nil {
-		if err := m.fail(); err != nil {
-			m.wrote = append(m.wrote, b[:len(b)/2]...)
-			return len(b) / 2, err
-		}
-	}
-	m.wrote = append(m.wrote, b...)
-	return len(b), nil
-}
-
 // TestShare: about the share, the same packets for the same seed, others for
 // another.
 func TestShare(t *testing.T) {
@@ -448,89 +310,6 @@ func TestDeadlinesPass(t *testing.T) {
 	}
 }
 
-// TestTheBrokerGetsItAll: what was written before a cut reaches a broker that
-// reads late, and then it sees a FIN and no reset, although the library closed
-// its end with unread bytes in it.
-func TestTheBrokerGetsItAll(t *testing.T) {
-	f := NewFrames(timeline.NewClock().Now)
-	for range 20 {
-		l := newLink(t, "tcp", framesCloser{f, nil, 1}, "c")
-		f.Arm("c", Rule{Packet: mqtt.PUBREL, Out: true, Act: CutBefore, Nth: 1})
-		if _, err := l.broker.Write(make([]byte, 10_000)); err != nil {
-			t.Fatal(err)
-		}
-		big := publish(1, 1, ours(1), 100_000)
-		if n, err := l.client.Write(join(big, packet(mqtt.PUBREL))); n != len(big) || err == nil {
-			t.Fatalf("wrote %d, %v", n, err)
-		}
-		l.client.Close()
-		if got := <-watch(l.broker); len(got.text) != len(big) || got.err != io.EOF {
-			t.Fatalf("the broker read %d of %d, %v", len(got.text), len(big), got.err)
-		}
-	}
-}
-
-// TestNoHalfClose: a transport that can only be closed is closed, and the
-// library takes it for the peer's doing.
-func TestNoHalfClose(t *testing.T) {
-	f := NewFrames(timeline.NewClock().Now)
-	end, peer := net.Pipe()
-	defer peer.Close()
-	f.Arm("c", Rule{Packet: mqtt.PUBREL, Out: true, Act: CutBefore, Nth: 1})
-	c := f.Wrap("c", 1, bare{end})
-	read := watch(c)
-	if n, err := c.Write(packet(mqtt.PUBREL)); n != 0 || !errors.Is(err, io.EOF) {
-		t.Errorf("%d, %v", n, err)
-	}
-	if got := <-read; got.err != io.EOF {
-		t.Errorf("the library reads %v", got.err)
-	}
-	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the broker reads %v", err)
-	}
-}
-
-// watched is what a tap tells.
-type watched struct {
-	kinds
-	sent, unsent []mqtt.Type
-}
-
-func (w *watched) Packet(out bool, p *mqtt.Packet, _ timeline.Instant) {
-	if out {
-		w.sent = append(w.sent, p.Type)
-	}
-}
-func (w *watched) Unsent(p *mqtt.Packet) { w.unsent = append(w.unsent, p.Type) }
-
-// TestUnderTheTap: the tap sees what the library sees: a FIN, swallowed packets
-// as sent, cut ones as certainly not sent.
-func TestUnderTheTap(t *testing.T) {
-	for name, rule := range acts {
-		if !rule.ends() {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			f, w := NewFrames(timeline.NewClock().Now), new(watched)
-			l := newLink(t, "tcp", framesCloser{f, nil, 1}, "c")
-			c := wire.Tap(l.client, f.now, w)
-			rule.Packet, rule.Out, rule.Nth = mqtt.PUBREL, true, 1
-			f.Arm("c", rule)
-			read := watch(c)
-			_, _ = c.Write(join(packet(mqtt.PUBACK), packet(mqtt.PUBREL), packet(mqtt.PINGREQ)))
-			<-read
-			c.Close()
-			want := []mqtt.Type{mqtt.PINGREQ}
-			if rule.Act == CutBefore {
-				want = []mqtt.Type{mqtt.PUBREL, mqtt.PINGREQ}
-			}
-			if !slices.Equal(w.unsent, want) || !slices.Equal(w.got, []timeline.EndKind{timeline.EndEOF}) {
-				t.Errorf("unsent %v, want %v; ends %v", w.unsent, want, w.got)
-			}
-		})
-	}
-}
-
 // TestArmWhileBusy: rules come and go while both directions are busy, under the
 // race detector; each swallowed packet is one hit, and nothing else is missing.
 func TestArmWhileBusy(t *testing.T) {
@@ -591,58 +370,3 @@ func TestArmWhileBusy(t *testing.T) {
 }
 
 func (w *framed) CloseWrite() error { return w.conn.Conn.(halfCloser).CloseWrite() }
-
-func TestExchanges(t *testing.T) {
-	f := func(x *exchanges, out, passed bool, b []byte) mqtt.Header {
-		var h mqtt.Header
-		if err := new(mqtt.Framer).Feed(b, 0, func(p *mqtt.Packet) { h = x.follow(out, passed, p) }); err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
-	var x exchanges
-	f(&x, true, true, publish(1, 7, ours(1), 48))
-	f(&x, false, true, publish(2, 7, ours(2), 48))
-	for name, tc := range map[string]struct {
-		out  bool
-		kind mqtt.Type
-		want uint64
-	}{
-		"PUBREC in is of what was sent":  {false, mqtt.PUBREC, 1},
-		"PUBREL out is of what was sent": {true, mqtt.PUBREL, 1},
-		"PUBREC out is of what was got":  {true, mqtt.PUBREC, 2},
-		"PUBREL in is of what was got":   {false, mqtt.PUBREL, 2},
-		"SUBACK is of no message":        {false, mqtt.SUBACK, 0},
-	} {
-		if h := f(&x, tc.out, true, packet(tc.kind)); h.Seq != tc.want {
-			t.Errorf("%s: message %d, want %d", name, h.Seq, tc.want)
-		}
-	}
-	// An id that another's message uses now stands for ours no more.
-	f(&x, true, true, mqtt.AppendPublish(nil, mqtt.Publish{Topic: "t", ID: 7, QoS: 1}))
-	if h := f(&x, false, true, packet(mqtt.PUBACK)); h != (mqtt.Header{}) {
-		t.Errorf("%+v", h)
-	}
-	// The end of an exchange that the peer may not know of is remembered, and
-	// what is remembered is bounded.
-	f(&x, true, true, packet(mqtt.PUBCOMP))
-	if h := f(&x, false, true, packet(mqtt.PUBREL)); h.Seq != 2 {
-		t.Errorf("%+v", h)
-	}
-	for id := range 1000 {
-		f(&x, false, true, publish(2, uint16(id+100), ours(3), 48))
-		f(&x, true, true, mqtt.AppendPubcomp(nil, uint16(id+100)))
-	}
-	if n := len(x.got.messages); n != len(x.got.over) {
-		t.Errorf("%d exchanges are remembered, want %d", n, len(x.got.over))
-	}
-	if h := f(&x, false, true, packet(mqtt.PUBREL)); h != (mqtt.Header{}) {
-		t.Errorf("%+v", h)
-	}
-	// A swallowed PUBACK ends nothing.
-	f(&x, false, true, publish(1, 7, ours(4), 48))
-	f(&x, true, false, packet(mqtt.PUBACK))
-	if x.got.messages[7].over {
-		t.Error("a swallowed PUBACK ended an exchange")
-	}
-}
