@@ -21,6 +21,12 @@ import (
 // plan plans a close with the parameters as written in a file.
 func plan(t *testing.T, params string, clients int, seed uint64) (scenarios.PlanFault, error) {
 	t.Helper()
+	return planAs(t, "close", params, clients, seed)
+}
+
+// planAs plans a fault of any kind.
+func planAs(t *testing.T, kind, params string, clients int, seed uint64) (scenarios.PlanFault, error) {
+	t.Helper()
 	var doc yaml.Node
 	if err := yaml.Load([]byte(params), &doc); err != nil {
 		t.Fatal(err)
@@ -29,9 +35,13 @@ func plan(t *testing.T, params string, clients int, seed uint64) (scenarios.Plan
 	if doc.Kind == yaml.DocumentNode {
 		node = doc.Content[0]
 	}
-	spec := scenarios.FaultSpec{Kind: "close", Params: node, Pos: scenarios.Pos{File: "x.yaml", Line: 1, Column: 1}}
+	row, err := Find(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := scenarios.FaultSpec{Kind: kind, Params: node, Pos: scenarios.Pos{File: "x.yaml", Line: 1, Column: 1}}
 	fleets := []scenarios.PlanFleet{{Clients: clients, Fleet: scenarios.Fleet{Name: "devices"}}, {Clients: 3, Fleet: scenarios.Fleet{Name: "watchers"}}}
-	return planClose(spec, fleets, seed)
+	return row.Plan(spec, fleets, seed)
 }
 
 func mustPlan(t *testing.T, params string, clients int) scenarios.PlanFault {
@@ -321,7 +331,10 @@ func TestInjectCancel(t *testing.T) {
 // far above what any endpoint answers.
 func BenchmarkInject(b *testing.B) {
 	victims := make([]scenarios.Victim, b.N)
-	f := &closeFault{fleet: "devices", victims: victims}
+	f, err := newClose(scenarios.PlanFault{Kind: "close", Fleet: "devices", Count: b.N, Victims: victims})
+	if err != nil {
+		b.Fatal(err)
+	}
 	clock := timeline.NewClock()
 	env := &Env{Clock: clock, Closer: instant{}, Start: clock.Now(), Record: func(timeline.Action) {}, ClientID: func(string, int) string { return "x" }}
 	b.ReportAllocs()

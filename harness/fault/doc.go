@@ -2,7 +2,11 @@
 // and one file for each kind.
 //
 // In: a fault as written (scenarios.FaultSpec), a seed, and an Env to act
-// through. Out: a planned fault with its victims, and one timeline.Action for
-// each victim that was acted on. It imports scenarios, timeline and target,
-// and of the rooms only netfault.
+// through. Out: a planned fault with its victims, one timeline.Action for each
+// time that a victim was acted on, and one timeline.Frame for each control packet
+// that was. It imports scenarios, timeline, target and mqtt, and of the rooms
+// only netfault.
+//
+// Of the discrete kinds, discrete.go has what all share: whom, when, and the
+// dispatcher. The two kinds about control packets share frames.go beside.
 package fault

@@ -22,6 +22,9 @@ var (
 	// ErrStopped says that a fault was cancelled before it had reached all of
 	// its victims; the cause of the context is wrapped beside it.
 	ErrStopped = errors.New("fault stopped early")
+	// ErrNotOffered says that the Env of the run lacks what the fault acts
+	// through.
+	ErrNotOffered = errors.New("the run does not offer what this fault acts through")
 )
 
 // Env is what a fault of one wave acts through.

@@ -10,6 +10,10 @@ import (
 func Kinds() []Kind {
 	return []Kind{
 		closeKind(),
+		swallowKind(),
+		cutKind(),
+		takeoverKind(),
+		disconnectKind(),
 	}
 }
 

@@ -17,7 +17,7 @@ var errPeerClosed = fmt.Errorf("%w (after %w)", syscall.EPIPE, io.EOF)
 // conn is a registered connection.
 type conn struct {
 	net.Conn
-	reg   *Registry
+	reg   *Registry // nil: in none
 	id    string
 	older *conn // next older live connection of the same client id; guarded by reg.mu
 
@@ -74,6 +74,20 @@ func (c *conn) fin() error {
 	return nil
 }
 
+// finish makes the connection end by all means: a transport without half close
+// is closed, which the library takes for the peer's doing too.
+func (c *conn) finish() {
+	if err := c.fin(); errors.Is(err, ErrHalfClose) {
+		c.mu.Lock()
+		if c.state == open {
+			c.state = finned
+		}
+		c.mu.Unlock()
+		_ = c.Conn.Close() // its error changes nothing: the end was asked for
+	}
+	c.reg.forget(c)
+}
+
 // Read reads; after the FIN it gives io.EOF when what had arrived is used up.
 func (c *conn) Read(b []byte) (int, error) {
 	if c.ended.Load() {
@@ -91,20 +105,35 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if err != nil && c.failed(err) == finned {
-		err = &net.OpError{
-			Op: "write", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
-			Err: errPeerClosed,
-		}
+		err = c.writeError()
 	}
 	return n, err
 }
 
-// Close closes the real connection.
+// writeError is what a write gives after the FIN.
+func (c *conn) writeError() error {
+	return &net.OpError{
+		Op: "write", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
+		Err: errPeerClosed,
+	}
+}
+
+// maxDrain bounds how many bytes are thrown away at a Close after the FIN.
+const maxDrain = 1 << 20
+
+// Close closes the real connection. After a FIN it first throws away what has
+// arrived: a close with unread bytes is a reset, which would overtake what the
+// broker has yet to read.
 func (c *conn) Close() error {
 	c.mu.Lock()
+	was := c.state
 	c.state = closed
 	c.mu.Unlock()
 	c.reg.forget(c)
+	if _, half := c.Conn.(halfCloser); half && was == finned {
+		// The reading side is shut down, so that no Read waits.
+		_, _ = io.CopyN(io.Discard, c.Conn, maxDrain)
+	}
 	return c.Conn.Close()
 }
 

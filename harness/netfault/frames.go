@@ -1,7 +1,11 @@
 package netfault
 
 import (
+	"math/rand/v2"
 	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -32,7 +36,12 @@ type Rule struct {
 	// Hit is told of each packet that was acted on, from the goroutine that
 	// reads or writes the connection, before the act: it must be quick.
 	Hit func(Hit)
+	// Done, if set, is told the same again when the act has taken effect.
+	Done func(Hit)
 }
+
+// ends reports whether the connection ends by the rule.
+func (r *Rule) ends() bool { return r.Act != Swallow || r.Close }
 
 // Hit is one packet that a rule acted on.
 type Hit struct {
@@ -47,15 +56,148 @@ type Hit struct {
 
 // Frames acts on single control packets of connections, below the tap: what it
 // swallows the library has written, or never reads. Make one with NewFrames.
-type Frames struct{}
+// It is safe for concurrent use and starts no goroutine. What it remembers of a
+// client is bounded by the messages in flight.
+type Frames struct {
+	now func() timeline.Instant
+
+	mu      sync.Mutex
+	clients map[string]*client
+}
 
 // NewFrames makes one without rules; now reads the run's clock.
-func NewFrames(now func() timeline.Instant) *Frames { return &Frames{} }
+func NewFrames(now func() timeline.Instant) *Frames {
+	return &Frames{now: now, clients: make(map[string]*client)}
+}
 
 // Wrap registers connection number n that clientID just dialled and returns it
-// wrapped.
-func (f *Frames) Wrap(clientID string, n int, c net.Conn) net.Conn { return c }
+// wrapped. The connection must be fresh: its first bytes are a CONNECT and a
+// CONNACK. It may come from Registry.Wrap.
+func (f *Frames) Wrap(clientID string, n int, c net.Conn) net.Conn {
+	below, registered := c.(*conn)
+	if !registered {
+		below = &conn{Conn: c} // a FIN is needed here too
+	}
+	w := &framed{conn: below, now: f.now, client: f.client(clientID), n: n}
+	w.in.framed, w.out.framed, w.out.out = w, w, true
+	return w
+}
 
-// Arm puts a rule on the present and later connections of a client. disarm
-// takes it off and may be called twice.
-func (f *Frames) Arm(clientID string, r Rule) (disarm func()) { return func() {} }
+// Arm puts a rule on the present and later connections of a client. Rules are
+// asked in the order in which they were armed, and a packet on which one acts is
+// not shown to later ones. disarm takes it off and may be called twice; a packet
+// that was under way by then is still acted on.
+func (f *Frames) Arm(clientID string, r Rule) (disarm func()) {
+	c, a := f.client(clientID), &armed{Rule: r}
+	if r.Nth == 0 {
+		a.draw = rand.New(rand.NewPCG(r.Seed, shareStream))
+	}
+	c.arm(a)
+	return func() { c.disarm(a) }
+}
+
+func (f *Frames) client(id string) *client {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.clients[id]
+	if c == nil {
+		c = new(client)
+		f.clients[id] = c
+	}
+	return c
+}
+
+// shareStream keeps the draws of a rule apart from other uses of its seed.
+const shareStream = 0x6672_616d_6573
+
+// armed is a rule that waits for its packets; guarded by its client's lock.
+type armed struct {
+	Rule
+	seen int        // packets that matched
+	draw *rand.Rand // of Share
+	off  bool
+}
+
+// matches reports whether a packet with this first byte is meant.
+func (a *armed) matches(out bool, head byte) bool {
+	return a.Out == out && a.Packet == mqtt.Type(head>>4) &&
+		(a.QoS < 0 || a.Packet != mqtt.PUBLISH || a.QoS == int(head>>1&3))
+}
+
+// client is what is known of one client over all its connections.
+type client struct {
+	rules atomic.Int32 // armed; 0 = nothing to ask
+
+	mu        sync.Mutex
+	armed     []*armed
+	exchanges exchanges
+}
+
+func (c *client) arm(a *armed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = append(c.armed, a)
+	c.rules.Store(int32(len(c.armed)))
+}
+
+func (c *client) disarm(a *armed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.off = true
+	c.remove(a)
+}
+
+// remove takes a rule off the list; c.mu is held.
+func (c *client) remove(a *armed) {
+	c.armed = slices.DeleteFunc(c.armed, func(x *armed) bool { return x == a })
+	c.rules.Store(int32(len(c.armed)))
+}
+
+// ask gives the rule that acts on the packet that begins with head, nil for
+// none. Of a connection that a rule ends nothing more is asked.
+func (c *client) ask(w *framed, out bool, head byte) *armed {
+	if c.rules.Load() == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.ending {
+		return nil
+	}
+	for _, a := range c.armed {
+		if !a.matches(out, head) {
+			continue
+		}
+		a.seen++
+		if a.Nth > 0 && a.seen != a.Nth || a.Nth == 0 && a.draw.Float64() >= a.Share {
+			continue
+		}
+		if a.Nth > 0 {
+			c.remove(a)
+		}
+		w.ending = a.ends()
+		return a
+	}
+	return nil
+}
+
+// giveBack takes back that a rule was to act: the packet never came whole.
+func (c *client) giveBack(w *framed, a *armed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.ends() {
+		w.ending = false
+	}
+	if a.seen--; a.Nth > 0 && !a.off {
+		c.armed = append(c.armed, a)
+		c.rules.Store(int32(len(c.armed)))
+	}
+}
+
+// follow takes note of a whole packet and gives the message that it, or the
+// exchange of its id, carries.
+func (c *client) follow(out, passed bool, p *mqtt.Packet) mqtt.Header {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exchanges.follow(out, passed, p)
+}

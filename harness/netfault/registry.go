@@ -94,6 +94,9 @@ func (r *Registry) newest(clientID string) *conn {
 
 // forget takes c out of the live connections; it may be called again.
 func (r *Registry) forget(c *conn) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	newest := r.live[c.id]

@@ -1,0 +1,48 @@
+package fault
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// TestSchemas: the language takes each kind as the docs write it, and refuses
+// at the right place what it can not mean.
+func TestSchemas(t *testing.T) {
+	schema, err := scenarios.Compose(scenarios.Parts{Faults: Parts(), Policies: []string{"paho"}, Metrics: []scenarios.MetricPart{{Name: "censored"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(fault string) error {
+		text := "name: x\nphases:\n  - name: storm\n    for: 1m\n    faults:\n      - " + fault + "\n"
+		_, err := scenarios.Load("x.yaml", []byte(text), schema)
+		return err
+	}
+	for _, fault := range []string{
+		"close: {who: {share: 10%}, times: 2, every: 1s, jitter: 20%}",
+		"swallow: {packet: PUBACK, direction: in, nth: 2, then: close}",
+		"swallow: {packet: PUBLISH, direction: out, qos: 2, share: 10%}",
+		"cut: {packet: PUBREL, direction: out, side: before, times: 3, every: 5s}",
+		"takeover: {who: {count: 5}, times: 100, every: 5ms, hold: 0s}",
+		"disconnect: {spread: 1s}",
+	} {
+		if err := load(fault); err != nil {
+			t.Errorf("%s: %v", fault, err)
+		}
+	}
+	for fault, want := range map[string]string{
+		"close: {every: 1s}":                                          "x.yaml:6:17: every needs times",
+		"close: {spread: 1s, rate: 1/s}":                              "close has at most one of spread and rate",
+		"cut: {spread: 1s, rate: 1/s}":                                "cut has at most one of spread and rate",
+		"cut: {packet: PUBREL, direction: out}":                       "cut needs side",
+		"cut: {packet: PUBRL, direction: out, side: before}":          `did you mean "PUBREL"?`,
+		"swallow: {packet: PUBACK}":                                   "swallow needs direction",
+		"swallow: {packet: PUBACK, direction: in, nth: 1, share: 1%}": "x.yaml:6:58: swallow has at most one of nth and share",
+		"disconnect: {hold: 1s}":                                      "unknown key \"hold\"",
+	} {
+		if err := load(fault); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", fault, err, want)
+		}
+	}
+}
