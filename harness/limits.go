@@ -15,8 +15,8 @@ var ErrTooManyClients = errors.New("too many clients for this machine")
 
 // fdReserve is what everything but the clients may need: listeners, the
 // CloseConnection pool at both ends, evidence files, the echo pair, the
-// control fleet, and room so that an Accept never meets the limit.
-const fdReserve = 256 + 2*fleet.DefaultControl
+// control fleet with its watcher of Wills, and room so that an Accept never meets the limit.
+const fdReserve = 256 + 2*(fleet.DefaultControl+1)
 
 // CheckClients says whether a plan's fleet fits this machine's limit of open
 // files, which Run would refuse; a caller that makes folders asks before.

@@ -22,8 +22,8 @@ import (
 // or writes, the connection.
 type lie func(out bool, p *mqtt.Packet, raw []byte) [][]byte
 
-// same lets a packet pass.
-func same(raw []byte) [][]byte { return [][]byte{raw} }
+// passes lets a packet pass.
+func passes(raw []byte) [][]byte { return [][]byte{raw} }
 
 // liar is a connection that lies. Below the tap it makes a faulty broker or
 // network of a good one, above it a faulty library.
@@ -81,7 +81,7 @@ func (l *liar) told(out bool, raw []byte) (instead [][]byte) {
 	var f mqtt.Framer
 	err := f.Feed(raw, 0, func(p *mqtt.Packet) { instead = l.lie(out, p, raw) })
 	if err != nil {
-		return same(raw)
+		return passes(raw)
 	}
 	return instead
 }
@@ -158,7 +158,7 @@ func TestLying(t *testing.T) {
 		case mqtt.PUBLISH:
 			return [][]byte{raw, raw}
 		}
-		return same(raw)
+		return passes(raw)
 	}
 	near, far := net.Pipe()
 	done := make(chan []byte)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -52,6 +53,12 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 		return err
 	}
 
+	if len(ph.Waves) > 0 {
+		if err := r.firstSnapshot(); err != nil {
+			return err
+		}
+	}
+
 	// Faults stop with the phase, and at once when the run is interrupted.
 	faulting, cancel := context.WithCancel(r.soft)
 	defer cancel()
@@ -70,7 +77,7 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 		return err
 	}
 	if isDrain(ph) {
-		if err := r.sentinel(ctx); err != nil {
+		if err := errors.Join(r.sentinel(ctx), r.lastSnapshot(ctx)); err != nil {
 			return err
 		}
 	}
@@ -81,6 +88,7 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 	for _, f := range r.fleets {
 		f.Flush()
 	}
+	r.watcher.Flush()
 	r.ev.add(timeline.Event{Phase: &timeline.Phase{Name: ph.Name, Start: start, End: r.clock.Now(), Reason: reason}})
 	r.report()
 	return errors.Join(r.ev.flush(), r.flushFindings())
@@ -169,10 +177,12 @@ func (r *run) short(ph *scenarios.PlanPhase) string {
 	return "messages still arriving"
 }
 
-// wave issues the faults of one wave at its intended instant.
+// wave issues the faults of one wave at its intended instant, and heals them
+// when the phase is over, which ends ctx.
 func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.PlanWave, phaseStart timeline.Instant) error {
 	start := phaseStart + timeline.Instant(w.At)
-	defer r.victims.issuedAll(ph.Name)
+	issued := sync.OnceFunc(func() { r.victims.issuedAll(ph.Name) })
+	defer issued()
 	if !sleepUntil(ctx, r.clock, start) {
 		return nil
 	}
@@ -180,22 +190,42 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	r.ev.add(timeline.Event{Wave: &timeline.Wave{
 		Phase: ph.Name, Wave: w.Wave, Start: start, End: start + timeline.Instant(w.Horizon),
 	}})
+	env := r.env(ph.Name, w.Wave, start)
 	var group errgroup.Group
+	var faults []fault.Fault
 	for _, pf := range w.Faults {
 		f, err := r.opts.Tables.newFault(pf)
 		if err != nil {
 			return err
 		}
-		env := r.env(ph.Name, w.Wave, start)
+		faults = append(faults, f)
+		r.victims.expect(ph.Name, cuts(pf))
 		group.Go(func() error {
 			err := f.Inject(ctx, env)
 			if errors.Is(err, fault.ErrStopped) {
 				err = nil // the phase is over or the run was interrupted
 			}
-			return errors.Join(err, f.Heal(context.WithoutCancel(ctx), env))
+			return err
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	issued()
+	if err == nil {
+		<-ctx.Done()
+	}
+	for _, f := range faults {
+		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), env))
+	}
+	return err
+}
+
+// cuts is how many connections a frame fault ends when each of its packets
+// passes; 0 for every other fault, whose actions come by the timetable.
+func cuts(pf scenarios.PlanFault) int {
+	if pf.Kind == "cut" || pf.Kind == "swallow" && pf.Params["then"] == "close" && pf.Params["share"] == "" {
+		return pf.Count
+	}
+	return 0
 }
 
 // env is what a fault may touch.
@@ -204,8 +234,12 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
+		Clients:  clients{r, phase}, Frames: r.frames, Frame: r.framed,
 		Record: func(a timeline.Action) {
 			r.issued.Add(1)
+			if isFrame(a.Fault) && a.Issued != 0 {
+				r.victims.cut(phase, a.ClientID, r.where[a.ClientID])
+			}
 			r.ev.add(timeline.Event{Action: &a})
 		},
 	}

@@ -105,8 +105,10 @@ type run struct {
 	target  target.Target
 	closer  target.ConnectionCloser
 	fins    *netfault.Registry
+	frames  *netfault.Frames // nil = the plan has no frame fault
 	book    *ledger.Book
 	control *fleet.Control
+	watcher *fleet.Watcher // of Wills
 	traffic *fleet.Traffic
 	fleets  []*fleet.Fleet
 	byName  map[string]*fleet.Fleet
@@ -119,6 +121,7 @@ type run struct {
 	sentinels  *sentinels
 	connecting bool // the clients were started
 	publishing bool // the traffic was started
+	snapped    bool // the first snapshot was taken
 	aborted    string
 
 	findMu   sync.Mutex
@@ -237,6 +240,9 @@ func (r *run) startTarget(ctx context.Context) error {
 		}
 	}
 	r.fins = netfault.NewRegistry(r.clock.Now)
+	if r.plan.HasFault(isFrame) {
+		r.frames = netfault.NewFrames(r.clock.Now)
+	}
 	if r.plan.Closer == CloserFIN {
 		r.closer = r.fins
 	} else {
@@ -387,19 +393,30 @@ func (r *run) startControl(ctx context.Context) error {
 	r.later(r.traffic.Close) // after the fleets
 	r.control, err = fleet.NewControl(fleet.ControlConfig{
 		Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(),
+		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(), Finding: r.find,
 	})
 	if err != nil {
 		return err
 	}
 	r.later(r.control.Close)
+	r.watcher, err = fleet.NewWatcher(fleet.WatcherConfig{
+		Plan: r.plan, Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
+		Dial: r.dial, Clock: r.clock, Record: r.note,
+		Will: func(w timeline.Will) { r.ev.add(timeline.Event{Will: &w}) },
+	})
+	if err != nil {
+		return err
+	}
+	r.later(r.watcher.Close)
 	r.control.Start(ctx)
+	r.watcher.Start(ctx)
 	ready, cancel := context.WithTimeout(ctx, controlWait)
 	defer cancel()
-	if err := r.control.Ready(ready); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	err = errors.Join(r.control.Ready(ready), r.watcher.Ready(ready))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		return fmt.Errorf("%w: the control connections: %w", target.ErrUnreachable, err)
 	}
 	return nil
@@ -410,11 +427,12 @@ const controlWait = 10 * time.Second
 
 // makeFleets makes the clients; nothing dials before the first phase.
 func (r *run) makeFleets() error {
-	for _, pf := range r.plan.Fleets {
+	for i, pf := range r.plan.Fleets {
 		f, err := fleet.New(fleet.Config{
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
 			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
-			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control,
+			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
+			Will: fleet.Wills(r.plan, i, r.id, r.number),
 		})
 		if err != nil {
 			return err
@@ -450,7 +468,7 @@ func (r *run) accounts() fleet.Accounts {
 }
 
 // dial gives a client its connection: TCP, under the fault layer, under the
-// tap (DESIGN: library ↔ tap ↔ netfault ↔ TCP).
+// tap (library ↔ tap ↔ frame faults ↔ netfault ↔ TCP).
 func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.Tap) (net.Conn, string, string, error) {
 	u, err := url.Parse(addr)
 	if err != nil {
@@ -469,6 +487,9 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if r.plan.Closer == CloserFIN {
 		conn = r.fins.Wrap(clientID, conn)
 	}
+	if r.frames != nil {
+		conn = r.frames.Wrap(clientID, n, conn)
+	}
 	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
 }
 
@@ -483,7 +504,7 @@ func (r *run) stop() error {
 			return err
 		}
 	}
-	if err := r.control.Close(); err != nil {
+	if err := errors.Join(r.control.Close(), r.watcher.Close()); err != nil {
 		return err
 	}
 	if err := r.traffic.Close(); err != nil {

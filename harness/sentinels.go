@@ -8,6 +8,7 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // sentinels books the sentinels and knows whose are still on the way, so that
@@ -71,11 +72,26 @@ func (r *run) sentinel(ctx context.Context) error {
 	return nil
 }
 
-// receivers counts the live clients that a stream goes to.
+// receivers counts the live clients that a stream goes to; one for a shared
+// subscription, whoever of its members reads it.
 func (r *run) receivers(st fleet.Stream) int {
-	f := r.byName[r.plan.Traffic[st.Item].To]
-	if st.To >= 0 {
+	to := r.plan.Traffic[st.Item].To
+	f := r.byName[to]
+	switch {
+	case st.To >= 0:
 		return min(1, f.LiveN(st.To))
+	case r.sharedOnly(to, st.Topic):
+		return min(1, f.Connected())
 	}
 	return f.Connected()
+}
+
+// sharedOnly reports whether a fleet takes a topic by shared subscriptions only.
+func (r *run) sharedOnly(name, topic string) bool {
+	for _, s := range r.plan.Fleet(name).Subscribe {
+		if !scenarios.Shared(s.Topic) && scenarios.Matches(s.Topic, topic) {
+			return false
+		}
+	}
+	return true
 }

@@ -37,7 +37,7 @@ type Tables struct {
 
 // DefaultTables are the built-in rows.
 func DefaultTables() Tables {
-	return Tables{Faults: fault.Kinds(), Drivers: fleet.Drivers(), Targets: broker.Rows(), Policies: []string{scenarios.DefaultPolicy}}
+	return Tables{Faults: fault.Kinds(), Drivers: fleet.Drivers(), Targets: broker.Rows(), Policies: fleet.Policies()}
 }
 
 func (t Tables) fault(kind string) (fault.Kind, error) {

@@ -18,10 +18,12 @@ type victims struct {
 	mu     sync.Mutex
 	phases map[string]*phaseVictims
 	last   map[string]int // by client id: the connection that was last closed on purpose
+	frame  map[string]int // by client id: the connection on which a frame fault last acted
 }
 
 type phaseVictims struct {
 	pending int            // waves that are not fully issued
+	ahead   int            // connections that frame faults will end when their packets pass
 	index   map[string]int // by client id: its entry in hit
 	hit     []victim
 	away    []int // indices of the entries that were not back at the last look
@@ -37,7 +39,7 @@ type victim struct {
 func (v victim) back() bool { return v.fleet.BackOn(v.place.index) > v.n }
 
 func newVictims() *victims {
-	return &victims{phases: map[string]*phaseVictims{}, last: map[string]int{}}
+	return &victims{phases: map[string]*phaseVictims{}, last: map[string]int{}, frame: map[string]int{}}
 }
 
 // announce says how many waves a phase has, before any of them starts.
@@ -45,6 +47,13 @@ func (v *victims) announce(phase string, waves int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.phase(phase).pending = waves
+}
+
+// expect says how many connections frame faults of the phase will end.
+func (v *victims) expect(phase string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.phase(phase).ahead += n
 }
 
 func (v *victims) issuedAll(phase string) {
@@ -77,7 +86,7 @@ func (v *victims) back(phase string) (back, hit int, issuing bool) {
 		}
 	}
 	p.away = still
-	return len(p.hit) - len(p.away), len(p.hit), p.pending > 0
+	return len(p.hit) - len(p.away), len(p.hit), p.pending > 0 || p.ahead > 0
 }
 
 // watch wraps the closer so that each close notes the connection it is about
@@ -85,14 +94,31 @@ func (v *victims) back(phase string) (back, hit int, issuing bool) {
 func (v *victims) watch(phase string, next target.ConnectionCloser, where map[string]place) target.ConnectionCloser {
 	return closerFunc(func(ctx context.Context, clientID string) (target.Closed, error) {
 		if at, found := where[clientID]; found {
-			v.closing(phase, clientID, at)
+			v.closing(phase, clientID, at, at.fleet.LiveN(at.index))
 		}
 		return next.CloseConnection(ctx, clientID)
 	})
 }
 
-func (v *victims) closing(phase, clientID string, at place) {
-	n := at.fleet.LiveN(at.index)
+// framed notes the connection on which a frame fault acts on a packet. Whether
+// it ends the connection, its action says (cut).
+func (v *victims) framed(clientID string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.frame[clientID] = n
+}
+
+// cut notes that the connection on which a frame fault last acted is ended.
+func (v *victims) cut(phase, clientID string, at place) {
+	v.mu.Lock()
+	n := v.frame[clientID]
+	v.phase(phase).ahead--
+	v.mu.Unlock()
+	v.closing(phase, clientID, at, n)
+}
+
+// closing notes that connection n of a client is about to be ended on purpose.
+func (v *victims) closing(phase, clientID string, at place, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.last[clientID] = n

@@ -80,6 +80,20 @@ func (p *Plan) Faulted() bool {
 	return false
 }
 
+// HasFault reports whether the plan has a fault of such a kind.
+func (p *Plan) HasFault(kind func(string) bool) bool {
+	for _, ph := range p.Phases {
+		for _, w := range ph.Waves {
+			for _, f := range w.Faults {
+				if kind(f.Kind) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Phase finds a phase by name; nil if there is none.
 func (p *Plan) Phase(name string) *PlanPhase {
 	for i := range p.Phases {

@@ -19,9 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestKinds(t *testing.T) {
 	schema, err := scenarios.Compose(scenarios.Parts{
 		Faults:   Parts(),
-		Policies: []string{"paho"},
+		Policies: []string{"paho", "immediate", "fixed"},
 		Metrics: []scenarios.MetricPart{{Name: "outage.p99", Unit: "s"}, {Name: "connect.p99", Unit: "s"}, {Name: "censored"},
-			{Name: "lost.qos1"}, {Name: "duplicated.qos1"}, {Name: "reordered"}, {Name: "unscripted"}},
+			{Name: "lost.qos1"}, {Name: "lost.qos2"}, {Name: "duplicated.qos1"}, {Name: "duplicated.qos2"}, {Name: "reordered"}, {Name: "unscripted"}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ type ControlConfig struct {
 
 	Record   func(timeline.Conn) // as in Config
 	Accounts Accounts            // Traffic.Accounts
+	Finding  func(timeline.Finding)
 
 	ConnectTimeout time.Duration // as in Config
 	WriteTimeout   time.Duration
@@ -55,7 +56,10 @@ func NewControl(cfg ControlConfig) (*Control, error) {
 			Back:      scenarios.BackConnack,
 		},
 		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Clock: cfg.Clock, Record: cfg.Record,
-		Accounts:       Accounts{Publications: cfg.Accounts.Publications, Sentinels: cfg.Accounts.Sentinels},
+		Accounts: Accounts{
+			Sessions: cfg.Accounts.Sessions, Publications: cfg.Accounts.Publications, Sentinels: cfg.Accounts.Sentinels,
+		},
+		Finding:        cfg.Finding,
 		ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {

@@ -86,7 +86,7 @@ func (j *judgement) leak() *check.Leak {
 	l := &check.Leak{Cycles: len(j.storm.Acted), HeapBytes: last.HeapBytes - first.HeapBytes, FDs: last.FDs - first.FDs}
 	for _, creator := range slices.Sorted(maps.Keys(last.Goroutines)) {
 		if more := last.Goroutines[creator] - first.Goroutines[creator]; more > 0 {
-			l.Goroutines = append(l.Goroutines, check.Growth{Creator: creator, Charge: measure.ChargeOf(creator), More: more})
+			l.Goroutines = append(l.Goroutines, check.Growth{Creator: creator, Charge: measure.CreatorCharge(creator), More: more})
 		}
 	}
 	return l
