@@ -165,11 +165,11 @@ func (c *client) left(before call, err error) outcome {
 	c.entering = false
 	c.changed()
 	dials, open := c.session.attempts()
+	dialled := dials > before.dials
 	switch {
-	case dials == before.dials:
+	case c.drops != before.drops, c.down && !dialled:
+		// What this call began is being ended, or it began nothing.
 		return callNotTaken
-	case c.drops != before.drops:
-		return callNotTaken // what this call began is being ended: again, at once
 	case err != nil:
 		// An attempt that is still under way is none of this call's: the library
 		// makes it before it comes to rest.

@@ -289,3 +289,32 @@ func TestPahoToldTwiceIsStuck(t *testing.T) {
 		time.Sleep(restPoll)
 	}
 }
+
+// idle is a library that takes a Connect without dialling.
+type idle struct{ Client }
+
+func (idle) Connect(context.Context) error { return nil }
+func (idle) Disconnect()                   {}
+func (idle) Close()                        {}
+
+type idleDriver struct{ Paho }
+
+func (idleDriver) New(Settings) (Client, error) { return idle{}, nil }
+
+// A library's word that it is connected is taken, but not after a Disconnect:
+// then only with an attempt of its own behind it.
+func TestConnectWithoutADial(t *testing.T) {
+	b := newBench(t)
+	cfg := b.config(unusedAddr(t), 1, devices(false), nil)
+	cfg.Driver = idleDriver{}
+	f := b.fleet(cfg)
+	await(t, "up", func() bool { return f.up.Load() == 1 })
+	if err := f.Disconnect(0); err != nil {
+		t.Fatal(err)
+	}
+	c := f.clients[0]
+	await(t, "asked again", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.loop && c.down && !c.entering })
+	if f.up.Load() != 1 {
+		t.Errorf("%d clients up, want 1", f.up.Load())
+	}
+}
