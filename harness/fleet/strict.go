@@ -95,6 +95,9 @@ func (Strict) New(s Settings) (Client, error) {
 	case s.KeepAlive < 0 || s.KeepAlive > maxKeepAlive:
 		return nil, fmt.Errorf("%w: keep alive of %s", ErrConfig, s.KeepAlive)
 	}
+	if _, err := serverURL(s.Addr); err != nil {
+		return nil, err
+	}
 	c := &strictClient{settings: s, schedule: pahoSchedule{max: pahoMaxSleep, attempt: s.ConnectTimeout}}
 	if s.Reconnect.Max > 0 {
 		c.schedule.max = s.Reconnect.Max

@@ -1,14 +1,18 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/harness/wire"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -115,4 +119,65 @@ func live(c *strictClient) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.link != nil
+}
+
+// A fleet of strict clients, over the real tap: kicked, and back. A read
+// deadline that passed for a PINGREQ is not taken for the end of a connection.
+func TestStrictFleet(t *testing.T) {
+	const n = 10
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	dial := func(ctx context.Context, addr, _ string, _ int, tap Tap) (net.Conn, string, string, error) {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(addr, "tcp://"))
+		if err != nil {
+			return nil, "", "", err
+		}
+		return wire.Tap(c, b.clock.Now, tap), c.LocalAddr().String(), c.RemoteAddr().String(), nil
+	}
+	ccfg := b.controlConfig(broker.addr, plan(n, cmds(50, 1)))
+	ccfg.Dial, ccfg.Driver = dial, Strict{}
+	control := b.control(ccfg)
+	fcfg := b.config(broker.addr, n, devices(false), control)
+	fcfg.Dial, fcfg.Driver = dial, Strict{}
+	fcfg.Fleet.Session.KeepAlive = time.Second
+	f := b.fleet(fcfg)
+	await(t, "all connected", func() bool { return f.Connected() == n })
+	pings := func() bool {
+		f.Flush()
+		for i := range n {
+			if c := b.conn(f.ID(i), 1); c.PingReqs == 0 || c.PingResps < c.PingReqs {
+				return false
+			}
+		}
+		return true
+	}
+	await(t, "a PINGREQ of each", pings)
+	if err := control.StartTraffic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		broker.kick(t, f.ID(i))
+	}
+	await(t, "all back", func() bool {
+		for i := range n {
+			if f.BackOn(i) != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	control.StopTraffic()
+	f.Flush()
+	for i := range n {
+		c := b.conn(f.ID(i), 1)
+		if c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset {
+			t.Errorf("%s ended with %s (%s)", c.ClientID, c.EndKind, c.EndErr)
+		}
+		if gap := time.Duration(c.MaxOutGap); gap > time.Second {
+			t.Errorf("%s wrote nothing for %s, keep alive 1 s", c.ClientID, gap)
+		}
+		if again := b.conn(f.ID(i), 2); !again.SessionPresent || len(again.Subs) > 0 && !again.Subs[0].Restored {
+			t.Errorf("%s: the session was not resumed: %+v", c.ClientID, again)
+		}
+	}
 }

@@ -96,6 +96,7 @@ type scriptConn struct {
 	conn   net.Conn
 	framer mqtt.Framer
 	got    []string
+	buf    []byte
 }
 
 // text names a packet for a test: type, id, flags and payload where they say
@@ -116,7 +117,10 @@ func text(p *mqtt.Packet, payload []byte) string {
 
 // read gives the next packet; "" = the connection has ended.
 func (c *scriptConn) read() string {
-	buf := make([]byte, 1<<16)
+	if c.buf == nil {
+		c.buf = make([]byte, 1<<16)
+	}
+	buf := c.buf
 	for len(c.got) == 0 {
 		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 		n, err := c.conn.Read(buf)
