@@ -130,7 +130,9 @@ func TestExceptionsCarryTheirTimes(t *testing.T) {
 func TestCausesOfCopies(t *testing.T) {
 	for want, play := range map[string]func(*history) *history{
 		"unprovoked": func(h *history) *history { return h.write(1).ack(1).read(1, 1) },
-		"redelivery": func(h *history) *history { return h.write(1).ack(1).read(1).reconnect().copy("s", true, 2, 1).reconnect().read(1) },
+		"redelivery": func(h *history) *history {
+			return h.write(1).ack(1).read(1).reconnect().copy("s", true, 2, 1).reconnect().read(1)
+		},
 		"publisher-resend": func(h *history) *history {
 			h.write(1).read(1)
 			h.conn++

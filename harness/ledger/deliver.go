@@ -27,20 +27,21 @@ type delivery struct {
 	place      int              // in st.expecting, from 1; 0 = nothing more is expected
 	since      timeline.Instant // SUBACK read: expected is what is attempted later
 
-	expected, delivered  Set
-	misrouted, wrongQoS  Set
-	top, below           Set // with several filters: read at the expected QoS, below it
-	extra                map[uint64]Extra
-	retained             int
-	reordered            []Reorder
-	final                []Reorder
-	recopied             uint64 // the last further copy, if no first one was read since
-	sentinel             timeline.Instant
-	order                order
-	high                 uint64 // highest expected number that was delivered
-	answers              handling
-	unanswered           unanswered
-	application          handling // handler calls
+	expected, delivered Set
+	misrouted, wrongQoS Set
+	top, below          Set // with several filters: read at the expected QoS, below it
+	extra               map[uint64]Extra
+	retained            int
+	kept                Set // the messages of those
+	reordered           []Reorder
+	final               []Reorder
+	recopied            uint64 // the last further copy, if no first one was read since
+	sentinel            timeline.Instant
+	order               order
+	high                uint64 // highest expected number that was delivered
+	answers             handling
+	unanswered          unanswered
+	application         handling // handler calls
 }
 
 // qos is the expected QoS: what was published, lowered by the SUBACK where
@@ -183,6 +184,7 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	}
 	if p.Retain { // sent for a SUBSCRIBE, not for the publish (3.3.1.3)
 		d.retained++
+		d.kept.Add(h.Seq)
 		return
 	}
 	// After a takeover copies read on the old connection count, but their order

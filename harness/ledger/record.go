@@ -101,12 +101,13 @@ type DeliveryAccount struct {
 	To     uint64 `json:"to"`
 	Except Set    `json:"except,omitzero"`
 
-	Delivered Set              `json:"delivered"`        // complete PUBLISH read at the tap
-	Answered  Set              `json:"answered,omitzero"` // of Delivered: PUBACK or PUBREC of some copy written
-	Pending   []Pending        `json:"pending,omitempty"` // the others that want an answer, latest connection first
-	Handled   Set              `json:"handled,omitzero"`  // handler called
-	Calls     []Calls          `json:"calls,omitempty"`   // handler called more than once
+	Delivered Set              `json:"delivered"`          // complete PUBLISH read at the tap
+	Answered  Set              `json:"answered,omitzero"`  // of Delivered: PUBACK or PUBREC of some copy written
+	Pending   []Pending        `json:"pending,omitempty"`  // the others that want an answer, latest connection first
+	Handled   Set              `json:"handled,omitzero"`   // handler called
+	Calls     []Calls          `json:"calls,omitempty"`    // handler called more than once
 	Retained  int              `json:"retained,omitempty"` // copies with RETAIN, sent for a SUBSCRIBE: not among Delivered
+	Kept      Set              `json:"kept,omitzero"`      // the messages of those
 	Misrouted Set              `json:"misrouted,omitzero"` // read, and no filter of the client matched
 	WrongQoS  Set              `json:"wrong_qos,omitzero"` // some copy at a QoS that no matching filter explains
 	Below     Set              `json:"below,omitzero"`     // with several filters: expected, and no copy at the highest QoS
