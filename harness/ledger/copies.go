@@ -16,6 +16,7 @@ type copied struct {
 	exact         bool // more deliveries at QoS 2 than matching filters, in one epoch
 	unprovoked    bool
 	members       map[string]bool
+	counted       bool // copies and calls are all that there were
 	followed      bool
 }
 
@@ -26,10 +27,11 @@ func (c *closing) gather(s *closingStream, name string, accounts []*DeliveryAcco
 	row := func(d *DeliveryAccount, seq uint64) *copied {
 		r := rows[seq]
 		if r == nil {
-			r = &copied{filters: 1, members: map[string]bool{}, followed: d.Exchanges}
+			r = &copied{filters: 1, members: map[string]bool{}, followed: d.Exchanges, counted: true}
 			rows[seq] = r
 		}
 		r.last, r.filters = d, max(r.filters, d.Filters)
+		r.counted = r.counted && !d.Kept.Contains(seq) // a retained copy reaches the handler too
 		return r
 	}
 	// Which messages need a row: read in two accounts, with extra copies, or
@@ -99,7 +101,7 @@ func (c *closing) copies(s *closingStream, name string, accounts []*DeliveryAcco
 		e := s.exception(Duplicated, r.last, seq, "")
 		e.At, e.Conn, e.Copies = r.again.At, r.again.Conn, r.copies
 		extra := max(r.copies-1, 0)
-		tooMany := r.followed && r.copies > 0 && r.calls > r.copies
+		tooMany := r.followed && r.counted && r.copies > 0 && r.calls > r.copies
 		if len(r.members) > 1 {
 			e.Subscriber = name
 		}
@@ -186,7 +188,7 @@ func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 	case s.Carried.Contains(e.Seq):
 		e.Cause = CauseSession // the publisher's ended in between
 		return false
-	case r.followed && r.calls > r.copies:
+	case r.followed && r.counted && r.calls > r.copies:
 		return false
 	default:
 		e.Why = fmt.Sprintf("delivered %d times in one epoch", r.copies)

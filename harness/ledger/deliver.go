@@ -32,6 +32,7 @@ type delivery struct {
 	top, below          Set // with several filters: read at the expected QoS, below it
 	extra               map[uint64]Extra
 	retained            int
+	kept                Set // the messages of those
 	reordered           []Reorder
 	final               []Reorder
 	recopied            uint64 // the last further copy, if no first one was read since
@@ -183,6 +184,7 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	}
 	if p.Retain { // sent for a SUBSCRIBE, not for the publish (3.3.1.3)
 		d.retained++
+		d.kept.Add(h.Seq)
 		return
 	}
 	// After a takeover copies read on the old connection count, but their order

@@ -93,7 +93,7 @@ func (d *delivery) record() *DeliveryAccount {
 		From: d.expected.Min(), To: d.expected.Max(),
 		Delivered: d.delivered.Clone(), Answered: d.answers.done.Clone(), Pending: d.unanswered.pending(d.answers.done),
 		Handled: d.application.done.Clone(), Calls: d.application.more(),
-		Retained: d.retained, Misrouted: d.misrouted.Clone(), WrongQoS: d.wrongQoS.Clone(),
+		Retained: d.retained, Kept: d.kept.Clone(), Misrouted: d.misrouted.Clone(), WrongQoS: d.wrongQoS.Clone(),
 		Below:     d.below.Minus(d.top).Intersect(d.expected),
 		Extra:     slices.SortedFunc(maps.Values(d.extra), func(x, y Extra) int { return cmp.Compare(x.Seq, y.Seq) }),
 		Reordered: slices.Clone(d.reordered), Final: slices.Clone(d.final), Sentinel: d.sentinel,

@@ -86,10 +86,10 @@ func (c *closing) exchanges(s *closingStream, accounts []*DeliveryAccount, expec
 func (c *closing) unread(s *closingStream, accounts []*DeliveryAccount) {
 	var read Set
 	for _, d := range accounts {
-		if d.Retained > 0 || s.strays[d.Client] || d.Group != "" {
+		if s.strays[d.Client] || d.Group != "" {
 			return // they reach the handler too, and a member has two accounts
 		}
-		read = read.Union(d.Delivered)
+		read = read.Union(d.Delivered).Union(d.Kept)
 	}
 	for _, d := range accounts {
 		extra := d.Handled.Minus(read)
