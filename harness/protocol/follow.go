@@ -72,9 +72,8 @@ func (ev *event) repeat() {
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
 		e.stage, e.recd, e.turn = published, false, ev.s.place
-	case e.maybe:
-		e.loose = true
 	case e.stage == published:
+		e.loose = e.loose || e.maybe
 		if !ev.ours || e.pub == c.n {
 			*ev.credit()++
 		}
@@ -110,6 +109,9 @@ func (ev *event) followPubrel() Seen {
 	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
 		*ev.credit()++
 	}
+	if e.pubs == 0 {
+		seen.Step = None
+	}
 	seen.Message = e.message()
 	e.stage, e.conn, e.rel, e.epoch, e.maybe = released, c.n, c.n, c.epoch, false
 	e.rels = min(e.rels+1, 2)
@@ -134,7 +136,7 @@ func ackStep(t mqtt.Type, ours bool) Step {
 func (ev *event) followAck() Seen {
 	e := ev.e
 	seen := Seen{}
-	if e != nil && ev.rel != alien {
+	if e != nil && ev.rel != alien && e.pubs > 0 {
 		seen = Seen{Step: ackStep(ev.p.Type, ev.ours), Message: e.message()}
 	}
 	switch ev.rel {

@@ -128,9 +128,7 @@ func (s *Session) Unsent(conn int, p *mqtt.Packet) {
 			e.unsend(p)
 		}
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBCOMP:
-		if e := s.theirs.find(p.ID); e != nil && e.conn == n {
-			e.unsend(p)
-		}
+		s.owed++ // it may come again
 	}
 }
 
@@ -138,16 +136,10 @@ func (s *Session) Unsent(conn int, p *mqtt.Packet) {
 // Of what was sent before there is nothing to take back.
 func (e *exchange) unsend(p *mqtt.Packet) {
 	switch {
-	case p.Type == mqtt.PUBLISH && e.stage == published && e.pubs == 1 && identify(p) == e.identity:
+	case p.Type == mqtt.PUBLISH && e.stage == published && e.pubs == 1:
 		e.maybe = true
 	case p.Type == mqtt.PUBREL && e.stage == released && e.rels == 1:
 		e.stage, e.rels, e.maybe = received, 0, true
-	case p.Type == mqtt.PUBACK && e.stage == over && e.qos == 1:
-		e.stage, e.maybe = published, true
-	case p.Type == mqtt.PUBREC && e.stage == received:
-		e.stage, e.maybe = published, true
-	case p.Type == mqtt.PUBCOMP && e.stage == over && e.qos == 2:
-		e.stage, e.maybe = released, true
 	}
 }
 
