@@ -1,0 +1,125 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// conn is what is known of one connection.
+type conn struct {
+	n     int32
+	epoch uint32
+	fence int32            // what connections before this one left behind was discarded by a clean session
+	since timeline.Instant // CONNACK
+
+	connected    bool // CONNECT was written
+	clean        bool
+	read         bool // a packet was read
+	accepted     bool // a CONNACK was read, whatever it says
+	disconnected bool // DISCONNECT was written
+	subscribed   bool // SUBSCRIBE was written
+	ended        bool
+
+	owed  int // acknowledgements that may be read beyond one for each exchange
+	asked requests
+
+	// The highest places of what was sent so far, by which a later one is found
+	// to be out of order: by direction of the message, resent PUBLISH and
+	// PUBREL; of the acknowledgements that the client writes.
+	resent, released [2]uint64
+	puback, pubrec   uint64
+	pubcomp          uint64
+}
+
+// asked is a SUBSCRIBE or UNSUBSCRIBE that has no answer yet.
+type asked struct {
+	id      uint16
+	filters []mqtt.Filter // nil of an UNSUBSCRIBE
+	unsub   bool
+}
+
+// requests are those of one connection.
+type requests []asked
+
+func (rs requests) index(id uint16, unsub bool) int {
+	return slices.IndexFunc(rs, func(a asked) bool { return a.id == id && a.unsub == unsub })
+}
+
+// uses reports whether a request has this id.
+func (rs requests) uses(id uint16) bool { return rs.index(id, false) >= 0 || rs.index(id, true) >= 0 }
+
+// take removes the request with this id and reports whether there was one.
+func (rs *requests) take(id uint16, unsub bool) bool {
+	i := rs.index(id, unsub)
+	if i >= 0 {
+		*rs = slices.Delete(*rs, i, i+1)
+	}
+	return i >= 0
+}
+
+func (s *Session) find(n int32) *conn {
+	for i := range s.conns {
+		if s.conns[i].n == n {
+			return &s.conns[i]
+		}
+	}
+	return nil
+}
+
+// open gives the record of connection n, a new one if p can be its first
+// packet. Of a connection that is forgotten by now nothing is known: its
+// packets are neither judged nor do they change anything.
+func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) {
+	if c := s.find(n); c != nil {
+		return c, true
+	}
+	if n <= s.last && (!out || p.Type != mqtt.CONNECT) {
+		return &conn{n: n}, false
+	}
+	s.last = max(s.last, n)
+	c = s.room()
+	*c = conn{n: n, epoch: s.epoch, fence: s.clean, asked: c.asked[:0]}
+	return c, true
+}
+
+// room is a free record. The latest connection that ended keeps its own: its
+// reader and writer may still report what they saw.
+func (s *Session) room() *conn {
+	old, ended := -1, 0
+	for i := range s.conns {
+		if !s.conns[i].ended {
+			continue
+		}
+		if ended++; old < 0 || s.conns[i].n < s.conns[old].n {
+			old = i
+		}
+	}
+	if ended > 1 {
+		return &s.conns[old]
+	}
+	s.conns = append(s.conns, conn{})
+	return &s.conns[len(s.conns)-1]
+}
+
+// held is a breach of a packet that may be taken back yet.
+type held struct {
+	conn   int32 // 0 = none
+	typ    mqtt.Type
+	id     uint16
+	breach Breach
+}
+
+func (h *held) is(conn int32, p *mqtt.Packet) bool {
+	return h.conn == conn && h.typ == p.Type && h.id == p.ID
+}
+
+// settle reports the breach that is held once it can not be taken back any
+// more: with the next packet that is written on its connection, or with one of
+// a newer connection.
+func (s *Session) settle(c *conn, out bool, report func(Breach)) {
+	if h := &s.held; h.conn != 0 && (c.n > h.conn || c.n == h.conn && out) {
+		s.Settle(report)
+	}
+}

@@ -1,0 +1,261 @@
+package protocol
+
+import "github.com/rebound-mqtt/rebound/harness/mqtt"
+
+// follow takes the step and says which one it was.
+func (ev *event) follow() Seen {
+	ev.c.read = ev.c.read || !ev.out
+	switch ev.p.Type {
+	case mqtt.PUBLISH:
+		return ev.followPublish()
+	case mqtt.PUBREL:
+		return ev.followPubrel()
+	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBCOMP:
+		return ev.followAck()
+	}
+	if ev.known {
+		ev.followConn()
+	}
+	return Seen{}
+}
+
+func (ev *event) followPublish() Seen {
+	seen := Seen{Step: published.step(ev.out)}
+	if h := &ev.p.Header; ev.p.HeaderErr == nil {
+		seen.Message = Message{h.Kind, h.Stream, h.Seq, ev.at}
+	}
+	if !ev.out {
+		ev.settleRetained()
+	}
+	if ev.rel == alien { // QoS 0
+		return seen
+	}
+	e, c := ev.e, ev.c
+	switch ev.rel {
+	case stale:
+		seen.Again = e != nil && e.identity == ev.id && (ev.out || ev.id.qos == 2 && e.epoch == c.epoch)
+	case again:
+		seen.Again = ev.out || ev.id.qos == 2 && e.stage < released
+		ev.repeat()
+	default:
+		seen.Again = ev.out && !ev.new && (ev.rel != fresh || ev.id.ours() && ev.p.Dup())
+		ev.begin()
+	}
+	if ev.out {
+		ev.s.newest = max(ev.s.newest, ev.id.given)
+	}
+	return seen
+}
+
+// begin opens an exchange. What held the id before is forgotten; what it is
+// still owed may yet come.
+func (ev *event) begin() {
+	c, place := ev.c, ev.s.place
+	if ev.rel == clash && (!ev.ours || ev.e.conn == c.n) {
+		*ev.credit()++
+	}
+	ev.table().put(exchange{
+		identity: ev.id, sent: ev.at, first: place, turn: place, epoch: c.epoch,
+		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
+		// With DUP it was sent before, we do not know when.
+		loose: ev.rel != fresh || ev.p.Dup(),
+	})
+}
+
+// repeat follows a further transmission of a PUBLISH.
+func (ev *event) repeat() {
+	e, c := ev.e, ev.c
+	if ev.resends() {
+		mark := &c.resent[side(ev.out)]
+		*mark = max(*mark, e.first)
+	}
+	switch {
+	case ev.lapsed(), e.stage == over: // the receiver begins anew
+		e.stage, e.recd, e.turn = published, false, ev.s.place
+	case e.stage == published:
+		e.loose = e.loose || e.maybe
+		if !ev.ours || e.pub == c.n {
+			*ev.credit()++
+		}
+	case ev.ours || e.stage == released:
+		*ev.credit()++ // it has its PUBREC and gets one more
+	}
+	if e.conn != c.n && e.stage == published {
+		e.turn = ev.s.place
+	}
+	e.sent, e.conn, e.pub, e.epoch, e.pubs, e.maybe = ev.at, c.n, c.n, c.epoch, 2, false
+}
+
+func (ev *event) followPubrel() Seen {
+	e, c := ev.e, ev.c
+	seen := Seen{Step: released.step(ev.out)}
+	switch {
+	case ev.rel == fresh:
+		ev.table().put(exchange{
+			identity: identity{qos: 2}, first: ev.s.place, born: c.n, conn: c.n, rel: c.n, epoch: c.epoch,
+			id: ev.p.ID, stage: released, rels: 1, recd: true, loose: true,
+		})
+		return Seen{}
+	case e == nil, e.qos != 2:
+		return Seen{}
+	case ev.rel == stale:
+		seen.Message = e.message()
+		return seen
+	}
+	if ev.releases() {
+		mark := &c.released[side(ev.out)]
+		*mark = max(*mark, e.turn)
+	}
+	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
+		*ev.credit()++
+	}
+	if e.pubs == 0 {
+		seen.Step = None
+	}
+	seen.Message = e.message()
+	e.stage, e.conn, e.rel, e.epoch, e.maybe = released, c.n, c.n, c.epoch, false
+	e.rels = min(e.rels+1, 2)
+	return seen
+}
+
+// ackStep is the step that an acknowledgement takes.
+func ackStep(t mqtt.Type, ours bool) Step {
+	switch {
+	case !ours && t == mqtt.PUBCOMP:
+		return Ended
+	case !ours:
+		return Answered
+	case t == mqtt.PUBACK:
+		return Acked
+	case t == mqtt.PUBREC:
+		return Received
+	}
+	return Completed
+}
+
+func (ev *event) followAck() Seen {
+	e := ev.e
+	seen := Seen{}
+	if e != nil && ev.rel != alien && e.pubs > 0 {
+		seen = Seen{Step: ackStep(ev.p.Type, ev.ours), Message: e.message()}
+	}
+	switch ev.rel {
+	case extra:
+		*ev.credit()--
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
+			return Seen{}
+		}
+		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
+	case answers:
+		ev.answer()
+	}
+	return seen
+}
+
+func (ev *event) answer() {
+	e, c := ev.e, ev.c
+	if !ev.ours && e.conn == c.n {
+		mark := c.acks(ev.p.Type)
+		*mark = max(*mark, e.turn)
+	}
+	e.conn, e.maybe = c.n, false
+	if ev.p.Type == mqtt.PUBREC {
+		e.stage, e.recd, e.turn = received, true, ev.s.place
+		return
+	}
+	ev.table().finish(e)
+}
+
+// acks is the mark of the order of an acknowledgement that the client writes.
+func (c *conn) acks(t mqtt.Type) *uint64 {
+	switch t {
+	case mqtt.PUBACK:
+		return &c.puback
+	case mqtt.PUBREC:
+		return &c.pubrec
+	}
+	return &c.pubcomp
+}
+
+// resends reports whether the packet is the first PUBLISH of this connection
+// for a message whose place in the order of sending is known from an earlier
+// one. What is repeated later on the same connection has no order to keep:
+// 1, 2, 3, 2, 3 is legal.
+func (ev *event) resends() bool {
+	e := ev.e
+	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe
+}
+
+// releases reports whether the packet is the first PUBREL of this connection
+// for a message whose PUBREC has a known place.
+func (ev *event) releases() bool {
+	e := ev.e
+	return (ev.rel == answers || ev.rel == again) && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
+}
+
+// followConn follows the packets that belong to the connection.
+func (ev *event) followConn() {
+	s, c, p := ev.s, ev.c, ev.p
+	switch {
+	case ev.out && p.Type == mqtt.CONNECT:
+		info, _ := p.Connect() // the flags are read whatever the level
+		if c.connected = true; info.Clean {
+			c.clean, c.fence = true, c.n
+		}
+	case ev.out && p.Type == mqtt.SUBSCRIBE:
+		filters, _ := p.Subscribe()
+		c.asked = append(c.asked, asked{id: p.ID, filters: filters})
+		c.subscribed, s.retained, s.granted = true, true, 0
+	case ev.out && p.Type == mqtt.UNSUBSCRIBE:
+		c.asked = append(c.asked, asked{id: p.ID, unsub: true})
+	case ev.out && p.Type == mqtt.DISCONNECT:
+		c.disconnected = true
+	case !ev.out && p.Type == mqtt.CONNACK && !c.accepted:
+		c.accepted = true
+		if present, code, err := p.Connack(); err == nil && code == 0 {
+			s.connected(c, present && !c.clean)
+			c.since = ev.at
+		}
+	case !ev.out && p.Type == mqtt.SUBACK:
+		if c.asked.take(p.ID, false) {
+			s.granted = ev.at
+		}
+	case !ev.out && p.Type == mqtt.UNSUBACK:
+		c.asked.take(p.ID, true)
+	}
+}
+
+// connected begins a connection, and with it an epoch if the broker kept
+// nothing.
+func (s *Session) connected(c *conn, kept bool) {
+	if !kept {
+		s.epoch++
+		s.ours.epoch(s.epoch, c.n)
+		s.theirs.epoch(s.epoch, c.n)
+		s.owed, s.retained = 0, c.subscribed
+		if c.clean {
+			s.clean = max(s.clean, c.n)
+		}
+	}
+	c.epoch = s.epoch
+	s.ours.fit()
+	s.theirs.fit()
+}
+
+// settleRetained notes that no retained message of a SUBSCRIBE can be under
+// way any more: a message that was sent after the SUBACK has come, and the
+// broker had queued the retained ones before it.
+func (ev *event) settleRetained() {
+	s, p := ev.s, ev.p
+	if s.retained && s.granted != 0 && p.HeaderErr == nil && !p.Retain() && p.Header.Sent > int64(s.granted) {
+		s.retained = false
+	}
+}
+
+// side is the index of a direction: 1 = out.
+func side(out bool) int {
+	if out {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,677 @@
+package protocol
+
+import (
+	"testing"
+)
+
+const connect = `
+	out CONNECT
+	in CONNACK
+`
+
+const resume = `
+	out CONNECT
+	in CONNACK sp=1
+`
+
+const cleanStart = `
+	out CONNECT clean
+	in CONNACK
+`
+
+// histories by rule: those that keep it and those that break it, in one table,
+// since a line without "!" demands that nothing is reported.
+var histories = []struct{ name, text string }{
+	{"QoS 0", connect + `
+		out PUBLISH q0 m1          => published m1
+		in  PUBLISH q0 m2          => delivered m2
+		in  PUBLISH q0 raw         => delivered`},
+	{"QoS 1", connect + `
+		out PUBLISH 7 q1 m1        => published m1
+		in  PUBACK 7               => acked m1
+		in  PUBLISH 7 q1 m2        => delivered m2
+		out PUBACK 7               => answered m2`},
+	{"QoS 2", connect + `
+		out PUBLISH 7 q2 m1        => published m1
+		in  PUBREC 7               => received m1
+		out PUBREL 7               => released m1
+		in  PUBCOMP 7              => completed m1
+		in  PUBLISH 7 q2 m2        => delivered m2
+		out PUBREC 7               => answered m2
+		in  PUBREL 7               => discharged m2
+		out PUBCOMP 7              => ended m2`},
+	{"both directions under one id", connect + `
+		out PUBLISH 7 q2 m1
+		in  PUBLISH 7 q2 m2
+		in  PUBREC 7               => received m1
+		out PUBREC 7               => answered m2
+		in  PUBREL 7               => discharged m2
+		out PUBREL 7               => released m1
+		out PUBCOMP 7              => ended m2
+		in  PUBCOMP 7              => completed m1`},
+	{"a payload that is not ours has its exchange", connect + `
+		out PUBLISH 7 q2 raw       => published
+		in  PUBREC 7               => received
+		out PUBREL 7               => released
+		in  PUBCOMP 7              => completed
+		in  PUBACK 7               => none ! unknown-ack broker`},
+	{"each step of an exchange on a connection of its own", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBLISH 1 q2 m2` + resume + `
+		out PUBLISH 1 q2 m1 dup    => published m1 again
+		in  PUBLISH 1 q2 m2 dup    => delivered m2 again
+		in  PUBREC 1               => received m1
+		out PUBREC 1               => answered m2` + resume + `
+		out PUBREL 1               => released m1
+		in  PUBREL 1               => discharged m2` + resume + `
+		out PUBREL 1               => released m1
+		in  PUBREL 1               => discharged m2
+		in  PUBCOMP 1              => completed m1
+		out PUBCOMP 1              => ended m2`},
+	{"packets between CONNECT and CONNACK", `
+		out CONNECT
+		out SUBSCRIBE 1 t:1
+		out PUBLISH 2 q1 m1
+		in  CONNACK
+		in  SUBACK 1 1
+		in  PUBACK 2               => acked m1`},
+
+	// packet-id
+	{"id in use by another message", connect + `
+		out PUBLISH 7 q1 m1
+		out PUBLISH 7 q1 m2        => published m2 ! packet-id publisher
+		in  PUBACK 7               => acked m2
+		in  PUBACK 7               => none`},
+	{"id in use by another QoS of the same message", connect + `
+		out PUBLISH 7 q1 m1
+		out PUBLISH 7 q2 m1 dup    ! packet-id publisher`},
+	{"id in use until PUBCOMP", connect + `
+		out PUBLISH 7 q2 m1
+		in  PUBREC 7
+		out PUBLISH 7 q2 m2        ! packet-id publisher`},
+	{"the broker's id in use", connect + `
+		in PUBLISH 7 q1 m1
+		in PUBLISH 7 q1 m2         => delivered m2 ! packet-id broker
+		out PUBACK 7               => answered m2
+		out PUBACK 7               => none`},
+	{"the broker's id in use over a resume", connect + `
+		in PUBLISH 7 q1 m1` + resume + `
+		in PUBLISH 7 q1 m2         ! packet-id broker`},
+	{"the broker's id in use until PUBCOMP is written", connect + `
+		in  PUBLISH 7 q2 m1
+		out PUBREC 7
+		in  PUBREL 7
+		in  PUBLISH 7 q2 m2        ! packet-id broker`},
+	{"ids are free after the exchange", connect + `
+		in  PUBLISH 7 q2 m1
+		out PUBREC 7
+		in  PUBREL 7
+		out PUBCOMP 7
+		in  PUBLISH 7 q2 m2
+		out PUBREC 7
+		in  PUBLISH 8 q1 m3
+		out PUBACK 8
+		in  PUBLISH 8 q1 m4`},
+	{"ids are free in a new epoch", connect + `
+		out PUBLISH 7 q1 m1
+		in  PUBLISH 7 q1 m2` + connect + `
+		out PUBLISH 7 q1 m3        => published m3
+		in  PUBLISH 7 q1 m4        => delivered m4`},
+	{"packet id 0", connect + `
+		out PUBLISH 0 q1 m1        ! packet-id publisher
+		in  PUBLISH 0 q1 m2        ! packet-id broker
+		out SUBSCRIBE 0 t:1        ! packet-id client
+		out UNSUBSCRIBE 0          ! packet-id client`},
+	{"resend under another id", connect + `
+		out PUBLISH 7 q1 m1` + resume + `
+		out PUBLISH 8 q1 m1 dup    => published m1 again ! packet-id publisher
+		in  PUBACK 8               => acked m1`},
+	{"resend under another id without DUP", connect + `
+		out PUBLISH 7 q1 m1
+		out PUBLISH 8 q1 m1        ! packet-id publisher`},
+	{"the broker resends under another id", connect + `
+		in PUBLISH 7 q1 m1` + resume + `
+		in PUBLISH 8 q1 m1 dup     ! packet-id broker`},
+	{"the copy of a second filter has an id of its own", connect + `
+		in PUBLISH 7 q1 m1
+		in PUBLISH 8 q1 m1` + resume + `
+		in PUBLISH 7 q1 m1 dup
+		in PUBLISH 8 q1 m1 dup
+		in PUBLISH 9 q1 m1 dup`},
+	{"the same message of a broker under another id, once acknowledged", connect + `
+		in  PUBLISH 7 q1 m1
+		out PUBACK 7` + resume + `
+		in  PUBLISH 8 q1 m1 dup`},
+	{"the same payload given again is another message", connect + `
+		out PUBLISH 7 q1 m1
+		out PUBLISH 8 q1 m1 young  => published m1`},
+	{"requests share the ids", connect + `
+		out PUBLISH 7 q1 m1
+		out SUBSCRIBE 7 t:1        ! packet-id client
+		in  SUBACK 7 1
+		in  PUBACK 7
+		out SUBSCRIBE 7 t:1
+		out UNSUBSCRIBE 7          ! packet-id client
+		out PUBLISH 7 q1 m2        ! packet-id publisher`},
+	{"requests have no ids over a reconnect", connect + `
+		out SUBSCRIBE 7 t:1` + resume + `
+		out SUBSCRIBE 7 t:1
+		in  SUBACK 7 1
+		out UNSUBSCRIBE 7
+		in  UNSUBACK 7
+		out PUBLISH 7 q1 m1`},
+
+	// publish-after-pubrel
+	{"PUBLISH after PUBREL", connect + `
+		out PUBLISH 7 q2 m1
+		in  PUBREC 7
+		out PUBREL 7` + resume + `
+		out PUBLISH 7 q2 m1 dup    => published m1 again ! publish-after-pubrel publisher
+		in  PUBREC 7
+		out PUBREL 7
+		in  PUBCOMP 7`},
+	{"PUBLISH after PUBCOMP", connect + `
+		out PUBLISH 7 q2 m1
+		in  PUBREC 7
+		out PUBREL 7
+		in  PUBCOMP 7` + resume + `
+		out PUBLISH 7 q2 m1 dup    => published m1 again ! publish-after-pubrel publisher`},
+	{"PUBLISH after PUBREC is legal, the library may not have seen it", connect + `
+		out PUBLISH 7 q2 m1
+		in  PUBREC 7` + resume + `
+		out PUBLISH 7 q2 m1 dup    => published m1 again
+		in  PUBREC 7               => received m1
+		out PUBREL 7
+		in  PUBCOMP 7              => completed m1`},
+	{"the broker's PUBLISH after PUBREL", connect + `
+		in  PUBLISH 7 q2 m1
+		out PUBREC 7
+		in  PUBREL 7` + resume + `
+		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker`},
+	{"the broker's PUBLISH after PUBCOMP", connect + `
+		in  PUBLISH 7 q2 m1
+		out PUBREC 7
+		in  PUBREL 7
+		out PUBCOMP 7` + resume + `
+		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker`},
+	{"the same message once more after PUBCOMP, not as a resend", connect + `
+		in  PUBLISH 7 q2 m1
+		out PUBREC 7
+		in  PUBREL 7
+		out PUBCOMP 7
+		in  PUBLISH 7 q2 m1        => delivered m1`},
+
+	// dup-flag
+	{"DUP=1 at QoS 0", connect + `
+		out PUBLISH q0 m1 dup      ! dup-flag publisher
+		in  PUBLISH q0 m2 dup      ! dup-flag broker`},
+	{"DUP=0 on a resend", connect + `
+		out PUBLISH 7 q1 m1` + resume + `
+		out PUBLISH 7 q1 m1        => published m1 again ! dup-flag publisher`},
+	{"DUP=0 on a resend of what the library does not know to be acknowledged", connect + `
+		out PUBLISH 7 q1 m1
+		in  PUBACK 7` + resume + `
+		out PUBLISH 7 q1 m1 dup    => published m1 again
+		in  PUBACK 7               => acked m1
+		out PUBLISH 7 q1 m1        ! dup-flag publisher`},
+	{"DUP=1 on a first transmission", connect + `
+		out PUBLISH 7 q1 m1 dup    => published m1 ! dup-flag publisher
+		out PUBLISH 8 q1 m3        => published m3
+		out PUBLISH 9 q1 m2 dup    => published m2 again`},
+	{"DUP=0 on the broker's resend", connect + `
+		in PUBLISH 7 q1 m1
+		in PUBLISH 8 q2 m2
+		out PUBREC 8` + resume + `
+		in PUBLISH 7 q1 m1         => delivered m1 ! dup-flag broker
+		in PUBLISH 8 q2 m2         => delivered m2 again ! dup-flag broker`},
+	{"DUP=0 on the broker's new publication after PUBACK", connect + `
+		in  PUBLISH 7 q1 m1
+		out PUBACK 7
+		in  PUBLISH 7 q1 m1        => delivered m1`},
+	{"DUP=1 on a first copy is legal if an earlier one may be lost", connect + resume + `
+		in PUBLISH 7 q1 m1 dup     => delivered m1`},
+	{"DUP=1 on a first copy of a message younger than the connection", connect + `
+		in PUBLISH 7 q1 m1 dup young  ! dup-flag? broker`},
+	{"a session that the broker lost: the client may go on with its half", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBLISH 3 q1 m3` + connect + `
+		out PUBLISH 1 q1 m1 dup    => published m1 again
+		out PUBREL 2               => released m2
+		in  PUBCOMP 2              => completed m2
+		out PUBLISH 3 q1 m3        => published m3
+		in  PUBACK 1               => acked m1
+		in  PUBACK 3               => acked m3`},
+	{"a session that the broker lost: the client may begin anew", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q1 m2` + connect + `
+		out PUBLISH 2 q1 m1        => published m1
+		out PUBLISH 1 q1 m2        => published m2
+		in  PUBACK 1               => acked m2
+		in  PUBACK 2               => acked m1`},
+
+	// resend-after-clean
+	{"a clean session resends PUBLISH", cleanStart + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBLISH 3 q1 m3` + cleanStart + `
+		out PUBLISH 1 q1 m1 dup    => published m1 again ! resend-after-clean publisher
+		in  PUBACK 1               => acked m1
+		out PUBREL 2               ! resend-after-clean publisher
+		in  PUBCOMP 2
+		out PUBLISH 4 q1 m3        ! resend-after-clean publisher`},
+	{"a clean session resends before its CONNACK", cleanStart + `
+		out PUBLISH 1 q1 m1
+		out CONNECT clean
+		out PUBLISH 1 q1 m1 dup    ! resend-after-clean publisher
+		in  CONNACK
+		in  PUBACK 1               => acked m1`},
+	{"a clean session uses the ids for new messages", cleanStart + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q2 m2` + cleanStart + `
+		out PUBLISH 1 q1 m3        => published m3
+		in  PUBACK 1               => acked m3
+		out SUBSCRIBE 2 t:1`},
+	{"two epochs later nothing is proved any more", cleanStart + `
+		out PUBLISH 1 q1 m1` + cleanStart + cleanStart + `
+		out PUBLISH 1 q1 m1 dup    => published m1 again`},
+	{"a clean session that was refused discards nothing", connect + `
+		out PUBLISH 1 q1 m1
+		out CONNECT clean
+		in  CONNACK code=5` + resume + `
+		out PUBLISH 1 q1 m1 dup    => published m1 again`},
+	{"MQTT 5.0: nothing is resent when the broker has no session", "level 5" + connect + `
+		out PUBLISH 1 q1 m1` + connect + `
+		out PUBLISH 1 q1 m1 dup    ! resend-after-clean publisher`},
+
+	// resend-order
+	{"resends in order", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 3 q1 m3` + resume + `
+		out PUBLISH 1 q1 m1 dup
+		out PUBLISH 4 q1 m4
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 3 q1 m3 dup
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 3 q1 m3 dup` + resume + `
+		out PUBLISH 1 q1 m1 dup
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 3 q1 m3 dup
+		out PUBLISH 4 q1 m4 dup`},
+	{"resends out of order", connect + `
+		out PUBLISH 1 q1 m1 t=a
+		out PUBLISH 2 q2 m2 t=b` + resume + `
+		out PUBLISH 2 q2 m2 dup t=b
+		out PUBLISH 1 q1 m1 dup t=a  ! resend-order publisher`},
+	{"PUBREL in the order of PUBREC", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1` + resume + `
+		out PUBREL 2
+		out PUBREL 1
+		in PUBCOMP 1
+		in PUBCOMP 2`},
+	{"PUBREL resent out of order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1` + resume + `
+		out PUBREL 1
+		out PUBREL 2               ! resend-order publisher`},
+	{"PUBREL sent out of order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBREL 1               ! resend-order publisher`},
+	{"the broker resends out of order", connect + `
+		in PUBLISH 1 q1 m1
+		in PUBLISH 2 q1 m2` + resume + `
+		in PUBLISH 2 q1 m2 dup
+		in PUBLISH 1 q1 m1 dup     ! resend-order broker`},
+	{"the broker resends topic by topic", connect + `
+		in PUBLISH 1 q1 m1 t=a
+		in PUBLISH 2 q1 m2 t=b
+		in PUBLISH 3 q1 m3 t=a` + resume + `
+		in PUBLISH 2 q1 m2 dup t=b
+		in PUBLISH 1 q1 m1 dup t=a
+		in PUBLISH 3 q1 m3 dup t=a`},
+	{"the broker's PUBREL out of order", connect + `
+		in  PUBLISH 1 q2 m1 t=a
+		in  PUBLISH 2 q2 m2 t=a
+		in  PUBLISH 3 q2 m3 t=b
+		out PUBREC 1
+		out PUBREC 2
+		out PUBREC 3` + resume + `
+		in  PUBREL 3
+		in  PUBREL 2
+		in  PUBREL 1               ! resend-order broker`},
+	{"acknowledgements out of order", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBLISH 2 q1 m2
+		in  PUBLISH 3 q2 m3
+		in  PUBLISH 4 q2 m4
+		out PUBREC 4
+		out PUBREC 3               ! resend-order? subscriber
+		out PUBACK 2
+		out PUBACK 1               ! resend-order? subscriber`},
+	{"acknowledgements in order of the copies", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBLISH 2 q1 m2` + resume + `
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 1
+		in  PUBLISH 2 q1 m2 dup
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 2
+		out PUBACK 1`},
+
+	// resend-timing
+	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 1 q1 m1 dup    => published m1 again
+		in  PUBACK 1               => acked m1
+		in  PUBACK 1
+		in  PUBACK 1               ! unknown-ack broker`},
+	{"MQTT 5.0 forbids resends on one connection", "level 5" + connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 1 q1 m1 dup    ! resend-timing publisher
+		in  PUBLISH 1 q1 m2
+		in  PUBLISH 1 q1 m2 dup    ! resend-timing broker` + resume + `
+		out PUBLISH 1 q1 m1 dup
+		in  PUBLISH 1 q1 m2 dup`},
+
+	// retained-on-resume
+	{"retained messages on SUBSCRIBE, live ones without", connect + `
+		out SUBSCRIBE 1 t:1
+		in  PUBLISH q0 m1 retain
+		in  SUBACK 1 1
+		in  PUBLISH 1 q1 m2 retain
+		in  PUBLISH 2 q1 m3 young
+		out PUBACK 1
+		out PUBACK 2`},
+	{"RETAIN=1 on a resume", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH q0 m1 young` + resume + `
+		in  PUBLISH 1 q1 m2 retain ! retained-on-resume broker
+		in  PUBLISH q0 m3 retain   ! retained-on-resume broker`},
+	{"RETAIN=1 on a resume that may be the rest of the SUBSCRIBE", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH 1 q1 m1 retain` + resume + `
+		in  PUBLISH 1 q1 m1 dup retain
+		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
+		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 in a new epoch without a subscription", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1` + connect + `
+		in  PUBLISH 1 q1 m1 retain ! retained-on-resume broker`},
+	{"MQTT 5.0 has retain as published", "level 5" + connect + `
+		in  PUBLISH 1 q1 m1 retain`},
+
+	// suback
+	{"SUBACK as asked", connect + `
+		out SUBSCRIBE 1 a:0 b:1 c:2
+		in  SUBACK 1 0 1 2`},
+	{"SUBACK not as asked", connect + `
+		out SUBSCRIBE 1 a:1 b:2 c:0 d:1
+		in  SUBACK 1 128 1 1 3     ! suback broker, suback broker, suback broker, suback broker
+		in  SUBACK 1 1 2 0 1       ! suback broker
+		out SUBSCRIBE 2 a:1
+		in  SUBACK 2 1 1           ! suback broker
+		in  SUBACK 3 1             ! suback broker`},
+	{"a SUBACK of another connection", connect + `
+		out SUBSCRIBE 1 a:1` + resume + `
+		in  SUBACK 1 1             ! suback broker`},
+
+	// unknown-ack
+	{"acknowledgements of nothing, read", connect + `
+		in PUBACK 1                => none ! unknown-ack broker
+		in PUBREC 1                ! unknown-ack broker
+		in PUBCOMP 1               ! unknown-ack broker
+		in UNSUBACK 1              ! unknown-ack broker`},
+	{"acknowledgements of nothing, written", connect + `
+		out PUBACK 1               ! unknown-ack subscriber
+		out PUBREC 1               ! unknown-ack subscriber
+		out PUBCOMP 1              ! unknown-ack subscriber`},
+	{"acknowledgements of another step", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1               ! unknown-ack broker
+		in  PUBCOMP 1              ! unknown-ack broker
+		in  PUBACK 2               ! unknown-ack broker
+		in  PUBCOMP 2              ! unknown-ack broker
+		in  PUBREC 2
+		in  PUBREC 2               ! unknown-ack broker
+		in  PUBCOMP 2              ! unknown-ack broker
+		out PUBREL 2
+		in  PUBREC 2               ! unknown-ack broker
+		in  PUBCOMP 2
+		in  PUBCOMP 2              ! unknown-ack broker`},
+	{"acknowledgements of another step, written", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBLISH 2 q2 m2
+		out PUBREC 1               ! unknown-ack subscriber
+		out PUBACK 2               ! unknown-ack subscriber
+		out PUBCOMP 2              ! unknown-ack subscriber
+		out PUBACK 1
+		out PUBACK 1               ! unknown-ack subscriber
+		out PUBREC 2
+		out PUBREC 2               => answered m2
+		in  PUBREL 2
+		out PUBREC 2               ! unknown-ack subscriber
+		out PUBCOMP 2
+		out PUBCOMP 2              ! unknown-ack subscriber`},
+	{"PUBREL before PUBREC", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBREL 1               ! unknown-ack publisher
+		in  PUBLISH 1 q2 m2
+		in  PUBREL 1               ! unknown-ack broker`},
+	{"PUBREL of an unknown id", connect + `
+		in  PUBREL 1               => none
+		out PUBCOMP 1              => none
+		out PUBREL 1               => none
+		in  PUBCOMP 1              => none
+		in  PUBCOMP 1              ! unknown-ack broker`},
+	{"a late acknowledgement on the next connection of the epoch", connect + `
+		in  PUBLISH 1 q1 m1` + resume + `
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 1               => answered m1
+		out PUBACK 1               => none`},
+	{"a late acknowledgement in the next epoch", connect + `
+		in  PUBLISH 1 q1 m1
+		out PUBLISH 1 q1 m2` + connect + `
+		out PUBACK 1               ! unknown-ack subscriber
+		in  PUBACK 1               ! unknown-ack broker`},
+	{"PUBREL, PUBCOMP and PUBREL again cross on one connection", connect + `
+		in  PUBLISH 1 q2 m1
+		in  PUBLISH 1 q2 m1 dup    => delivered m1 again
+		out PUBREC 1
+		in  PUBREL 1
+		out PUBREC 1
+		in  PUBREL 1
+		out PUBCOMP 1              => ended m1
+		out PUBCOMP 1              => none
+		out PUBLISH 1 q2 m2
+		out PUBLISH 1 q2 m2 dup    => published m2 again
+		in  PUBREC 1
+		out PUBREL 1
+		in  PUBREC 1
+		out PUBREL 1               => released m2
+		in  PUBCOMP 1              => completed m2
+		in  PUBCOMP 1`},
+
+	// first-packet
+	{"the first packet is no CONNACK", `
+		out CONNECT
+		in  PUBLISH q0 m1          ! first-packet broker
+		in  CONNACK
+		in  CONNACK                ! first-packet broker`},
+
+	// server-packet
+	{"packets of the other side", connect + `
+		in  CONNECT                ! server-packet broker
+		in  SUBSCRIBE 1 a:0        ! server-packet broker
+		in  UNSUBSCRIBE 1          ! server-packet broker
+		in  PINGREQ                ! server-packet broker
+		in  DISCONNECT             ! server-packet broker
+		in  AUTH                   ! server-packet broker
+		out CONNACK                ! server-packet client
+		out SUBACK 1 0             ! server-packet client
+		out UNSUBACK 1             ! server-packet client
+		out PINGRESP               ! server-packet client
+		out AUTH                   ! server-packet client
+		out PINGREQ
+		in  PINGRESP`},
+	{"MQTT 5.0 lets the broker disconnect", "level 5" + connect + `
+		in  DISCONNECT`},
+	{"QoS 3", connect + `
+		out PUBLISH 1 q3 m1        ! server-packet client
+		in  PUBLISH 1 q3 m2        ! server-packet broker`},
+	{"CONNECT comes first and once", `
+		1: out PINGREQ             ! server-packet client
+		1: out CONNECT
+		1: out CONNECT             ! server-packet client`},
+	{"nothing is written after DISCONNECT", connect + `
+		out DISCONNECT
+		out PINGREQ
+		in  PINGRESP
+		out PINGREQ                ! server-packet client
+		end
+		settle                     ! server-packet client
+		settle` + connect + `
+		out DISCONNECT
+		out PINGREQ
+		2: end
+		3: out CONNECT             ! server-packet client`},
+	{"what the socket refused after DISCONNECT was not written", connect + `
+		out DISCONNECT
+		out PINGREQ
+		in  PINGRESP
+		unsent PINGREQ
+		end` + connect},
+	{"a DISCONNECT that the socket refused", connect + `
+		out DISCONNECT
+		unsent DISCONNECT
+		out PINGREQ
+		out PINGREQ`},
+
+	// Unsent
+	{"a PUBLISH taken back: sent", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1 dup    => published m1 again
+		in  PUBACK 1               => acked m1`},
+	{"a PUBLISH taken back: not sent", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1        => published m1 again`},
+	{"a PUBLISH taken back: dropped by the library", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m2
+		out PUBLISH 2 q1 m1`},
+	{"a PUBLISH taken back: sent by a clean session", cleanStart + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + cleanStart + `
+		out PUBLISH 1 q1 m1`},
+	{"a resend taken back: the first transmission stands", connect + `
+		out PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1 dup
+		unsent PUBLISH 1 q1 m1 dup` + resume + `
+		out PUBLISH 1 q1 m1        ! dup-flag publisher`},
+	{"a PUBREL taken back", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 2
+		out PUBREL 1
+		unsent PUBREL 1` + resume + `
+		out PUBLISH 1 q2 m1 dup    => published m1 again
+		in  PUBREC 1
+		out PUBREL 1
+		unsent PUBREL 1
+		in  PUBCOMP 1              => completed m1`},
+	{"acknowledgements taken back", connect + `
+		in  PUBLISH 1 q1 m1
+		out PUBACK 1
+		unsent PUBACK 1
+		in  PUBLISH 2 q2 m2
+		out PUBREC 2
+		unsent PUBREC 2
+		in  PUBLISH 3 q2 m3
+		out PUBREC 3
+		in  PUBREL 3
+		out PUBCOMP 3
+		unsent PUBCOMP 3` + resume + `
+		out PUBACK 1
+		in  PUBREL 2
+		out PUBREC 2
+		out PUBCOMP 3
+		in  PUBLISH 3 q2 m4`},
+
+	// Takeover
+	{"an older connection after the CONNACK of a newer one", connect + `
+		out PUBLISH 1 q1 m1
+		in  PUBLISH 1 q2 m2` + resume + `
+		in  PUBLISH 1 q2 m2 dup    => delivered m2 again
+		out PUBREC 1
+		out PUBLISH 1 q1 m1 dup
+		1: in PUBLISH 1 q2 m2 dup  => delivered m2 again
+		1: out PUBREC 1            => answered m2
+		1: in PUBACK 1             => acked m1
+		1: out PUBLISH 1 q1 m1 dup => published m1 again
+		2: in PUBREL 1             => discharged m2
+		2: in PUBACK 1             => acked m1
+		1: in PUBLISH 1 q2 m2      => delivered m2 again
+		1: out PUBREC 1
+		2: out PUBLISH 1 q1 m3
+		1: in PUBACK 1             => none
+		2: in PUBACK 1             => acked m3`},
+	{"an older connection of an older epoch", connect + `
+		out PUBLISH 1 q1 m1
+		in  PUBLISH 1 q1 m2` + connect + `
+		in  PUBLISH 1 q1 m3
+		out PUBLISH 1 q1 m4
+		1: in PUBACK 1             => none
+		1: out PUBACK 1            => none
+		1: out PUBLISH 2 q1 m5     => published m5
+		2: out PUBLISH 2 q1 m5 dup => published m5 again
+		2: out PUBACK 1            => answered m3
+		2: in PUBACK 1             => acked m4`},
+	{"a connection whose end is long past", connect + `
+		1: end` + connect + `
+		2: end` + connect + `
+		3: end` + connect + `
+		out PUBLISH 1 q1 m1
+		1: in PUBACK 1             => none
+		1: out PUBLISH 1 q1 m9     => published m9
+		1: out PINGREQ
+		4: in PUBACK 1             => acked m1`},
+	{"a rival reads and answers nothing", connect + `
+		in PUBLISH 1 q2 m1
+		2: out CONNECT
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 1 q2 m1 dup  => delivered m1 again
+		3: in PUBLISH 2 q2 m2 dup  => delivered m2
+		3: out PUBREC 1
+		3: out PUBREC 2`},
+}
+
+func TestHistories(t *testing.T) {
+	for _, h := range histories {
+		t.Run(h.name, func(t *testing.T) { newPlayer(t).play(h.text) })
+	}
+}
