@@ -134,13 +134,15 @@ func TestStrictFleet(t *testing.T) {
 		}
 		return wire.Tap(c, b.clock.Now, tap), c.LocalAddr().String(), c.RemoteAddr().String(), nil
 	}
-	ccfg := b.controlConfig(broker.addr, plan(n, cmds(50, 1)))
-	ccfg.Dial, ccfg.Driver = dial, Strict{}
+	traffic := b.traffic(plan(n, cmds(50, 1)), b.book.accounts())
+	ccfg := b.controlConfig(broker.addr)
+	ccfg.Dial, ccfg.Driver, ccfg.Accounts = dial, Strict{}, traffic.Accounts()
 	control := b.control(ccfg)
 	fcfg := b.config(broker.addr, n, devices(false), control)
-	fcfg.Dial, fcfg.Driver = dial, Strict{}
+	fcfg.Dial, fcfg.Driver, fcfg.Accounts = dial, Strict{}, traffic.Accounts()
 	fcfg.Fleet.Session.KeepAlive = time.Second
 	f := b.fleet(fcfg)
+	join(t, traffic, control.Fleet, f)
 	await(t, "all connected", func() bool { return f.Connected() == n })
 	pings := func() bool {
 		f.Flush()
@@ -152,7 +154,7 @@ func TestStrictFleet(t *testing.T) {
 		return true
 	}
 	await(t, "a PINGREQ of each", pings)
-	if err := control.StartTraffic(t.Context()); err != nil {
+	if err := traffic.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
@@ -166,7 +168,7 @@ func TestStrictFleet(t *testing.T) {
 		}
 		return true
 	})
-	control.StopTraffic()
+	traffic.Stop()
 	f.Flush()
 	for i := range n {
 		c := b.conn(f.ID(i), 1)
