@@ -43,6 +43,15 @@ func TestExchanges(t *testing.T) {
 	if h := f(&x, false, true, packet(mqtt.PUBREL)); h.Seq != 2 {
 		t.Errorf("%+v", h)
 	}
+	// One that ends again and again drives out no other.
+	f(&x, false, true, publish(2, 8, ours(5), 48))
+	f(&x, true, true, mqtt.AppendPubcomp(nil, 8))
+	for range 2 * len(x.got.over) {
+		f(&x, true, true, packet(mqtt.PUBCOMP))
+	}
+	if h := f(&x, false, true, mqtt.AppendPubrel(nil, 8)); h.Seq != 5 {
+		t.Errorf("%+v", h)
+	}
 	for id := range 1000 {
 		f(&x, false, true, publish(2, uint16(id+100), ours(3), 48))
 		f(&x, true, true, mqtt.AppendPubcomp(nil, uint16(id+100)))

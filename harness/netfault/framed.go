@@ -147,7 +147,7 @@ func (f *flow) packet(p *mqtt.Packet) {
 		upTo = f.end
 	}
 	if !f.pass(upTo) {
-		w.client.giveBack(w, a)
+		w.client.giveBack(a)
 		return
 	}
 	h := Hit{N: w.n, At: w.now(), Out: f.out, Packet: p.Type, ID: p.ID, Message: message, Passed: passes}
@@ -187,7 +187,7 @@ func (f *flow) pass(to int) bool {
 func (f *flow) broken() {
 	f.blind = true
 	if f.acting != nil {
-		f.framed.client.giveBack(f.framed, f.acting)
+		f.framed.client.giveBack(f.acting)
 		f.acting = nil
 	}
 }

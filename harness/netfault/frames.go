@@ -182,12 +182,9 @@ func (c *client) ask(w *framed, out bool, head byte) *armed {
 }
 
 // giveBack takes back that a rule was to act: the packet never came whole.
-func (c *client) giveBack(w *framed, a *armed) {
+func (c *client) giveBack(a *armed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a.ends() {
-		w.ending = false
-	}
 	if a.seen--; a.Nth > 0 && !a.off {
 		c.armed = append(c.armed, a)
 		c.rules.Store(int32(len(c.armed)))

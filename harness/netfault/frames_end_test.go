@@ -13,17 +13,21 @@ import (
 )
 
 // TestTheBrokerGetsItAll: what was written before a cut reaches a broker that
-// reads late, and then it sees a FIN and no reset, although the library closed
-// its end with unread bytes in it.
+// reads late, although most of it still lay in our send buffer when the library
+// closed its end with unread bytes in it, which resets a connection. Then the
+// broker sees a FIN.
 func TestTheBrokerGetsItAll(t *testing.T) {
 	f := NewFrames(timeline.NewClock().Now)
-	for range 20 {
+	for range 5 {
 		l := newLink(t, "tcp", framesCloser{f, nil, 1}, "c")
+		if err := errors.Join(l.raw.(*net.TCPConn).SetWriteBuffer(1<<20), l.broker.(*net.TCPConn).SetReadBuffer(32<<10)); err != nil {
+			t.Fatal(err)
+		}
 		f.Arm("c", Rule{Packet: mqtt.PUBREL, Out: true, Act: CutBefore, Nth: 1})
 		if _, err := l.broker.Write(make([]byte, 10_000)); err != nil {
 			t.Fatal(err)
 		}
-		big := publish(1, 1, ours(1), 100_000)
+		big := publish(1, 1, ours(1), 200_000)
 		if n, err := l.client.Write(join(big, packet(mqtt.PUBREL))); n != len(big) || err == nil {
 			t.Fatalf("wrote %d, %v", n, err)
 		}
@@ -31,6 +35,28 @@ func TestTheBrokerGetsItAll(t *testing.T) {
 		if got := <-watch(l.broker); len(got.text) != len(big) || got.err != io.EOF {
 			t.Fatalf("the broker read %d of %d, %v", len(got.text), len(big), got.err)
 		}
+	}
+}
+
+// TestNothingAfterTheEnd: of a connection that a rule ended no other rule is
+// asked: a write fails although its packet is to be swallowed, and the rule
+// waits for the next connection.
+func TestNothingAfterTheEnd(t *testing.T) {
+	f, h := NewFrames(timeline.NewClock().Now), new(hits)
+	l := newLink(t, "tcp", framesCloser{f, nil, 1}, "c")
+	f.Arm("c", Rule{Packet: mqtt.PUBREL, Act: CutBefore, Nth: 1})
+	f.Arm("c", h.rule(Rule{Packet: mqtt.PUBACK, Out: true, Act: Swallow, Nth: 1}))
+	if _, err := l.broker.Write(packet(mqtt.PUBREL)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := l.client.Read(make([]byte, 9)); n != 0 || err != io.EOF {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if n, err := l.client.Write(packet(mqtt.PUBACK)); n != 0 || !errors.Is(err, io.EOF) || len(h.got) != 0 {
+		t.Errorf("%d, %v, %d hits", n, err, len(h.got))
+	}
+	if got := send(t, f, 2, packet(mqtt.PUBACK)); len(got) != 0 || len(h.got) != 1 {
+		t.Errorf("passed %x, %d hits", got, len(h.got))
 	}
 }
 

@@ -250,6 +250,26 @@ func TestHalfAPacket(t *testing.T) {
 	}
 }
 
+// TestDisarmedUnderWay: a packet that was under way at the disarming and does
+// not come whole does not bring the rule back.
+func TestDisarmedUnderWay(t *testing.T) {
+	f, h := NewFrames(timeline.NewClock().Now), new(hits)
+	off := f.Arm("c", h.rule(Rule{Packet: mqtt.PUBACK, Act: Swallow, Nth: 1}))
+	reads := 0
+	c := f.Wrap("c", 1, &memory{toRead: packet(mqtt.PUBACK)[:2], chunk: func(int) int {
+		if reads++; reads == 2 {
+			off()
+		}
+		return 1
+	}})
+	if _, err := io.ReadAll(c); err != nil {
+		t.Fatal(err)
+	}
+	if got := send(t, f, 2, packet(mqtt.PUBACK)); len(got) != 4 || len(h.got) != 0 || f.client("c").rules.Load() != 0 {
+		t.Errorf("passed %x, %d hits", got, len(h.got))
+	}
+}
+
 // TestNoMQTT: what is no MQTT passes untouched, also behind an armed rule.
 func TestNoMQTT(t *testing.T) {
 	f, h := NewFrames(timeline.NewClock().Now), new(hits)
