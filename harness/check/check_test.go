@@ -18,6 +18,34 @@ func TestCleanRunIsValid(t *testing.T) {
 	}
 }
 
+// TestCleanDetails: a valid check says what it looked at.
+func TestCleanDetails(t *testing.T) {
+	got := map[string]string{}
+	for name, c := range verdicts(clean()) {
+		got[name] = c.Detail
+	}
+	for name, want := range map[string]string{
+		"lost":              "0 of 20 acknowledged QoS 1 and 2 messages lost",
+		"stuck":             "none among 20 deliveries",
+		"duplicated":        "none among 30 deliveries",
+		"suback":            "no breach on 7 connections",
+		"collateral":        "no other client was disconnected in 2 waves",
+		"session-forgotten": "3 of 3 sessions were resumed",
+		"session-invented":  "no session out of nothing in 7 CONNACKs",
+		"takeover":          "each of 2 old connections ended",
+		"keep-alive":        "none of 7 connections was silent for longer and lived on",
+		"will":              "3 of 3 abnormal ends were watched, and each published its Will",
+		"kick-effective":    "no connection lived on after one of 2 actions",
+		"deaf":              "none on 6 connections that were owed a probe and 1 streams that were closed",
+		"never-returned":    "every client was back at the end (3 outages)",
+		"leak":              "what 400 cycles took came back",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+}
+
 // TestPlanted: each planted history turns exactly its check, and no other.
 func TestPlanted(t *testing.T) {
 	for _, p := range plants() {
@@ -147,6 +175,11 @@ func TestSeveralAtOnce(t *testing.T) {
 				}
 			}
 		}, map[string]reports.Verdict{"kick-effective": na, "session-forgotten": na}},
+		"no takeover in the plan": {func(ev *Evidence) {
+			w := ev.Plan.Phases[2].Waves
+			w[1].Faults = w[1].Faults[1:]
+			ev.Actions, ev.Clients[a].Rivals = ev.Actions[:2:2], nil
+		}, map[string]reports.Verdict{"takeover": na}},
 		"no close in the plan": {func(ev *Evidence) {
 			ev.Plan.Phases[2].Waves[0].Faults[0].Kind = "takeover"
 			ev.Actions[0].Fault, ev.Actions[1].Fault = "takeover", "takeover"

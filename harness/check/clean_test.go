@@ -49,7 +49,7 @@ func clean() Evidence {
 		Clients: []Client{
 			{Fleet: "devices", Index: 0, ID: "a", Conns: []*timeline.Conn{
 				ended(conn("a", 1, 100*ms), kick+3*ms), ended(resumed(conn("a", 2, kick+100*ms)), second+3*ms), closing(resumed(conn("a", 4, second+sec))),
-			}, Rivals: []*timeline.Conn{rival("a", 3, second, second+sec+3*ms)}},
+			}, Rivals: []*timeline.Conn{rival("a", 3, second, second+sec+6*ms)}},
 			{Fleet: "devices", Index: 1, ID: "b", Conns: []*timeline.Conn{
 				ended(conn("b", 1, 100*ms), kick+3*ms), closing(resumed(conn("b", 2, kick+100*ms))),
 			}},

@@ -213,3 +213,77 @@ func TestFirstError(t *testing.T) {
 		t.Error(c.Detail)
 	}
 }
+
+// TestOwes: what is delivered is the lower of publish and subscription.
+func TestOwes(t *testing.T) {
+	for _, tc := range []struct {
+		published, subscribed, asked byte
+		want                         bool
+	}{{1, 1, 1, true}, {2, 1, 1, true}, {1, 2, 1, true}, {0, 1, 1, false}, {1, 0, 1, false}, {2, 1, 2, false}, {1, 2, 2, false}, {0, 0, 0, true}} {
+		p := cleanPlan()
+		p.Traffic = []scenarios.Traffic{{To: "devices", QoS: tc.published}}
+		p.Fleets[0].Subscribe = []scenarios.Subscription{{QoS: tc.subscribed}}
+		if got := owes(p, tc.asked); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
+		p.Traffic[0].To = "who knows"
+		if got := owes(p, tc.asked); got != (tc.published >= tc.asked) {
+			t.Errorf("to a fleet that is not known: %+v: %v", tc, got)
+		}
+	}
+}
+
+// TestInvented: what the connections before one say of its session.
+func TestInvented(t *testing.T) {
+	kept := func(connect, connack timeline.Instant) *timeline.Conn {
+		return &timeline.Conn{Connect: connect, Connack: connack}
+	}
+	cleanly := func(connect, connack timeline.Instant) *timeline.Conn {
+		return &timeline.Conn{Connect: connect, Connack: connack, Clean: true}
+	}
+	for what, tc := range map[string]struct {
+		before []*timeline.Conn
+		exists bool
+	}{
+		"none":                              {nil, false},
+		"a kept one":                        {[]*timeline.Conn{kept(1, 2)}, true},
+		"a clean one":                       {[]*timeline.Conn{cleanly(1, 2)}, false},
+		"kept, then clean":                  {[]*timeline.Conn{kept(1, 2), cleanly(3, 4)}, false},
+		"clean, then kept":                  {[]*timeline.Conn{cleanly(1, 2), kept(3, 4)}, true},
+		"kept and not answered, then clean": {[]*timeline.Conn{kept(1, 0), cleanly(3, 4)}, true},
+		"kept and answered after the clean CONNECT":   {[]*timeline.Conn{kept(1, 4), cleanly(3, 5)}, true},
+		"kept and answered with the clean CONNECT":    {[]*timeline.Conn{kept(1, 3), cleanly(3, 5)}, false},
+		"kept and clean at once":                      {[]*timeline.Conn{kept(3, 4), cleanly(3, 5)}, true},
+		"kept, then clean and not answered":           {[]*timeline.Conn{kept(1, 2), cleanly(3, 0)}, true},
+		"kept, then clean and answered too late":      {[]*timeline.Conn{kept(1, 2), cleanly(3, 11)}, true},
+		"kept, then clean and answered just in time":  {[]*timeline.Conn{kept(1, 2), cleanly(3, 10)}, false},
+		"not dialled through, then clean":             {[]*timeline.Conn{kept(0, 0), cleanly(3, 5)}, false},
+		"kept, clean, and a kept one after the clean": {[]*timeline.Conn{kept(1, 2), cleanly(3, 4), kept(5, 0)}, true},
+	} {
+		c := &timeline.Conn{Connect: 10, Connack: 12, SessionPresent: true}
+		if got := invented(tc.before, c, true) == ""; got != tc.exists {
+			t.Errorf("%s: a session can exist: %v", what, got)
+		}
+	}
+}
+
+// TestSuccessor: the first that was accepted while the old one was open, and of
+// two that were accepted at one instant the later attempt.
+func TestSuccessor(t *testing.T) {
+	at := func(n int, connack, end timeline.Instant) *timeline.Conn {
+		return &timeline.Conn{N: n, Connack: connack, End: end}
+	}
+	list := []*timeline.Conn{at(1, 5, 9), at(2, 5, 0), at(3, 8, 0), at(4, 7, 0), at(5, 7, 0), {N: 6, Connack: 6, ConnackCode: 3}, at(7, 0, 0)}
+	for i, want := range []int{2, 4, 0, 5, 3, 0, 0} {
+		n := 0
+		if by := successor(list, list[i]); by != nil {
+			n = by.N
+		}
+		if n != want {
+			t.Errorf("of %d: %d, want %d", list[i].N, n, want)
+		}
+	}
+	if by := successor(list[:1:1], at(9, 9, 0)); by != nil {
+		t.Errorf("accepted when the old one had ended: %d", by.N)
+	}
+}

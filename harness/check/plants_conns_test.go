@@ -270,6 +270,10 @@ func plantedDeaf() []plant {
 			x := ledger.Exception{Verdict: ledger.Undetermined, QoS: 1, Subscriber: "b", Stream: 1}
 			ev.Exceptions = append(ev.Exceptions, x, x) // two messages of one stream
 		}},
+		{"a stream was closed just long enough before the stop", "deaf", inv, "", broker, func(ev *Evidence) {
+			ev.Sentinels = append(ev.Sentinels[:0:0], Sentinel{Stream: 1, Acked: stopped - sentinelPatience})
+			add(ledger.Exception{Verdict: ledger.Undetermined, QoS: 1, Subscriber: "b", Stream: 1})(ev)
+		}},
 		{"a subscriber whose end came with the stop does not read", "deaf", inv, "", broker, func(ev *Evidence) {
 			ev.at(b, 1).End = stopped
 			add(ledger.Exception{Verdict: ledger.Undetermined, QoS: 2, Subscriber: "b", Stream: 1})(ev)
