@@ -97,7 +97,7 @@ func resendOrder(ev *event) {
 		})) {
 			ev.breach(ev.publisher(), "PUBREL %d sent after one whose PUBREC came later", ev.p.ID)
 		}
-	case ev.out && ev.rel == answers && e.conn == c.n && e.turn < *c.acks(ev.p.Type):
+	case ev.inTurn() && e.due < *c.acks(ev.p.Type):
 		ev.warn(timeline.ChargeSubscriber, "%v %d written after that of a PUBLISH that came later", ev.p.Type, ev.p.ID)
 	}
 }

@@ -30,7 +30,6 @@ type conn struct {
 	// PUBREL; of the acknowledgements that the client writes.
 	resent, released [2]uint64
 	puback, pubrec   uint64
-	pubcomp          uint64
 }
 
 // asked is a SUBSCRIBE or UNSUBSCRIBE that has no answer yet.

@@ -52,7 +52,8 @@ type exchange struct {
 	identity
 	sent  timeline.Instant // latest transmission of the PUBLISH
 	first uint64           // place of the first transmission among the session's packets
-	turn  uint64           // place of the packet that waits for an answer, or of the PUBREC; 0 = none
+	due   uint64           // place of the PUBLISH whose acknowledgement is due
+	turn  uint64           // place of the latest PUBREC; 0 = none
 	born  int32            // connection of the first transmission
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it
@@ -62,6 +63,7 @@ type exchange struct {
 	stage stage
 	pubs  byte // transmissions of the PUBLISH, as far as 2
 	rels  byte // transmissions of the PUBREL, as far as 2
+	slot  byte // when it is over: its place in the ring
 	recd  bool // a PUBREC was seen
 	maybe bool // its latest packet was taken back: it was sent, or it was not
 	loose bool // its place in the order of sending is not known
@@ -89,7 +91,7 @@ type table struct {
 	slots []exchange // a power of two of them, or none
 	n     int
 	ended [keep]uint16 // ids of the exchanges that ended last, a ring
-	turn  int
+	turn  byte         // where the next one goes
 	full  bool
 }
 
@@ -150,16 +152,15 @@ func (t *table) remove(id uint16) {
 	t.n--
 }
 
-// finish ends an exchange and forgets the oldest of those that are over.
+// finish ends an exchange and forgets the one that ended keep exchanges ago.
 func (t *table) finish(e *exchange) {
-	e.stage, e.turn = over, 0
 	id, oldest := e.id, t.ended[t.turn]
+	e.stage, e.turn, e.slot = over, 0, t.turn
 	t.ended[t.turn] = id
-	if t.turn = (t.turn + 1) % keep; t.full && oldest != id {
-		if o := t.find(oldest); o != nil && o.stage == over {
-			t.remove(oldest)
-		}
+	if o := t.find(oldest); t.full && oldest != id && o != nil && o.stage == over && o.slot == t.turn {
+		t.remove(oldest)
 	}
+	t.turn = (t.turn + 1) % keep
 	t.full = t.full || t.turn == 0
 }
 

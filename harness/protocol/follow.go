@@ -55,7 +55,7 @@ func (ev *event) begin() {
 		*ev.credit()++
 	}
 	ev.table().put(exchange{
-		identity: ev.id, sent: ev.at, first: place, turn: place, epoch: c.epoch,
+		identity: ev.id, sent: ev.at, first: place, due: place, epoch: c.epoch,
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
 		// With DUP it was sent before, we do not know when.
 		loose: ev.rel != fresh || ev.p.Dup(),
@@ -69,9 +69,12 @@ func (ev *event) repeat() {
 		mark := &c.resent[side(ev.out)]
 		*mark = max(*mark, e.first)
 	}
+	if e.stage != published || e.conn < c.n {
+		e.due = ev.s.place
+	}
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
-		e.stage, e.recd, e.turn = published, false, ev.s.place
+		e.stage, e.recd, e.turn = published, false, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
 		if !ev.ours || e.pub == c.n {
@@ -79,9 +82,6 @@ func (ev *event) repeat() {
 		}
 	case ev.ours || e.stage == released:
 		*ev.credit()++ // it has its PUBREC and gets one more
-	}
-	if e.conn != c.n && e.stage == published {
-		e.turn = ev.s.place
 	}
 	e.sent, e.conn, e.pub, e.epoch, e.pubs, e.maybe = ev.at, c.n, c.n, c.epoch, 2, false
 }
@@ -154,9 +154,9 @@ func (ev *event) followAck() Seen {
 
 func (ev *event) answer() {
 	e, c := ev.e, ev.c
-	if !ev.ours && e.conn == c.n {
+	if ev.inTurn() {
 		mark := c.acks(ev.p.Type)
-		*mark = max(*mark, e.turn)
+		*mark = max(*mark, e.due)
 	}
 	e.conn, e.maybe = c.n, false
 	if ev.p.Type == mqtt.PUBREC {
@@ -166,15 +166,12 @@ func (ev *event) answer() {
 	ev.table().finish(e)
 }
 
-// acks is the mark of the order of an acknowledgement that the client writes.
+// acks is the mark of the order of the PUBACKs or PUBRECs that the client writes.
 func (c *conn) acks(t mqtt.Type) *uint64 {
-	switch t {
-	case mqtt.PUBACK:
+	if t == mqtt.PUBACK {
 		return &c.puback
-	case mqtt.PUBREC:
-		return &c.pubrec
 	}
-	return &c.pubcomp
+	return &c.pubrec
 }
 
 // resends reports whether the packet is the first PUBLISH of this connection
@@ -184,6 +181,13 @@ func (c *conn) acks(t mqtt.Type) *uint64 {
 func (ev *event) resends() bool {
 	e := ev.e
 	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe
+}
+
+// inTurn reports whether the client's acknowledgement answers a PUBLISH with a
+// known place on this connection. A PUBREC may be said again at any time.
+func (ev *event) inTurn() bool {
+	e := ev.e
+	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > e.turn && ev.p.Type != mqtt.PUBCOMP
 }
 
 // releases reports whether the packet is the first PUBREL of this connection
