@@ -159,7 +159,10 @@ func Latest(events []Event) []Event {
 // fields counts what is set; an event has exactly one.
 func (e *Event) fields() int {
 	n := 0
-	for _, set := range []bool{e.Mark != nil, e.Phase != nil, e.Wave != nil, e.Action != nil, e.Conn != nil} {
+	for _, set := range []bool{
+		e.Mark != nil, e.Phase != nil, e.Wave != nil, e.Action != nil, e.Conn != nil,
+		e.Frame != nil, e.Will != nil, e.Snapshot != nil,
+	} {
 		if set {
 			n++
 		}
