@@ -162,7 +162,7 @@ func legals() []legal {
 			r.End, r.Disconnect, r.Scripted = stopped-10*sec, "", true
 		}},
 		{"no Will while its watcher was away", "", "", func(ev *Evidence) {
-			ev.WillWatch = []Span{{50 * ms, kick + 3*ms + patience - 1}, {kick + 3*ms - watchLead + 1, stopped}}
+			ev.WillWatch = []Span{{50 * ms, kick + 3*ms + patience - 1}, {kick + 3*ms - 100*ms + 1, stopped}}
 			ev.Wills = ev.Wills[2:]
 		}},
 		{"no Will while the harness was starved", "", "", func(ev *Evidence) {
@@ -182,6 +182,9 @@ func legals() []legal {
 		}},
 		{"no probe was acknowledged", "", "", func(ev *Evidence) { ev.at(b, 1).FirstMessage, ev.at(b, 1).LastPub, ev.at(b, 1).ProbeAcked = 0, 0, 0 }},
 		{"no subscription was restored", "", "", func(ev *Evidence) { ev.at(b, 1).FirstMessage, ev.at(b, 1).LastPub, ev.at(b, 1).Restored = 0, 0, 0 }},
+		{"one probe and one stream", "", "", func(ev *Evidence) {
+			ev.at(a, 0).ProbeAcked, ev.at(a, 1).ProbeAcked, ev.at(a, 2).ProbeAcked, ev.at(b, 0).ProbeAcked, ev.at(b, 1).ProbeAcked = 0, 0, 0, 0, 0
+		}},
 		{"a message was swallowed and no other read", "", "", func(ev *Evidence) {
 			ev.at(b, 1).FirstMessage, ev.at(b, 1).LastPub = 0, 0
 			ev.Frames = append(ev.Frames, timeline.Frame{ClientID: "b", N: 2, Type: "PUBLISH"})

@@ -172,6 +172,10 @@ func plantedWills() []plant {
 	return []plant{
 		{"the Will of a kick is missing", "will", inv, "b: 0 Wills of 1 abnormal ends were read, the last of them of connection 1 at 1.003 s", broker, drop(1)},
 		{"the Will of a takeover is missing", "will", inv, "a: 1 Wills of 2 abnormal ends", broker, drop(2)},
+		{"one Will is missing, of the other a copy was read", "will", inv, "a: 1 Wills of 2 abnormal ends", broker, func(ev *Evidence) {
+			ev.Wills[0].DUP = true
+			drop(2)(ev)
+		}},
 		{"a Will too many", "will", inv, "a: 3 Wills were read of 2 connections", broker, more(timeline.Will{ClientID: "a", At: 40 * sec})},
 		{"a Will after a DISCONNECT", "will", inv, "b: 2 Wills were read of 1 connections", broker, func(ev *Evidence) {
 			disconnected(ev)
@@ -205,7 +209,7 @@ func plantedWills() []plant {
 			more(timeline.Will{ClientID: "b", At: 61 * sec})(ev)
 		}},
 		{"a Will is missing that was watched for just long enough", "will", inv, "b: 0 Wills", broker, func(ev *Evidence) {
-			ev.WillWatch = []Span{{kick + 3*ms - watchLead, kick + 3*ms + patience}}
+			ev.WillWatch = []Span{{kick + 3*ms - 100*ms, kick + 3*ms + 5*sec}}
 			drop(1)(ev)
 		}},
 		{"a Will is missing just 5 s before the stop", "will", inv, "b: 1 Wills of 2", broker, func(ev *Evidence) {
