@@ -30,7 +30,7 @@ func (c *closing) subscriber(s *closingStream, client string, accounts []*Delive
 }
 
 // epoch sums up the accounts of one epoch: more than one where the granted QoS
-// rose within it.
+// changed within it.
 type epoch struct {
 	over     bool
 	sentinel bool
