@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -119,7 +120,7 @@ func heap() int64 {
 func BenchmarkHundredMillion(b *testing.B) {
 	const n, streams = 100_000_000, 100
 	for b.Loop() {
-		base := heap()
+		start, base := time.Now(), heap()
 		book, names := fleet(streams)
 		topics := make([][]byte, streams)
 		for i, name := range names {
@@ -135,7 +136,7 @@ func BenchmarkHundredMillion(b *testing.B) {
 		}
 		b.ReportMetric(float64(early), "heap-B-at-1M")
 		b.ReportMetric(float64(heap()-base), "heap-B-at-100M")
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
+		b.ReportMetric(float64(time.Since(start).Nanoseconds())/n, "ns/message")
 		if a := closeBook(book); a.QoS[1].Handled != n || len(a.Exceptions) > 0 {
 			b.Fatalf("%+v", a.QoS[1])
 		}

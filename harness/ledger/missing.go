@@ -110,8 +110,8 @@ func (c *closing) owed(l losses, owed, read Set) {
 		}
 		l.lost = l.lost.Minus(waiting)
 	}
-	scripted := l.lost.Intersect(c.scripted(s.ID, d.Client, s.Publisher))
-	scripted = scripted.Union(waiting.Intersect(c.scripted(s.ID, d.Client, s.Publisher)))
+	swallowed := c.scripted(s.ID, append([]string{d.Client, s.Publisher}, d.Members...)...)
+	scripted := l.lost.Union(waiting).Intersect(swallowed)
 	l.lost, waiting = l.lost.Minus(scripted), waiting.Minus(scripted)
 
 	m.Expected += owed.Len()
