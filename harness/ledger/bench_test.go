@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -52,6 +53,150 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
+// playAccount plays one message that goes well, from end to end.
+func playAccount(b *Book, client string, id uint32, seq uint64, topic []byte) {
+	at := timeline.Instant(seq + 10)
+	playMessage(b, client, id, seq, topic)
+	b.Answered(client, id, seq, 1, at)
+	b.Handled(client, id, seq)
+}
+
+// playTwice is playAccount at QoS 2.
+func playTwice(b *Book, client string, id uint32, seq uint64, topic []byte) {
+	at := timeline.Instant(seq + 10)
+	b.Attempted(id, seq, 1, at, at)
+	b.Acked(id, seq, at)
+	b.Released(id, seq, 1, at)
+	b.Completed(id, seq, at)
+	b.Delivered(client, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: id, Seq: seq}, Topic: topic, QoS: 2, Conn: 1}, at)
+	b.Answered(client, id, seq, 1, at)
+	b.Handled(client, id, seq)
+}
+
+// BenchmarkAccount is all that one message costs at the book: Attempted,
+// Acked, Delivered, Answered and Handled at QoS 1.
+func BenchmarkAccount(b *testing.B) {
+	for _, clients := range []int{1, 15_000} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			book, names := fleet(clients)
+			topics := make([][]byte, clients)
+			for i, name := range names {
+				topics[i] = []byte("rb/" + name + "/cmd")
+				playAccount(book, name, uint32(i), 1, topics[i])
+			}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				i := n % clients
+				playAccount(book, names[i], uint32(i), uint64(n/clients)+2, topics[i])
+				n++
+			}
+		})
+	}
+	b.Run("qos=2", func(b *testing.B) {
+		book := NewBook(run)
+		book.AddStream(1, "control", "t", 2)
+		book.Subscribed("s", "t", 2, 1)
+		topic := []byte("t")
+		b.ReportAllocs()
+		n := uint64(0)
+		for b.Loop() {
+			n++
+			playTwice(book, "s", 1, n, topic)
+		}
+	})
+}
+
+// heap is what is in use after a collection.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkHundredMillion accounts for 100 M messages on 100 streams, and
+// reports the heap of the book after the first million and at the end.
+func BenchmarkHundredMillion(b *testing.B) {
+	const n, streams = 100_000_000, 100
+	for b.Loop() {
+		start, base := time.Now(), heap()
+		book, names := fleet(streams)
+		topics := make([][]byte, streams)
+		for i, name := range names {
+			topics[i] = []byte("rb/" + name + "/cmd")
+		}
+		early := int64(0)
+		for k := range n {
+			i := k % streams
+			playAccount(book, names[i], uint32(i), uint64(k/streams)+1, topics[i])
+			if k == n/100 {
+				early = heap() - base
+			}
+		}
+		b.ReportMetric(float64(early), "heap-B-at-1M")
+		b.ReportMetric(float64(heap()-base), "heap-B-at-100M")
+		b.ReportMetric(float64(time.Since(start).Nanoseconds())/n, "ns/message")
+		if a := closeBook(book); a.QoS[1].Handled != n || len(a.Exceptions) > 0 {
+			b.Fatalf("%+v", a.QoS[1])
+		}
+		runtime.KeepAlive(book)
+	}
+}
+
+// TestHeapIsFlat: the book holds no more after 1 M messages than after 100 k,
+// at QoS 1 and 2, in order and in the disorder that a busy broker makes.
+func TestHeapIsFlat(t *testing.T) {
+	book := NewBook(run)
+	for q := range byte(3) {
+		book.AddStream(uint32(q), "control", fmt.Sprint("t", q), q)
+	}
+	book.Connected("s", 1, false, 1)
+	book.Subscribed("s", "#", 2, 2)
+	book.Subscribed("u", "$share/g/+", 2, 2)
+	play := func(from, to uint64) {
+		for seq := from; seq < to; seq++ {
+			for q := range byte(3) {
+				topic := []byte{'t', '0' + q}
+				at := timeline.Instant(seq + 10)
+				book.Attempted(uint32(q), seq, 1, at, at)
+				if seq%4 != 3 {
+					continue // groups of four are under way at once, and acknowledged backwards
+				}
+				for s := range uint64(4) {
+					other := seq - s
+					if q > 0 {
+						book.Acked(uint32(q), other, at)
+					}
+					if q > 1 {
+						book.Released(uint32(q), other, 1, at)
+						book.Completed(uint32(q), other, at)
+					}
+					other = seq - 3 + s
+					for _, c := range []string{"s", "u"} {
+						book.Delivered(c, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: uint32(q), Seq: other}, Topic: topic, QoS: q, Conn: 1}, at)
+						if q > 0 {
+							book.Answered(c, uint32(q), other, 1, at)
+						}
+						book.Handled(c, uint32(q), other)
+					}
+				}
+			}
+		}
+	}
+	const first, last = 100_000 / 3, 1_000_000 / 3
+	play(4, first/4*4)
+	early := heap()
+	play(first/4*4, last/4*4)
+	if grown := heap() - early; grown > 4<<10 {
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
+	if n := book.Totals().InDoubt; n != 0 {
+		t.Errorf("%d in doubt", n)
+	}
+	runtime.KeepAlive(book)
+}
+
 // BenchmarkSubscribe is the SUBACK of one client, each with an exact filter.
 func BenchmarkSubscribe(b *testing.B) {
 	book, names := fleet(15_000)
@@ -91,8 +236,15 @@ func TestMessageWithoutAllocation(t *testing.T) {
 	topic := []byte("rb/" + names[7] + "/cmd")
 	seq := uint64(1)
 	playMessage(b, names[7], 7, seq, topic)
-	if allocs := testing.AllocsPerRun(1000, func() { seq++; playMessage(b, names[7], 7, seq, topic) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(1000, func() { seq++; playAccount(b, names[7], 7, seq, topic) }); allocs != 0 {
 		t.Errorf("%v allocations a message", allocs)
+	}
+	b.AddStream(1000, "control", "q2", 2)
+	b.Subscribed("s", "q2", 2, 1)
+	seq = 1
+	playTwice(b, "s", 1000, seq, []byte("q2"))
+	if allocs := testing.AllocsPerRun(1000, func() { seq++; playTwice(b, "s", 1000, seq, []byte("q2")) }); allocs != 0 {
+		t.Errorf("%v allocations a message at QoS 2", allocs)
 	}
 }
 

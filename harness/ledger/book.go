@@ -79,6 +79,7 @@ type subscriber struct {
 	current   map[uint32]*delivery // this epoch's accounts by stream
 	all       []*delivery          // accounts of all epochs
 	groups    map[string]*subscriber
+	asked     timeline.Instant // its last SUBSCRIBE or UNSUBSCRIBE
 
 	group *group // of a shared group
 }

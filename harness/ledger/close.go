@@ -168,8 +168,10 @@ func (c *closing) group(records []Record) ([]*closingStream, []*Stray) {
 	return slices.SortedFunc(maps.Values(byID), func(x, y *closingStream) int { return cmp.Compare(x.ID, y.ID) }), strays
 }
 
+// byEpoch orders the accounts of one client; of one epoch's the one that is
+// still open comes last.
 func byEpoch(x, y *DeliveryAccount) int {
-	return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(x.From, y.From))
+	return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), cmp.Compare(uint64(x.Ended)-1, uint64(y.Ended)-1), cmp.Compare(x.From, y.From))
 }
 
 func newClosingStream(a *StreamAccount) *closingStream {

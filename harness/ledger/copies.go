@@ -13,7 +13,7 @@ type copied struct {
 	filters       int
 	last          *DeliveryAccount
 	again         Extra
-	exact         bool // more deliveries at QoS 2 than matching filters, in one epoch
+	over          bool // more deliveries at QoS 2 than matching filters, in one epoch
 	unprovoked    bool
 	members       map[string]bool
 	counted       bool // copies and calls are all that there were
@@ -78,7 +78,7 @@ func (c *closing) gather(s *closingStream, name string, accounts []*DeliveryAcco
 			if e.At >= r.again.At {
 				r.again.At, r.again.Conn = e.At, e.Conn
 			}
-			r.exact = r.exact || e.Exact > max(1, d.Exact)
+			r.over = r.over || e.Over
 			r.unprovoked = r.unprovoked || e.Unprovoked > 0
 		}
 	}
@@ -175,7 +175,7 @@ func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 		// to no other [MQTT-4.8.2-5].
 		e.Why = "delivered to two members of a shared group"
 		e.blame(chargeBroker)
-	case !r.exact:
+	case !r.over:
 		return false // in different epochs, for different filters, or at QoS 1
 	case s.Republished.Contains(e.Seq):
 		e.Why = "the publisher sent PUBLISH again after PUBREL"

@@ -6,7 +6,7 @@ import (
 )
 
 // delivery is the account of one stream at one subscriber in one epoch, or the
-// part of an epoch from which a higher QoS was granted. Its stream's lock
+// part of an epoch from which another QoS was granted. Its stream's lock
 // guards it.
 type delivery struct {
 	st         *stream
@@ -35,6 +35,7 @@ type delivery struct {
 	kept                Set // the messages of those
 	reordered           []Reorder
 	final               []Reorder
+	overtook            bool   // an old connection was still read while this account was open
 	recopied            uint64 // the last further copy, if no first one was read since
 	sentinel            timeline.Instant
 	order               order
@@ -203,10 +204,13 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 		d.copied(p, inOrder, at)
 	case d.group != nil:
 		d.taken(h.Seq)
-	case d.next == nil && d.expected.Contains(h.Seq):
+	case d.next == nil && d.expected.Contains(h.Seq) && !(d.overtook && d.elsewhere(h.Seq)):
 		d.arrived(h, inOrder, at)
 	default:
 		d.belated(h)
+	}
+	if d.next != nil {
+		d.newest().overtook = true
 	}
 	if p.QoS > 0 {
 		d.unanswered.read(h.Seq, p.Conn, d.answers.done)
@@ -282,6 +286,7 @@ func (d *delivery) copied(p *mqtt.Delivery, inOrder bool, at timeline.Instant) {
 	e.Copies++
 	if p.QoS == 2 {
 		e.Exact++
+		e.Over = e.Over || e.Exact > max(1, d.exact)
 	}
 	if p.QoS > 0 && d.answers.lately(h.Seq, p.Conn) {
 		e.Unprovoked++

@@ -89,7 +89,7 @@ func (d *delivery) record() *DeliveryAccount {
 	a := &DeliveryAccount{
 		Stream: d.st.id, Client: d.sub.client, Epoch: d.epoch, Began: d.began, Ended: d.ended,
 		Members: members, Left: left,
-		Granted: d.granted, Filters: d.filters, Exact: d.exact, Conn: d.last,
+		Granted: d.granted, Filters: d.filters, Conn: d.last,
 		From: d.expected.Min(), To: d.expected.Max(),
 		Delivered: d.delivered.Clone(), Answered: d.answers.done.Clone(), Pending: d.unanswered.pending(d.answers.done),
 		Handled: d.application.done.Clone(), Calls: d.application.more(),

@@ -1,5 +1,10 @@
 package ledger
 
+import (
+	"cmp"
+	"slices"
+)
+
 // publisher lists the exchanges that stand still at the publisher: it is
 // connected, its session goes on since, the sentinel behind them came home,
 // and yet they are not complete.
@@ -30,7 +35,7 @@ func (c *closing) publisher(s *closingStream) {
 			e := Exception{Verdict: v, Stream: s.ID, Topic: s.Topic, QoS: s.QoS, Publisher: s.Publisher, Seq: seq, Conn: s.Conn}
 			s.times(&e)
 			packet := "PUBLISH"
-			if s.Acked.Contains(seq) {
+			if s.acked.Contains(seq) {
 				packet = "PUBREL"
 			}
 			switch {
@@ -110,43 +115,57 @@ func (c *closing) pending(s *closingStream, accounts []*DeliveryAccount, expecte
 	if ep.over || c.Away[last.Client] {
 		return
 	}
-	excused := c.scripted(s.ID, last.Client)
-	seen := answered
-	for i := len(accounts) - 1; i >= 0 && accounts[i].Epoch == last.Epoch; i-- {
-		d := accounts[i]
+	type part struct {
+		*DeliveryAccount
+		Pending
+	}
+	var parts []part
+	for _, d := range accounts {
 		for _, p := range d.Pending {
-			seqs := p.Seqs.Minus(seen)
-			seen = seen.Union(p.Seqs)
-			v, why, charge := Stuck, "read on the last connection, and never answered", chargeSubscriber
-			if p.Conn < ep.conn {
-				// Unacknowledged PUBLISH must be sent again [MQTT-4.4.0-1].
-				v, why, charge = NotRedelivered, "read, not answered, and not sent again on a later connection", chargeBroker
-				seqs = seqs.Intersect(expected).Minus(handled)
+			if d.Epoch == last.Epoch {
+				parts = append(parts, part{d, p})
 			}
-			m := &c.account.QoS[s.qos(d)]
-			ours := seqs.Intersect(excused)
-			theirs := seqs.Minus(ours)
-			m.Scripted += ours.Len()
-			if v == Stuck {
-				m.Stuck += theirs.Len()
-			} else {
-				m.NotRedelivered += theirs.Len()
-			}
-			c.list(v, theirs, func(seq uint64) Exception {
-				e := s.exception(v, d, seq, why)
-				e.Conn, e.Copies = p.Conn, 1
-				if v == NotRedelivered && d.Group != "" {
-					e.Warn = true // 3.1.1 does not know shared groups
-				} else {
-					e.blame(charge)
-				}
-				return e
-			})
-			c.list(Scripted, ours, func(seq uint64) Exception {
-				e := s.exception(Scripted, d, seq, "a frame fault swallowed a packet of it")
-				e.Conn, e.Copies, e.Cause = p.Conn, 1, CauseFrame
-				return e
-			})
 		}
 	}
+	slices.SortStableFunc(parts, func(x, y part) int { return cmp.Compare(y.Pending.Conn, x.Pending.Conn) })
+	seen := answered
+	for _, p := range parts {
+		seqs := p.Seqs.Minus(seen)
+		seen = seen.Union(p.Seqs)
+		if p.Pending.Conn < ep.conn {
+			// Unacknowledged PUBLISH must be sent again [MQTT-4.4.0-1].
+			c.unanswered(s, p.DeliveryAccount, NotRedelivered, seqs.Intersect(expected).Minus(handled), p.Pending.Conn)
+		} else {
+			c.unanswered(s, p.DeliveryAccount, Stuck, seqs, p.Pending.Conn)
+		}
+	}
+}
+
+// unanswered counts and lists what was read last on a connection, and never
+// answered.
+func (c *closing) unanswered(s *closingStream, d *DeliveryAccount, v Verdict, seqs Set, conn int) {
+	m := &c.account.QoS[s.qos(d)]
+	excused := seqs.Intersect(c.scripted(s.ID, d.Client))
+	m.Scripted += excused.Len()
+	c.list(Scripted, excused, func(seq uint64) Exception {
+		e := s.exception(Scripted, d, seq, "a frame fault swallowed a packet of it")
+		e.Conn, e.Copies, e.Cause = conn, 1, CauseFrame
+		return e
+	})
+	seqs = seqs.Minus(excused)
+	count, why, charge := &m.Stuck, "read on the last connection, and never answered", chargeSubscriber
+	if v == NotRedelivered {
+		count, why, charge = &m.NotRedelivered, "read, not answered, and not sent again on a later connection", chargeBroker
+	}
+	*count += seqs.Len()
+	c.list(v, seqs, func(seq uint64) Exception {
+		e := s.exception(v, d, seq, why)
+		e.Conn, e.Copies = conn, 1
+		if v == NotRedelivered && d.Group != "" {
+			e.Warn = true // 3.1.1 does not know shared groups
+		} else {
+			e.blame(charge)
+		}
+		return e
+	})
 }

@@ -30,7 +30,7 @@ func (c *closing) subscriber(s *closingStream, client string, accounts []*Delive
 }
 
 // epoch sums up the accounts of one epoch: more than one where the granted QoS
-// rose within it.
+// changed within it.
 type epoch struct {
 	over     bool
 	sentinel bool
@@ -110,8 +110,8 @@ func (c *closing) owed(l losses, owed, read Set) {
 		}
 		l.lost = l.lost.Minus(waiting)
 	}
-	scripted := l.lost.Intersect(c.scripted(s.ID, d.Client, s.Publisher))
-	scripted = scripted.Union(waiting.Intersect(c.scripted(s.ID, d.Client, s.Publisher)))
+	swallowed := c.scripted(s.ID, append([]string{d.Client, s.Publisher}, d.Members...)...)
+	scripted := l.lost.Union(waiting).Intersect(swallowed)
 	l.lost, waiting = l.lost.Minus(scripted), waiting.Minus(scripted)
 
 	m.Expected += owed.Len()

@@ -3,13 +3,8 @@ package ledger
 import (
 	"fmt"
 	"slices"
-	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/rebound-mqtt/rebound/harness/mqtt"
-	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
-	"pgregory.net/rapid"
 )
 
 // The model keeps every event of a history and applies the definitions to the
@@ -21,51 +16,59 @@ type model struct {
 }
 
 type event struct {
-	kind   string // write ack epoch sub read
-	client string
+	kind   string // write ack release complete; epoch conn ask sub unsub read answer handle
+	client string // publisher or subscriber
 	stream uint32
 	seq    uint64
 	conn   int
 	filter string
-	grant  byte
+	grant  byte // asked, granted, or of a copy that was read
+	again  bool
+	retain bool
+	at     int // its index
 }
 
-// state is what a client was subscribed to just before event i.
-func (m *model) state(client string, stream uint32, i int) (epoch int, filters int, granted byte) {
-	held := map[string]byte{}
-	for _, e := range m.events[:i] {
-		switch {
-		case e.client != client:
-		case e.kind == "epoch":
-			epoch++
-			clear(held)
-		case e.kind == "sub":
-			held[e.filter] = e.grant
-		}
-	}
-	for f, g := range held {
-		if scenarios.Matches(f, m.topic[stream]) {
-			filters++
-			granted = max(granted, g)
-		}
-	}
-	return epoch, filters, granted
-}
+const publisher = "p"
 
 // find gives the index of the first such event before i, -1 if none.
 func (m *model) find(i int, is func(event) bool) int { return slices.IndexFunc(m.events[:i], is) }
 
-func (m *model) written(stream uint32, seq uint64) int {
-	return m.find(len(m.events), func(e event) bool { return e.kind == "write" && e.stream == stream && e.seq == seq })
+// last gives the index of the last such event, -1 if none.
+func (m *model) last(is func(event) bool) int {
+	for i := len(m.events) - 1; i >= 0; i-- {
+		if is(m.events[i]) {
+			return i
+		}
+	}
+	return -1
 }
 
-func (m *model) acked(stream uint32, seq uint64, before int) int {
-	return m.find(before, func(e event) bool { return e.kind == "ack" && e.stream == stream && e.seq == seq })
+func of(kind string, stream uint32, seq uint64) func(event) bool {
+	return func(e event) bool { return e.kind == kind && e.stream == stream && e.seq == seq }
+}
+
+func (m *model) written(stream uint32, seq uint64) int {
+	return m.find(len(m.events), of("write", stream, seq))
+}
+
+// delivered: a read that begins a delivery at this client.
+func (m *model) delivered(i int) bool {
+	e := m.events[i]
+	if e.kind != "read" || e.retain {
+		return false
+	}
+	return !e.again || m.find(i, func(o event) bool {
+		return m.sameCopy(o, e) && m.epochOf(o.at) == m.epochOf(i)
+	}) < 0
+}
+
+func (m *model) sameCopy(o, e event) bool {
+	return o.kind == "read" && !o.retain && o.client == e.client && o.stream == e.stream && o.seq == e.seq
 }
 
 func (m *model) read(client string, stream uint32, seq uint64) int {
 	return m.find(len(m.events), func(e event) bool {
-		return e.kind == "read" && e.client == client && e.stream == stream && e.seq == seq
+		return m.sameCopy(e, event{client: client, stream: stream, seq: seq})
 	})
 }
 
@@ -74,60 +77,227 @@ func (m *model) late(stream uint32, seq uint64) bool {
 	return m.find(m.written(stream, seq), func(e event) bool { return e.kind == "write" && e.stream == stream && e.seq > seq }) >= 0
 }
 
-// account names the account that expects or receives a message at event i.
+// epochAt counts the epochs of a client before event i; the first connection of
+// a client begins one too.
+func (m *model) epochAt(client string, i int) (n int) {
+	for _, e := range m.events[:i] {
+		if e.client == client && e.kind == "epoch" {
+			n++
+		}
+	}
+	return n
+}
+
+// epochOf is the epoch that a read belongs to: by its connection.
+func (m *model) epochOf(i int) int {
+	e := m.events[i]
+	n := m.epochAt(e.client, i)
+	for j := i - 1; j >= 0; j-- {
+		if o := m.events[j]; o.client == e.client && o.kind == "epoch" {
+			if e.conn >= o.conn {
+				break
+			}
+			n--
+		}
+	}
+	return n
+}
+
+// holding is what a client holds of filters that match a stream, before event
+// i and in one epoch: granted now, and each QoS that was or may be granted.
+func (m *model) holding(client string, stream uint32, i, epoch int) (granted []byte, legal []byte) {
+	held, asked, ever := map[string]byte{}, map[string]byte{}, map[byte]bool{}
+	for j, e := range m.events[:i] {
+		if e.client != client || m.epochAt(client, j+1) != epoch || !scenarios.Matches(e.filter, m.topic[stream]) {
+			continue
+		}
+		switch e.kind {
+		case "ask":
+			asked[e.filter] = e.grant
+		case "sub":
+			delete(asked, e.filter)
+			delete(held, e.filter)
+			if e.grant < 0x80 {
+				held[e.filter] = e.grant
+				ever[e.grant] = true
+			}
+		case "unsub":
+			delete(held, e.filter)
+		}
+	}
+	for _, g := range held {
+		granted = append(granted, min(g, m.qos[stream]))
+	}
+	for _, g := range asked {
+		ever[g] = true
+	}
+	for g := range ever {
+		legal = append(legal, min(g, m.qos[stream]))
+	}
+	return granted, legal
+}
+
+// account names the account that would expect a message written at event i,
+// "" if none would: the epoch, and the part of it with the same owed QoS.
 func (m *model) account(client string, stream uint32, i int) (string, byte) {
-	epoch, filters, granted := m.state(client, stream, i)
-	if filters == 0 {
+	epoch := m.epochAt(client, i)
+	part, qos := 0, byte(0)
+	var members []uint64 // of the part
+	for j := range i + 1 {
+		if m.epochAt(client, j) != epoch {
+			continue
+		}
+		granted, _ := m.holding(client, stream, j, epoch)
+		if len(granted) == 0 {
+			continue
+		}
+		q := slices.Max(granted)
+		if q != qos && slices.ContainsFunc(members, func(seq uint64) bool { return m.expects(client, stream, seq, j) }) {
+			part++
+			members = nil
+		}
+		qos = q
+		if j < i && m.events[j].kind == "write" && m.events[j].stream == stream && m.written(stream, m.events[j].seq) == j {
+			members = append(members, m.events[j].seq)
+		}
+	}
+	if granted, _ := m.holding(client, stream, i, epoch); len(granted) == 0 {
 		return "", 0
 	}
-	q := min(granted, m.qos[stream])
-	return fmt.Sprint(epoch, "/", q), q
+	return fmt.Sprint(epoch, "/", part), qos
+}
+
+// expects: the SUBACK was read before the first byte was written, and no
+// UNSUBSCRIBE was written before the acknowledgement, as far as is known at
+// event until.
+func (m *model) expects(client string, stream uint32, seq uint64, until int) bool {
+	w := m.written(stream, seq)
+	epoch := m.epochAt(client, w)
+	granted, _ := m.holding(client, stream, w, epoch)
+	if len(granted) == 0 {
+		return false
+	}
+	for j := w; j < until; j++ {
+		e := m.events[j]
+		if e.kind == "unsub" && e.client == client && m.epochAt(client, j) == epoch && m.qos[stream] > 0 {
+			left, _ := m.holding(client, stream, j+1, epoch)
+			read := m.read(client, stream, seq)
+			if len(left) == 0 && m.find(j, of("ack", stream, seq)) < 0 && (read < 0 || read > j) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// owed names the account that expects a message, as far as is known at event
+// until. Where the grant is lowered, what was neither acknowledged nor read by
+// then goes over to the account of the lower one.
+func (m *model) owed(client string, stream uint32, seq uint64, until int) (string, byte) {
+	w := m.written(stream, seq)
+	i, epoch := w, m.epochAt(client, w)
+	for j := w; j < until && m.epochAt(client, j+1) == epoch; j++ {
+		before, _ := m.holding(client, stream, j, epoch)
+		after, _ := m.holding(client, stream, j+1, epoch)
+		read := m.read(client, stream, seq)
+		_, q := m.account(client, stream, i)
+		if len(before) > 0 && len(after) > 0 && slices.Max(after) < slices.Max(before) && slices.Max(after) < q &&
+			m.find(j, of("ack", stream, seq)) < 0 && (read < 0 || read > j) {
+			i = j + 1
+		}
+	}
+	return m.account(client, stream, i)
+}
+
+// exchange is where the exchange of a message with its publisher stands.
+func (m *model) exchange(stream uint32, seq uint64) (acked, released, completed, abandoned, reset bool, conn int) {
+	for _, e := range m.events {
+		ours := e.stream == stream && e.seq == seq
+		done := completed || acked && m.qos[stream] == 1
+		switch {
+		case ours && e.kind == "write":
+			reset = false
+			if !acked || abandoned {
+				conn = e.conn
+			}
+		case ours && e.kind == "ack":
+			if m.qos[stream] == 2 && (!acked || abandoned) {
+				conn = 0
+			}
+			acked, abandoned = true, false
+		case ours && e.kind == "release":
+			released, conn = true, e.conn
+		case ours && e.kind == "complete":
+			completed, abandoned = true, false
+		case e.kind == "epoch" && e.client == publisher && !done && m.written(stream, seq) >= 0 && e.at > m.written(stream, seq):
+			reset, abandoned = true, m.qos[stream] == 2 && acked
+		}
+	}
+	return
+}
+
+// known: acknowledged, and owed by the broker.
+func (m *model) known(stream uint32, seq uint64) bool {
+	acked, _, _, abandoned, _, _ := m.exchange(stream, seq)
+	return acked && !abandoned
+}
+
+// end is how a history is closed.
+type end struct {
+	away     map[string]bool
+	drained  bool
+	sentinel map[string]bool // read, by client and stream; came home, by publisher and stream
 }
 
 // verdict judges one message at one client: "" if plain.
-func (m *model) verdict(client string, stream uint32, seq uint64, away, drained, sentinel bool) Verdict {
+func (m *model) verdict(client string, stream uint32, seq uint64, end end) Verdict {
 	w := m.written(stream, seq)
-	account, q := m.account(client, stream, w)
+	_, q := m.owed(client, stream, seq, len(m.events))
 	switch {
-	case account == "" || m.read(client, stream, seq) >= 0:
+	case !m.expects(client, stream, seq, len(m.events)) || m.read(client, stream, seq) >= 0:
 		return ""
 	case q == 0:
 		return LostQoS0
-	case m.acked(stream, seq, len(m.events)) < 0:
+	case !m.known(stream, seq):
 		return ""
 	}
-	epoch, _, _ := m.state(client, stream, w)
-	last, _, _ := m.state(client, stream, len(m.events))
+	epoch, last := m.epochAt(client, w), m.epochAt(client, len(m.events))
 	passed := false
 	for i, e := range m.events {
-		if e.kind == "read" && e.client == client && e.stream == stream && e.seq > seq && !m.late(stream, seq) {
-			at, _, _ := m.state(client, stream, i)
-			passed = passed || at == epoch
+		if e.kind == "read" && !e.retain && e.client == client && e.stream == stream && e.seq > seq && !m.late(stream, seq) {
+			passed = passed || m.epochOf(i) == epoch
 		}
+	}
+	_, released, completed, _, _, _ := m.exchange(stream, seq)
+	lost := Lost
+	if m.qos[stream] == 2 && !completed && (!released || end.away[publisher]) {
+		lost = Undetermined
 	}
 	switch {
 	case last > epoch && passed:
-		return Lost
+		return lost
 	case last > epoch:
 		return LegalLoss
-	case away || !drained:
+	case end.away[client] || !end.drained:
 		return Undetermined
-	case passed || sentinel:
-		return Lost
+	case passed || end.sentinel[fmt.Sprint(client, stream)]:
+		return lost
 	}
 	return Undetermined
 }
 
 // before: m1 was certainly before m2 as far as i shows.
 func (m *model) before(stream uint32, m1, m2 uint64, i int) bool {
+	return m.earlier("write", "ack", stream, m1, m2, i) && m.earlier("release", "complete", stream, m1, m2, i)
+}
+
+func (m *model) earlier(sent, done string, stream uint32, m1, m2 uint64, i int) bool {
 	for j, e := range m.events[:i] {
-		if e.kind != "write" || e.stream != stream || e.seq != m2 {
+		if !of(sent, stream, m2)(e) {
 			continue
 		}
-		earlier := m.find(j, func(o event) bool {
-			return o.kind == "write" && o.stream == stream && o.seq == m1 && o.conn == e.conn
-		})
-		if earlier < 0 && m.acked(stream, m1, j) < 0 {
+		here := m.find(j, func(o event) bool { return of(sent, stream, m1)(o) && o.conn == e.conn })
+		if here < 0 && m.find(j, of(done, stream, m1)) < 0 {
 			return false
 		}
 	}
@@ -137,10 +307,27 @@ func (m *model) before(stream uint32, m1, m2 uint64, i int) bool {
 // ordered says whether a read counts for order in the account that expects it.
 func (m *model) ordered(i int) (string, byte, bool) {
 	e := m.events[i]
-	newer := m.find(i, func(o event) bool { return o.kind == "read" && o.client == e.client && o.conn > e.conn })
-	wants, q := m.account(e.client, e.stream, m.written(e.stream, e.seq))
-	now, _ := m.account(e.client, e.stream, i)
-	return now, q, newer < 0 && wants != "" && wants == now && m.read(e.client, e.stream, e.seq) == i
+	newer := m.find(i, func(o event) bool {
+		return o.client == e.client && o.conn > e.conn && (o.kind == "read" && !o.retain || o.kind == "epoch" || o.kind == "conn")
+	})
+	wants, q := m.owed(e.client, e.stream, e.seq, i)
+	now := m.current(e.client, e.stream, i)
+	ok := newer < 0 && wants != "" && wants == now && m.expects(e.client, e.stream, e.seq, i) && m.read(e.client, e.stream, e.seq) == i
+	return wants, q, ok
+}
+
+// current names the account that is used at event i, also while nothing is
+// granted.
+func (m *model) current(client string, stream uint32, i int) string {
+	for ; i >= 0; i-- {
+		if name, _ := m.account(client, stream, i); name != "" {
+			return name
+		}
+		if i > 0 && m.events[i-1].kind == "epoch" && m.events[i-1].client == client {
+			break
+		}
+	}
+	return ""
 }
 
 // reordered judges the read at event i.
@@ -153,7 +340,7 @@ func (m *model) reordered(i int) bool {
 	if q == 0 {
 		writes := 0
 		for _, o := range m.events[:i] {
-			if o.kind == "write" && o.stream == e.stream && o.seq == e.seq {
+			if of("write", e.stream, e.seq)(o) {
 				writes++
 			}
 		}
@@ -162,7 +349,7 @@ func (m *model) reordered(i int) bool {
 		}
 	}
 	for j, o := range m.events[:i] {
-		if o.kind == "read" && o.client == e.client && o.stream == e.stream {
+		if o.kind == "read" && !o.retain && o.client == e.client && o.stream == e.stream {
 			if other, _, ok := m.ordered(j); ok && other == account && m.before(e.stream, e.seq, o.seq, j) {
 				return true
 			}
@@ -171,197 +358,91 @@ func (m *model) reordered(i int) bool {
 	return false
 }
 
-var clients = []string{"a", "b"}
-
-// draw plays a random history to the model and to a book.
-func draw(t *rapid.T) (*model, *Book) {
-	m := &model{qos: map[uint32]byte{1: 0, 2: 1, 3: 1}, topic: map[uint32]string{1: "t", 2: "t/u", 3: "v"}}
-	b := NewBook(run)
-	for id := uint32(1); id <= 3; id++ {
-		b.AddStream(id, "p", m.topic[id], m.qos[id])
+// misplaced judges the QoS of the copy read at event i.
+func (m *model) misplaced(i int) Verdict {
+	e := m.events[i]
+	_, legal := m.holding(e.client, e.stream, i, m.epochOf(i))
+	switch {
+	case len(legal) == 0:
+		return Misrouted
+	case !slices.Contains(legal, e.grant):
+		return WrongQoS
 	}
-	grants := map[string]byte{}
-	conns, next, free := map[string]int{}, map[uint32]uint64{}, map[uint32][]uint64{}
-	for range rapid.IntRange(1, 70).Draw(t, "steps") {
-		e := event{
-			kind:   rapid.SampledFrom([]string{"write", "write", "write", "rewrite", "ack", "ack", "read", "read", "read", "reread", "epoch", "sub", "sub", "conn"}).Draw(t, "kind"),
-			client: rapid.SampledFrom(clients).Draw(t, "client"),
-			stream: rapid.Uint32Range(1, 3).Draw(t, "stream"),
+	return ""
+}
+
+// handled judges what the client did with a message that it read.
+func (m *model) handled(client string, stream uint32, seq uint64, end end) Verdict {
+	mine := func(kind string) func(event) bool {
+		return func(e event) bool { return of(kind, stream, seq)(e) && e.client == client }
+	}
+	answered, called := m.last(mine("answer")) >= 0, m.last(mine("handle")) >= 0
+	epoch, top, last := m.epochAt(client, len(m.events)), -1, 0
+	for i, e := range m.events {
+		if e.client == client && e.kind != "answer" {
+			last = max(last, e.conn)
 		}
-		now := timeline.Instant(len(m.events) + 1)
-		old := func() bool { // a message that was written
-			if next[e.stream] == 0 {
-				return false
-			}
-			e.seq = rapid.Uint64Range(1, next[e.stream]).Draw(t, "seq")
-			return m.written(e.stream, e.seq) >= 0
+		if mine("read")(e) && !e.retain && e.grant > 0 && m.epochOf(i) == epoch {
+			top = max(top, e.conn)
 		}
-		switch e.kind {
-		case "conn":
-			conns[rapid.SampledFrom([]string{"p1", "p2", "p3", "a", "b"}).Draw(t, "who")]++
+	}
+	switch {
+	case !end.drained:
+		return ""
+	case answered && !called:
+		return LostInClient
+	case answered || top < 0 || end.away[client] || !end.sentinel[fmt.Sprint(client, stream)]:
+		return ""
+	case top == last:
+		return Stuck
+	case m.expects(client, stream, seq, len(m.events)) && !called:
+		return NotRedelivered
+	}
+	return ""
+}
+
+// stuck judges the publisher's exchange of a message, and whether its last
+// packet was written on the publisher's last connection.
+func (m *model) stuck(stream uint32, seq uint64, end end) (is, broker bool) {
+	acked, _, completed, _, reset, conn := m.exchange(stream, seq)
+	last := 0
+	for _, e := range m.events {
+		if e.client == publisher {
+			last = max(last, e.conn)
+		}
+	}
+	done := completed || acked && m.qos[stream] == 1
+	home := end.sentinel[fmt.Sprint(publisher, stream)]
+	return end.drained && home && !end.away[publisher] && m.qos[stream] > 0 && !done && !reset, conn == last
+}
+
+// below: several filters match, and no copy came at the highest QoS of them.
+func (m *model) below(client string, stream uint32, seq uint64, end end) Verdict {
+	n := len(m.events)
+	name, q := m.owed(client, stream, seq, n)
+	if name == "" || name != m.current(client, stream, n) || !m.expects(client, stream, seq, n) ||
+		end.away[client] || !end.drained || !end.sentinel[fmt.Sprint(client, stream)] {
+		return ""
+	}
+	low := false
+	for i, e := range m.events {
+		if !m.sameCopy(e, event{client: client, stream: stream, seq: seq}) || !m.delivered(i) || m.epochOf(i) != m.epochAt(client, n) {
 			continue
-		case "write", "rewrite":
-			e.conn = conns[fmt.Sprint("p", e.stream)]
-			switch {
-			case e.kind == "rewrite":
-				if !old() || m.find(len(m.events), func(o event) bool {
-					return o.kind == "write" && o.stream == e.stream && o.seq == e.seq && o.conn == e.conn
-				}) >= 0 {
-					continue
-				}
-			case len(free[e.stream]) > 0 && rapid.Bool().Draw(t, "free"):
-				e.seq, free[e.stream] = free[e.stream][0], free[e.stream][1:]
-			default:
-				next[e.stream]++
-				if rapid.IntRange(0, 5).Draw(t, "skip") == 0 {
-					free[e.stream] = append(free[e.stream], next[e.stream])
-					continue // numbered, and written later or never
-				}
-				e.seq = next[e.stream]
-			}
-			e.kind, e.client = "write", ""
-			b.Attempted(e.stream, e.seq, e.conn, now, now)
-		case "ack":
-			if !old() || m.qos[e.stream] == 0 {
-				continue
-			}
-			e.client = ""
-			b.Acked(e.stream, e.seq, now)
-		case "read", "reread":
-			if !old() || (m.read(e.client, e.stream, e.seq) >= 0) != (e.kind == "reread") {
-				continue
-			}
-			e.kind = "read"
-			e.conn = max(0, conns[e.client]-rapid.IntRange(0, 4).Draw(t, "stale")/4)
-			b.Delivered(e.client, mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: e.stream, Seq: e.seq}, Topic: []byte(m.topic[e.stream]), QoS: 1, DUP: false, Conn: e.conn}, now)
-		case "epoch":
-			b.Connected(e.client, 1, false, now)
-		case "sub":
-			e.filter = rapid.SampledFrom([]string{"t", "t/#", "t/u", "+", "#"}).Draw(t, "filter")
-			key := e.client + e.filter
-			if _, ok := grants[key]; !ok {
-				grants[key] = rapid.ByteRange(0, 1).Draw(t, "grant")
-			}
-			e.grant = grants[key]
-			b.Subscribed(e.client, e.filter, e.grant, now)
 		}
-		m.events = append(m.events, e)
-	}
-	for id, n := range next {
-		b.Slots(id, int64(n), 0, 0)
-		b.Queued(id, int64(n)-b.streams.get(id).attempted.Len())
-	}
-	return m, b
-}
-
-func TestBookAgainstModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m, b := draw(t)
-		away := map[string]bool{"a": rapid.Bool().Draw(t, "away")}
-		drained := rapid.Bool().Draw(t, "drained")
-		sentinel := map[string]bool{}
-		for id := uint32(1); id <= 3; id++ {
-			for _, c := range clients {
-				if b.clients.get(c) != nil && rapid.Bool().Draw(t, "sentinel") {
-					b.SentinelDelivered(c, id, 1e9)
-					sentinel[fmt.Sprint(c, id)] = true
-				}
+		several := false
+		for j := range i + 1 {
+			if other, _ := m.account(client, stream, j); other == name {
+				granted, _ := m.holding(client, stream, j, m.epochAt(client, j))
+				several = several || len(granted) > 1
 			}
 		}
-		a := Close(slices.Collect(b.Accounts()), Situation{Away: away, Drained: drained})
-		if !a.Balanced() {
-			t.Fatalf("does not balance: %q, %q, %q", a.QoS[0].Balance, a.QoS[1].Balance, a.Problems)
+		if e.grant >= q || !several {
+			return ""
 		}
-		compareExceptions(t, m, b, a, away, drained, sentinel)
-		compareCounts(t, m, b, a)
-	})
-}
-
-func compareExceptions(t *rapid.T, m *model, b *Book, a Account, away map[string]bool, drained bool, sentinel map[string]bool) {
-	var want, got []string
-	for id := uint32(1); id <= 3; id++ {
-		for seq := range b.streams.get(id).attempted.All() {
-			for _, c := range clients {
-				if v := m.verdict(c, id, seq, away[c], drained, sentinel[fmt.Sprint(c, id)]); v != "" {
-					want = append(want, fmt.Sprintf("%s %s %d/%d", v, c, id, seq))
-				}
-			}
-		}
+		low = true
 	}
-	for i, e := range m.events {
-		if e.kind == "read" && m.reordered(i) {
-			want = append(want, fmt.Sprintf("%s %s %d/%d", Reordered, e.client, e.stream, e.seq))
-		}
+	if low {
+		return WrongQoS
 	}
-	for _, e := range a.Exceptions {
-		if e.Verdict != Duplicated && e.Verdict != Misrouted && e.Verdict != WrongQoS && e.Verdict != Stuck && !e.Warn {
-			got = append(got, fmt.Sprintf("%s %s %d/%d", e.Verdict, e.Subscriber, e.Stream, e.Seq))
-		}
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	for _, sub := range b.clients.all() {
-		for _, d := range sub.all {
-			if len(d.order.witnesses) == maxWitnesses { // it may have forgotten one
-				want = slices.DeleteFunc(want, func(s string) bool { return !slices.Contains(got, s) && s[0] == 'r' })
-			}
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("-want +got:\n%s", diff)
-	}
-}
-
-func compareCounts(t *rapid.T, m *model, b *Book, a Account) {
-	copies, first := int64(0), int64(0)
-	doubt, recovered, indeterminate := map[string]bool{}, int64(0), int64(0)
-	for i, e := range m.events {
-		key := fmt.Sprint(e.stream, "/", e.seq)
-		switch {
-		case e.kind != "read":
-		case m.read(e.client, e.stream, e.seq) == i:
-			first++
-			if m.reordered(i) {
-				doubt[key] = true
-			}
-		default:
-			copies++
-			doubt[key] = true
-		}
-	}
-	for id := uint32(1); id <= 3; id++ {
-		for seq := range b.streams.get(id).attempted.All() {
-			key, open, got := fmt.Sprint(id, "/", seq), m.qos[id] > 0 && m.acked(id, seq, len(m.events)) < 0, false
-			for _, c := range clients {
-				account, _ := m.account(c, id, m.written(id, seq))
-				read := m.read(c, id, seq) >= 0
-				got = got || read
-				doubt[key] = doubt[key] || account != "" && !read
-			}
-			doubt[key] = doubt[key] || open
-			if open {
-				indeterminate++
-				if got {
-					recovered++
-				}
-			}
-		}
-	}
-	inDoubt := int64(0)
-	for _, in := range doubt {
-		if in {
-			inDoubt++
-		}
-	}
-	kept := int64(0)
-	for id := uint32(1); id <= 3; id++ {
-		kept += int64(len(b.streams.get(id).record().Open))
-	}
-	total := b.Totals()
-	if total.Duplicated != copies || total.Delivered != first || total.InDoubt < inDoubt || kept != total.InDoubt {
-		t.Fatalf("%+v, %d kept; want %d duplicated, %d delivered, %d in doubt", total, kept, copies, first, inDoubt)
-	}
-	if q := a.QoS[1]; q.Recovered != recovered || q.Indeterminate != indeterminate {
-		t.Fatalf("%+v; want %d recovered of %d indeterminate", q, recovered, indeterminate)
-	}
+	return ""
 }

@@ -84,7 +84,9 @@ func (st *stream) again(seq uint64, t tx) {
 		st.carried.Add(seq)
 	}
 	m.reset = false
-	m.conn = t.conn
+	if m.publish.done == 0 || m.abandoned { // else it is the PUBREL's
+		m.conn = t.conn
+	}
 	m.untraceable = !m.publish.wrote(t) || m.untraceable
 }
 
@@ -100,14 +102,14 @@ func (b *Book) Acked(id uint32, seq uint64, at timeline.Instant) {
 	if m == nil {
 		return
 	}
+	if st.qos == 2 && (first || m.abandoned) {
+		m.conn = 0 // from here on it is the PUBREL's
+	}
 	m.abandoned = false
 	if !first {
 		return
 	}
 	m.acked, m.publish.done = at, st.written
-	if st.qos == 2 {
-		m.conn = 0 // from here on it is the PUBREL's
-	}
 	st.settle(m)
 }
 

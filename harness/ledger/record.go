@@ -76,8 +76,8 @@ type Message struct {
 
 // DeliveryAccount is what one subscriber's wire showed of one stream in one
 // epoch of its session. An epoch runs from a CONNACK with session present 0 to
-// the next such one. Where the granted QoS rises within an epoch, the epoch has
-// two accounts, the earlier one ended there.
+// the next such one. Where the granted QoS changes within an epoch, the epoch
+// has two accounts, the earlier one ended there.
 type DeliveryAccount struct {
 	Stream  uint32           `json:"stream"`
 	Client  string           `json:"client"`
@@ -85,9 +85,8 @@ type DeliveryAccount struct {
 	Epoch   int              `json:"epoch"`           // from 1
 	Began   timeline.Instant `json:"began"`
 	Ended   timeline.Instant `json:"ended,omitempty"`   // 0 = still open at the end
-	Granted byte             `json:"granted"`           // highest QoS of the matching filters; the lowest it was in this account
+	Granted byte             `json:"granted"`           // highest QoS of the matching filters
 	Filters int              `json:"filters,omitempty"` // most matching filters held at once
-	Exact   int              `json:"exact,omitempty"`   // most of them at QoS 2
 	Conn    int              `json:"conn,omitempty"`    // number of the client's last connection in this epoch
 
 	Members []string         `json:"members,omitempty"`     // of a group's own account: all that ever were
@@ -139,9 +138,10 @@ type Extra struct {
 	DUP    bool             `json:"dup,omitempty"` // of some copy after the first
 	At     timeline.Instant `json:"at"`            // of the last copy
 
-	Exact      int `json:"exact,omitempty"`      // of Copies: at QoS 2
-	Unprovoked int `json:"unprovoked,omitempty"` // of Copies: came though one before was answered on the same connection
-	Conn       int `json:"conn,omitempty"`       // of the last copy
+	Exact      int  `json:"exact,omitempty"`      // of Copies: at QoS 2
+	Over       bool `json:"over,omitempty"`       // more of them at QoS 2 than filters that were granted it
+	Unprovoked int  `json:"unprovoked,omitempty"` // of Copies: came though one before was answered on the same connection
+	Conn       int  `json:"conn,omitempty"`       // of the last copy
 }
 
 // Reorder is a first delivery that came after the first delivery of a message

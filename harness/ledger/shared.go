@@ -39,7 +39,14 @@ func (c *closing) shared(s *closingStream, name string, accounts []*DeliveryAcco
 	}
 	closed := slices.ContainsFunc(own, func(d *DeliveryAccount) bool { return d.Sentinel != 0 })
 	for _, client := range slices.Sorted(maps.Keys(members)) {
-		c.exchanges(s, members[client], expected, closed)
+		// What another member got was assigned again.
+		alone := expected
+		for _, d := range all {
+			if d.Client != client {
+				alone = alone.Minus(d.Delivered)
+			}
+		}
+		c.exchanges(s, members[client], alone, closed)
 	}
 	return read
 }

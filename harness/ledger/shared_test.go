@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 const groupFilter = "$share/g/t"
@@ -53,6 +54,10 @@ func TestSharedGroups(t *testing.T) {
 		{"lost in the group: an extension, so a warning", func() *history {
 			return groupHistory(1).exchange(1, 2, 3).at("m", 1).at("n", 3).end("n")
 		}, []string{"lost $share/g/t 2: warn, "}},
+		{"scripted: swallowed on its way to a member", func() *history {
+			return groupHistory(1).exchange(1, 2, 3).at("m", 1).at("n", 3).end("n").
+				swallow(timeline.Frame{ClientID: "m", Stream: 1, Seq: 2})
+		}, []string{"scripted $share/g/t 2: legal, frame-fault"}},
 		{"undetermined: a member is away and may hold it", func() *history {
 			h := groupHistory(1).exchange(1, 2, 3).at("m", 1).at("n", 3).end("n")
 			h.away["m"] = true

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"cmp"
+
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -49,8 +51,8 @@ func (sub *subscriber) reached(conn int) {
 // Asked says that a SUBSCRIBE with this filter is about to be written: from
 // here on the broker may deliver.
 func (b *Book) Asked(client, filter string, qos byte, at timeline.Instant) {
-	b.regrant(client, filter, at, func(g grant) grant {
-		g.asked = qos
+	b.regrant(client, filter, at, func(sub *subscriber, g grant) grant {
+		g.asked, sub.asked = qos, at
 		return g
 	})
 }
@@ -58,7 +60,7 @@ func (b *Book) Asked(client, filter string, qos byte, at timeline.Instant) {
 // Subscribed says that the SUBACK of a filter was read with this return code;
 // 0x80 and above is a refusal, which grants nothing from here on.
 func (b *Book) Subscribed(client, filter string, granted byte, at timeline.Instant) {
-	b.regrant(client, filter, at, func(g grant) grant {
+	b.regrant(client, filter, at, func(_ *subscriber, g grant) grant {
 		g.granted, g.asked = min(granted, refused), refused
 		if granted < refused {
 			g.legal |= 1 << granted
@@ -71,14 +73,14 @@ func (b *Book) Subscribed(client, filter string, granted byte, at timeline.Insta
 // What is not acknowledged yet is owed no more, and what still comes is legal:
 // nothing says when the broker read it.
 func (b *Book) Unsubscribed(client, filter string, at timeline.Instant) {
-	b.regrant(client, filter, at, func(g grant) grant {
-		g.granted = refused
+	b.regrant(client, filter, at, func(sub *subscriber, g grant) grant {
+		g.granted, sub.asked = refused, at
 		return g
 	})
 }
 
 // regrant changes what a client holds of one filter.
-func (b *Book) regrant(client, filter string, at timeline.Instant, change func(grant) grant) {
+func (b *Book) regrant(client, filter string, at timeline.Instant, change func(*subscriber, grant) grant) {
 	sub := b.clients.open(client)
 	b.topics.mu.Lock()
 	defer b.topics.mu.Unlock()
@@ -91,7 +93,7 @@ func (b *Book) regrant(client, filter string, at timeline.Instant, change func(g
 	if !held {
 		g = grant{granted: refused, asked: refused}
 	}
-	g = change(g)
+	g = change(sub, g)
 	sub.filters[filter] = g
 
 	if inner, ok := shared(filter); ok {
@@ -167,8 +169,10 @@ func (sub *subscriber) expect(st *stream, at timeline.Instant) {
 	}
 	d := sub.account(st)
 	st.mu.Lock()
-	if !d.expected.IsZero() && min(st.qos, h.granted) > d.qos() {
-		// What was attempted under the lower grant stays owed at it.
+	q, since := min(st.qos, h.granted), d.since
+	lowered := d.place != 0 && q < d.qos()
+	if !d.expected.IsZero() && q != d.qos() {
+		// What was attempted under the earlier grant stays owed at it.
 		st.unexpect(d)
 		d.over, d.ended = true, at
 		st.mu.Unlock()
@@ -176,18 +180,20 @@ func (sub *subscriber) expect(st *stream, at timeline.Instant) {
 		st.mu.Lock()
 	}
 	defer st.mu.Unlock()
-	if d.expected.IsZero() || h.granted < d.granted {
-		d.granted = h.granted
+	d.granted = h.granted
+	if d.place == 0 {
+		d.since = at
+		st.expecting = append(st.expecting, d)
+		d.place = len(st.expecting)
 	}
 	if h.filters > 1 && d.filters <= 1 {
 		d.top = d.delivered.Clone() // they came by the one filter
 	}
 	d.filters, d.exact = max(d.filters, h.filters), max(d.exact, h.exact)
 	d.legal = h.legal
-	if d.place == 0 {
-		d.since = at
-		st.expecting = append(st.expecting, d)
-		d.place = len(st.expecting)
+	if lowered {
+		d.since = since
+		st.lower(d, min(at, cmp.Or(sub.asked, at)))
 	}
 }
 
@@ -212,15 +218,35 @@ func (st *stream) forgive(d *delivery) {
 	}
 	var settled []uint64
 	st.open.each(func(m *message) {
-		if m.publish.done == 0 && d.expected.Contains(m.seq) && !d.seen(m.seq) {
-			d.expected.Remove(m.seq)
-			m.owed--
-			settled = append(settled, m.seq)
+		if m.publish.done != 0 || d.seen(m.seq) {
+			return
+		}
+		for p := d; p != nil && p.epoch == d.epoch; p = p.prev {
+			if p.expected.Remove(m.seq) {
+				m.owed--
+				settled = append(settled, m.seq)
+			}
 		}
 	})
 	for _, seq := range settled {
 		st.settle(st.open.find(seq))
 	}
+}
+
+// lower takes to an account what earlier ones of the epoch expect at a higher
+// QoS, and was not read nor acknowledged when the client asked for the lower
+// one: the broker may have had the request first. The caller holds st's lock.
+func (st *stream) lower(to *delivery, asked timeline.Instant) {
+	st.open.each(func(m *message) {
+		if m.publish.done != 0 && m.acked < asked || to.seen(m.seq) {
+			return
+		}
+		for p := to.prev; p != nil && p.epoch == to.epoch; p = p.prev {
+			if p.qos() > to.qos() && p.expected.Remove(m.seq) {
+				to.expected.Add(m.seq)
+			}
+		}
+	})
 }
 
 // account gives the account of a stream in the client's current epoch. The
