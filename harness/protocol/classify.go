@@ -89,8 +89,8 @@ func (ev *event) meet() {
 	switch {
 	case e.conn > ev.c.n || !ev.known:
 		ev.rel = stale
-		if e.born > ev.c.n { // not what this packet is about
-			return
+		if e.born > ev.c.n && (ev.p.Type != mqtt.PUBLISH || e.identity != ev.id) {
+			return // not what this packet is about
 		}
 	case !ev.ours && e.epoch < ev.c.epoch: // the broker's side begins anew with an epoch
 		return

@@ -59,6 +59,7 @@ func (ev *event) begin() {
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
 		// With DUP it was sent before, we do not know when.
 		loose: ev.rel != fresh || ev.p.Dup(),
+		maybe: ev.out && c.epoch < ev.s.epoch, // a newer connection has begun a session: the broker reads no more here
 	})
 }
 
@@ -77,13 +78,17 @@ func (ev *event) repeat() {
 		e.stage, e.recd, e.turn = published, false, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
+		if e.maybe {
+			e.pubs = 0 // of those that are certain
+		}
 		if !ev.ours || e.pub == c.n {
 			*ev.credit()++
 		}
 	case ev.ours || e.stage == released:
 		*ev.credit()++ // it has its PUBREC and gets one more
 	}
-	e.sent, e.conn, e.pub, e.epoch, e.pubs, e.maybe = ev.at, c.n, c.n, c.epoch, 2, false
+	e.sent, e.conn, e.pub, e.epoch, e.maybe = ev.at, c.n, c.n, c.epoch, false
+	e.pubs = min(e.pubs+1, 2)
 }
 
 func (ev *event) followPubrel() Seen {
