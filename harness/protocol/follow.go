@@ -185,7 +185,12 @@ func (c *conn) acks(t mqtt.Type) *uint64 {
 // 1, 2, 3, 2, 3 is legal.
 func (ev *event) resends() bool {
 	e := ev.e
-	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe
+	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe && !ev.late()
+}
+
+// late reports whether the packet is a PUBLISH after its PUBREL.
+func (ev *event) late() bool {
+	return ev.rel == again && ev.e.qos == 2 && ev.e.stage >= released
 }
 
 // inTurn reports whether the client's acknowledgement answers a PUBLISH with a
