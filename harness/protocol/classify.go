@@ -47,9 +47,6 @@ func (ev *event) table() *table {
 	return &ev.s.theirs
 }
 
-// sender reports whether the packet is one of the sender of the message.
-func (ev *event) sender() bool { return ev.out == ev.ours }
-
 // lapsed reports whether the broker has forgotten its half of the exchange.
 func (ev *event) lapsed() bool { return ev.e.epoch < ev.c.epoch }
 

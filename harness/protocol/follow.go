@@ -240,7 +240,7 @@ func (ev *event) followConn() {
 }
 
 // connected begins a connection, and with it an epoch if the broker kept
-// nothing.
+// nothing. Newer connections whose CONNACK came first are of that epoch too.
 func (s *Session) connected(c *conn, kept bool) {
 	if !kept {
 		s.epoch++
@@ -249,6 +249,11 @@ func (s *Session) connected(c *conn, kept bool) {
 		s.owed, s.retained = 0, c.subscribed
 		if c.clean {
 			s.clean = max(s.clean, c.n)
+		}
+		for i := range s.conns {
+			if d := &s.conns[i]; d.n > c.n {
+				d.epoch, d.fence = s.epoch, max(d.fence, s.clean)
+			}
 		}
 	}
 	c.epoch = s.epoch

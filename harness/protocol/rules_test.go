@@ -666,6 +666,18 @@ var histories = []struct{ name, text string }{
 		1: out PUBLISH 1 q1 m1
 		2: out PUBLISH 1 q1 m1 dup => published m1 again
 		2: in PUBACK 1             => acked m1`},
+	{"the CONNACK of an older connection after that of a newer one", connect + `
+		in  PUBLISH 1 q1 m1
+		out PUBLISH 1 q1 m2
+		2: out CONNECT clean
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 2 q1 m3
+		2: in CONNACK
+		3: in PUBLISH 1 q1 m4
+		3: out PUBACK 2            => answered m3
+		3: out PUBACK 1            => answered m4
+		3: out PUBLISH 1 q1 m2 dup ! resend-after-clean publisher`},
 	{"a connection whose end is long past", connect + `
 		1: end` + connect + `
 		2: end` + connect + `
