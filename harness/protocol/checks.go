@@ -47,7 +47,7 @@ func requestID(ev *event) {
 // publishAfterPubrel: the sender "MUST NOT re-send the PUBLISH once it has sent
 // the corresponding PUBREL" [MQTT-4.3.3-1].
 func publishAfterPubrel(ev *event) {
-	if e := ev.e; ev.rel == again && e.qos == 2 && e.stage >= released {
+	if ev.late() {
 		ev.breach(ev.publisher(), "PUBLISH %d sent again after its PUBREL", ev.p.ID)
 	}
 }
@@ -61,7 +61,7 @@ func dupFlag(ev *event) {
 	switch {
 	case p.QoS() == 0 && dup:
 		ev.breach(ev.publisher(), "DUP=1 at QoS 0")
-	case ev.rel == again && !dup && !e.maybe && !(e.qos == 2 && e.stage >= released):
+	case ev.rel == again && !dup && !e.maybe && !ev.late():
 		ev.breach(ev.publisher(), "DUP=0 on a resend of PUBLISH %d", p.ID)
 	case ev.rel == fresh && ev.new && dup:
 		ev.breach(ev.publisher(), "DUP=1 on the first transmission of PUBLISH %d", p.ID)

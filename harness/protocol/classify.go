@@ -47,9 +47,6 @@ func (ev *event) table() *table {
 	return &ev.s.theirs
 }
 
-// sender reports whether the packet is one of the sender of the message.
-func (ev *event) sender() bool { return ev.out == ev.ours }
-
 // lapsed reports whether the broker has forgotten its half of the exchange.
 func (ev *event) lapsed() bool { return ev.e.epoch < ev.c.epoch }
 
@@ -89,8 +86,8 @@ func (ev *event) meet() {
 	switch {
 	case e.conn > ev.c.n || !ev.known:
 		ev.rel = stale
-		if e.born > ev.c.n { // not what this packet is about
-			return
+		if e.born > ev.c.n && (ev.p.Type != mqtt.PUBLISH || e.identity != ev.id) {
+			return // not what this packet is about
 		}
 	case !ev.ours && e.epoch < ev.c.epoch: // the broker's side begins anew with an epoch
 		return

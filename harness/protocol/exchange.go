@@ -164,12 +164,13 @@ func (t *table) finish(e *exchange) {
 	t.full = t.full || t.turn == 0
 }
 
-// epoch begins a new epoch with connection conn: what conn has sent already is
-// of the new one, what is older than the one before is forgotten.
+// epoch begins a new epoch with connection conn: what was sent on conn already,
+// or on a newer one, is of the new epoch; what is older than the one before is
+// forgotten.
 func (t *table) epoch(epoch uint32, conn int32) {
 	for i := range t.slots {
 		e := &t.slots[i]
-		if e.stage != free && e.conn == conn {
+		if e.stage != free && e.conn >= conn {
 			e.epoch = epoch
 		}
 		if e.epoch+1 < epoch {

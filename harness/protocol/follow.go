@@ -59,6 +59,7 @@ func (ev *event) begin() {
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
 		// With DUP it was sent before, we do not know when.
 		loose: ev.rel != fresh || ev.p.Dup(),
+		maybe: ev.out && c.epoch < ev.s.epoch, // a newer connection has begun a session: the broker reads no more here
 	})
 }
 
@@ -77,13 +78,17 @@ func (ev *event) repeat() {
 		e.stage, e.recd, e.turn = published, false, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
+		if e.maybe {
+			e.pubs = 0 // of those that are certain
+		}
 		if !ev.ours || e.pub == c.n {
 			*ev.credit()++
 		}
 	case ev.ours || e.stage == released:
 		*ev.credit()++ // it has its PUBREC and gets one more
 	}
-	e.sent, e.conn, e.pub, e.epoch, e.pubs, e.maybe = ev.at, c.n, c.n, c.epoch, 2, false
+	e.sent, e.conn, e.pub, e.epoch, e.maybe = ev.at, c.n, c.n, c.epoch, false
+	e.pubs = min(e.pubs+1, 2)
 }
 
 func (ev *event) followPubrel() Seen {
@@ -180,7 +185,12 @@ func (c *conn) acks(t mqtt.Type) *uint64 {
 // 1, 2, 3, 2, 3 is legal.
 func (ev *event) resends() bool {
 	e := ev.e
-	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe
+	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe && !ev.late()
+}
+
+// late reports whether the packet is a PUBLISH after its PUBREL.
+func (ev *event) late() bool {
+	return ev.rel == again && ev.e.qos == 2 && ev.e.stage >= released
 }
 
 // inTurn reports whether the client's acknowledgement answers a PUBLISH with a
@@ -230,7 +240,7 @@ func (ev *event) followConn() {
 }
 
 // connected begins a connection, and with it an epoch if the broker kept
-// nothing.
+// nothing. Newer connections whose CONNACK came first are of that epoch too.
 func (s *Session) connected(c *conn, kept bool) {
 	if !kept {
 		s.epoch++
@@ -239,6 +249,11 @@ func (s *Session) connected(c *conn, kept bool) {
 		s.owed, s.retained = 0, c.subscribed
 		if c.clean {
 			s.clean = max(s.clean, c.n)
+		}
+		for i := range s.conns {
+			if d := &s.conns[i]; d.n > c.n {
+				d.epoch, d.fence = s.epoch, max(d.fence, s.clean)
+			}
 		}
 	}
 	c.epoch = s.epoch

@@ -577,6 +577,13 @@ var histories = []struct{ name, text string }{
 		out PUBLISH 1 q1 m1
 		unsent PUBLISH 1 q1 m1` + resume + `
 		out PUBLISH 1 q1 m1        => published m1 again`},
+	{"a PUBLISH taken back twice", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1        ! dup-flag publisher`},
 	{"a PUBLISH taken back: dropped by the library", connect + `
 		out PUBLISH 1 q1 m1
 		unsent PUBLISH 1 q1 m1` + resume + `
@@ -650,6 +657,27 @@ var histories = []struct{ name, text string }{
 		2: out PUBLISH 2 q1 m5 dup => published m5 again
 		2: out PUBACK 1            => answered m3
 		2: in PUBACK 1             => acked m4`},
+	{"an older connection reads a copy that the newer one read first", connect + resume + `
+		in PUBLISH 1 q2 m1 dup     => delivered m1
+		1: in PUBLISH 1 q2 m1 dup  => delivered m1 again
+		1: out PUBREC 1            => none
+		2: out PUBREC 1            => answered m1`},
+	{"a message written on an older connection after a clean session began", connect + cleanStart + `
+		1: out PUBLISH 1 q1 m1
+		2: out PUBLISH 1 q1 m1 dup => published m1 again
+		2: in PUBACK 1             => acked m1`},
+	{"the CONNACK of an older connection after that of a newer one", connect + `
+		in  PUBLISH 1 q1 m1
+		out PUBLISH 1 q1 m2
+		2: out CONNECT clean
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 2 q1 m3
+		2: in CONNACK
+		3: in PUBLISH 1 q1 m4
+		3: out PUBACK 2            => answered m3
+		3: out PUBACK 1            => answered m4
+		3: out PUBLISH 1 q1 m2 dup ! resend-after-clean publisher`},
 	{"a connection whose end is long past", connect + `
 		1: end` + connect + `
 		2: end` + connect + `

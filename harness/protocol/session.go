@@ -91,8 +91,8 @@ type Session struct {
 
 // Packet follows one packet of connection number conn, written by the client
 // (out) or read by it, and calls report for each rule that it breaks. The
-// numbers of connections grow; packets of an older connection may come after
-// those of a newer one.
+// numbers of connections begin with 1 and grow; packets of an older connection
+// may come after those of a newer one.
 func (s *Session) Packet(conn int, out bool, p *mqtt.Packet, at timeline.Instant, report func(Breach)) Seen {
 	s.place++
 	c, known := s.open(int32(conn), out, p)

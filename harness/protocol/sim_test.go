@@ -399,6 +399,24 @@ func (s *sim) step() {
 	}
 }
 
+// busy goes through so many connections of one session, each cut with messages
+// in flight in both directions.
+func (s *sim) busy(conns int) {
+	for range conns {
+		s.connect("resume")
+		for range 12 {
+			if s.link == nil {
+				break
+			}
+			s.client.publish(byte(rapid.IntRange(1, 2).Draw(s.t, "QoS")))
+			s.broker.publish(byte(rapid.IntRange(1, 2).Draw(s.t, "QoS")))
+			s.arrive()
+			s.read(s.link, true)
+		}
+		s.cut()
+	}
+}
+
 // oldSide lets something happen on the connection that was taken over: a read,
 // or the write of a message that has to be sent again on the new one.
 func (s *sim) oldSide() {
