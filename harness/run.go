@@ -487,8 +487,8 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if r.plan.Closer == CloserFIN {
 		conn = r.fins.Wrap(clientID, conn)
 	}
-	if r.frames != nil {
-		conn = r.frames.Wrap(clientID, n, conn)
+	if rival, ok := tap.(interface{ Rival() bool }); r.frames != nil && !(ok && rival.Rival()) {
+		conn = r.frames.Wrap(clientID, n, conn) // a rule armed on a client is for its own connections
 	}
 	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
 }

@@ -12,6 +12,8 @@ import (
 type Evidence struct {
 	Plan *scenarios.Plan
 
+	Recorded int // schema version of env.json, 0 = the newest
+
 	// The frame of the run.
 	Complete    bool             // the events end with the closing mark
 	Interrupted bool             // stopped by hand

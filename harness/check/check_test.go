@@ -266,3 +266,23 @@ func TestAPlanContentWithLess(t *testing.T) {
 		t.Errorf("%s: %s", c.Verdict, c.Detail)
 	}
 }
+
+// What an older version did not record is not judged, and never passes.
+func TestOlderRecordings(t *testing.T) {
+	known := map[string]bool{}
+	for _, row := range Table() {
+		known[row.Name] = true
+	}
+	for name, since := range recordedSince {
+		if !known[name] {
+			t.Errorf("there is no check %s", name)
+		}
+		ev := clean()
+		for version, want := range map[int]bool{0: false, since - 1: true, since: false} {
+			ev.Recorded = version
+			if got := verdicts(ev)[name].Verdict == reports.NotApplicable && strings.Contains(verdicts(ev)[name].Detail, "did not look"); got != want {
+				t.Errorf("%s recorded by version %d: skipped %v, want %v", name, version, got, want)
+			}
+		}
+	}
+}

@@ -200,7 +200,7 @@ func (f *frameFault) hit(env *Env, r *arming, h netfault.Hit) {
 // effect at that instant, and not when it was armed.
 func (f *frameFault) ended(env *Env, r *arming, h netfault.Hit) {
 	a := f.action(env, r.client)
-	a.Intended, a.Issued, a.Closed = h.At, h.At, h.At
+	a.Intended, a.Issued, a.Closed, a.N = h.At, h.At, h.At, h.N
 	a.Answered, a.OK, a.Detail = env.Clock.Now(), true, f.describe(h.ID)
 	f.record(env, a)
 }

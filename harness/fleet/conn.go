@@ -35,6 +35,10 @@ type conn struct {
 	pending map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
 }
 
+// Rival reports whether the fault takeover made the connection, and not the
+// client's library.
+func (c *conn) Rival() bool { return c.rec.Rival }
+
 // current reports whether c speaks for the session. s.mu is held.
 func (c *conn) current() bool { return !c.done && c.s.cur == c }
 

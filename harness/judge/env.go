@@ -9,8 +9,10 @@ import (
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// EnvVersion is the schema version of env.json that this code writes.
-const EnvVersion = 1
+// EnvVersion is the schema version of env.json that this code writes; it reads
+// all from 1 on. Version 2: the taps follow each exchange by the rules of the
+// standard, and the accounts hold answers, releases and handler calls.
+const EnvVersion = 2
 
 // maxEnv bounds env.json, in bytes.
 const maxEnv = 4 << 20
@@ -51,8 +53,8 @@ func ReadEnv(r io.Reader) (EnvFile, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return EnvFile{}, fmt.Errorf("%w: %w", ErrEnv, err)
 	}
-	if e.SchemaVersion != EnvVersion {
-		return EnvFile{}, fmt.Errorf("%w: schema_version is %d, this version reads %d", ErrEnv, e.SchemaVersion, EnvVersion)
+	if e.SchemaVersion < 1 || e.SchemaVersion > EnvVersion {
+		return EnvFile{}, fmt.Errorf("%w: schema_version is %d, this version reads 1 to %d", ErrEnv, e.SchemaVersion, EnvVersion)
 	}
 	return e, nil
 }

@@ -30,7 +30,7 @@ func TestEnvRefuses(t *testing.T) {
 		"nothing":       "",
 		"no object":     "[]",
 		"no version":    "{}",
-		"newer version": `{"schema_version": 2}`,
+		"newer version": `{"schema_version": 3}`,
 		"too large":     `{"schema_version": 1, "x": "` + strings.Repeat("x", maxEnv) + `"}`,
 	} {
 		if _, err := ReadEnv(strings.NewReader(text)); !errors.Is(err, ErrEnv) {

@@ -64,6 +64,9 @@ func explain(conns []*timeline.Conn, actions []*timeline.Action) ([]Acted, map[*
 }
 
 func explainOne(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {
+	if a.N != 0 {
+		return explainNamed(conns, a, causes)
+	}
 	at := liveAt(conns, a.Intended)
 	if at != nil && canEnd(at, a, causes) {
 		return Hit, at
@@ -84,6 +87,26 @@ func explainOne(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline
 		return NoOp, nil
 	}
 	return Missed, nil
+}
+
+// explainNamed explains an action that says itself which connection it ended: a
+// frame fault ends a connection from below, in the middle of its packets, so
+// that what the client still reads of what had arrived says nothing against it.
+func explainNamed(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {
+	for _, c := range conns {
+		switch {
+		case c.N != a.N:
+		case !accepted(c), causes[c] != nil:
+			return NoOp, nil // cut in its handshake: an open outage goes on
+		case unscripted(c) && c.End >= effect(a):
+			return Hit, c
+		case c.End != 0 && c.End < effect(a):
+			return Missed, nil
+		default:
+			return NoEffect, nil
+		}
+	}
+	return NoOp, nil
 }
 
 // liveAt gives the newest connection that was live at t, or nil.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -20,17 +21,14 @@ func (j *judgement) evidence() check.Evidence {
 		Connected: j.connectedBy(j.e.firstFault()),
 		Messages:  j.r.Messages, Problems: j.account.Problems, Accounts: j.e.counted, Drained: j.drained(),
 	}
+	ev.Recorded = j.e.env.SchemaVersion
 	ev.Target, ev.Driver, ev.Stop, ev.Waves = j.r.Target, j.r.Driver, j.storm.Stop, j.e.waves
 	ev.Findings, ev.Frames, ev.Wills = j.e.found, j.e.frames, j.e.wills
 	ev.Exceptions, ev.Unlisted = j.account.Exceptions, j.account.Unlisted
 	for _, cl := range j.storm.Clients {
 		ev.Clients = append(ev.Clients, check.Client{Fleet: cl.Fleet, Index: cl.Index, ID: cl.ID, Conns: cl.Conns, Rivals: cl.Rivals})
 	}
-	for _, p := range j.e.phases {
-		if j.unfit(p.Name) {
-			ev.Unfit = append(ev.Unfit, check.Span{From: p.Start, To: p.End})
-		}
-	}
+	ev.Unfit = j.unfit()
 	ev.WillWatch = j.willWatch()
 	ev.Leak = j.leak()
 	for _, a := range j.storm.Acted {
@@ -94,7 +92,7 @@ func (j *judgement) leak() *check.Leak {
 
 func (j *judgement) end(c *timeline.Conn) check.End {
 	phase := j.e.phaseAt(c.End)
-	return check.End{ClientID: c.ClientID, N: c.N, At: c.End, Kind: c.EndKind, Phase: phase, Starved: j.unfit(phase) && silent(c)}
+	return check.End{ClientID: c.ClientID, N: c.N, At: c.End, Kind: c.EndKind, Phase: phase, Starved: silent(c) && j.starved(c)}
 }
 
 // silent reports whether the client let its keep alive pass: the broker then
@@ -107,14 +105,36 @@ func silent(c *timeline.Conn) bool {
 	return c.KeepAlive > 0 && gap > int64(c.KeepAlive)*1_500_000_000
 }
 
-// unfit reports whether the harness itself was starved in a phase.
-func (j *judgement) unfit(phase string) bool {
-	for _, p := range j.r.Phases {
-		if p.Name == phase {
-			return p.Fitness == measure.Degraded || p.Fitness == measure.Saturated
+// starving is the lateness from which the harness itself may be why a client
+// fell silent, or why something was read late: the bounds that this could break
+// are 0.5 s and more (half a keep alive of 1 s). It is absolute, unlike the
+// fitness of a phase, which is held against the times measured in it.
+const starving = 100 * time.Millisecond
+
+// unfit gives the stretches of the run in which the canary was that late.
+func (j *judgement) unfit() []check.Span {
+	if j.late != nil {
+		return j.late
+	}
+	j.late = []check.Span{}
+	for i := range j.e.health {
+		r := &j.e.health[i]
+		h, err := measure.MergeHealth(j.e.health[i:i+1], nil)
+		if err != nil {
+			continue // health.csv is named as unreadable already
+		}
+		if worst, _ := h.Canary.Quantile(1); worst >= int64(starving) {
+			j.late = append(j.late, check.Span{From: r.Start - timeline.Instant(worst), To: r.End})
 		}
 	}
-	return false
+	return j.late
+}
+
+// starved reports whether the harness was late while a connection that ended
+// was silent.
+func (j *judgement) starved(c *timeline.Conn) bool {
+	since := c.End - timeline.Instant(max(c.MaxOutGap, int64(c.End-c.LastOut)))
+	return slices.ContainsFunc(j.unfit(), func(s check.Span) bool { return s.From <= c.End && since <= s.To })
 }
 
 // drained reports whether the run ended with a phase that became quiet.

@@ -33,6 +33,7 @@ func (h *history) conn(client, n int, t timeline.Instant) *timeline.Conn {
 		Dial: t * ms, Dialed: (t + 1) * ms, Connect: (t + 2) * ms, Connack: (t + 4) * ms,
 		Subs:     []timeline.Sub{{Filter: "rb/x/cmd", QoS: 1, Sent: (t + 5) * ms, Acked: (t + 7) * ms, Granted: 1}},
 		Restored: (t + 7) * ms, Probes: 1, FirstMessage: (t + 10) * ms,
+		KeepAlive: 30, SessionPresent: n > 1, SessionWanted: n > 1,
 	})
 	return &h.conns[len(h.conns)-1]
 }

@@ -59,6 +59,7 @@ type judgement struct {
 	account ledger.Account
 	away    map[string]bool // clients that are not there at the stop
 	byID    outagesByID
+	late    []check.Span // stretches in which the harness was late; made on demand
 
 	findings map[messageKey]int // line of the first finding about a message, made on demand
 

@@ -79,7 +79,12 @@ func (f *folder) breakOff(client int, t timeline.Instant) {
 func TestCleanRunPasses(t *testing.T) {
 	r := newFolder().judge(t)
 	for _, c := range r.Checks {
-		if c.Verdict != reports.Valid {
+		want := reports.Valid
+		switch c.Name {
+		case "publish-after-pubrel", "retained-on-resume", "takeover", "will", "leak": // nothing of the kind is in the plan
+			want = reports.NotApplicable
+		}
+		if c.Verdict != want {
 			t.Errorf("check %s is %s: %s", c.Name, c.Verdict, c.Detail)
 		}
 	}

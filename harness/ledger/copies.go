@@ -24,19 +24,23 @@ type copied struct {
 // say of copies, by message.
 func (c *closing) gather(s *closingStream, name string, accounts []*DeliveryAccount) map[uint64]*copied {
 	rows := map[uint64]*copied{}
+	var kept Set // of any account: which one the call of a handler was for, nobody can tell
 	row := func(d *DeliveryAccount, seq uint64) *copied {
 		r := rows[seq]
 		if r == nil {
-			r = &copied{filters: 1, members: map[string]bool{}, followed: d.Exchanges, counted: true}
+			// A retained copy reaches the handler too.
+			r = &copied{filters: 1, members: map[string]bool{}, followed: d.Exchanges, counted: !kept.Contains(seq)}
 			rows[seq] = r
 		}
 		r.last, r.filters = d, max(r.filters, d.Filters)
-		r.counted = r.counted && !d.Kept.Contains(seq) // a retained copy reaches the handler too
 		return r
 	}
 	// Which messages need a row: read in two accounts, with extra copies, or
 	// handled in two accounts or more than once.
 	var seen, over, called Set
+	for _, d := range accounts {
+		kept = kept.Union(d.Kept)
+	}
 	for _, d := range accounts {
 		over = over.Union(d.Delivered.Intersect(seen))
 		over = over.Union(d.Handled.Intersect(called))
