@@ -109,7 +109,7 @@ func silent(c *timeline.Conn) bool {
 // fell silent, or why something was read late: the bounds that this could break
 // are 0.5 s and more (half a keep alive of 1 s). It is absolute, unlike the
 // fitness of a phase, which is held against the times measured in it.
-const starving = 100 * time.Millisecond
+const starving = 500 * time.Millisecond
 
 // unfit gives the stretches of the run in which the canary was that late.
 func (j *judgement) unfit() []check.Span {
