@@ -213,6 +213,9 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 		"5 deliveries owed, but 2 delivered + 1 lost + 1 legal loss + 0 undetermined + 0 scripted = 4" {
 		t.Error(words)
 	}
+	if words := settled(reports.Messages{QoS: 1, Expected: 5, Delivered: 2, Recovered: 2, Indeterminate: 2}, 3); words != "" {
+		t.Error(words)
+	}
 	if words := settled(reports.Messages{QoS: 1, Recovered: 2, Indeterminate: 1}, 0); words != "2 recovered of only 1 indeterminate" {
 		t.Error(words)
 	}
