@@ -84,7 +84,8 @@ type Account struct {
 	// under the expected QoS, which a SUBACK may have lowered. LostAway is left
 	// to who knows the outages.
 	QoS [3]reports.Messages
-	// Exceptions are ordered by stream, subscriber, verdict; strays come last.
+	// Exceptions are ordered by stream, in it the publisher's first, then by
+	// subscriber; strays come last.
 	Exceptions []Exception
 	// Unlisted counts exceptions that were counted and not listed, because
 	// there were more than MaxListed of their verdict.

@@ -117,6 +117,9 @@ var chargedCases = []struct {
 	{"owed: the publisher's session was lost after the PUBCOMP", func() *history {
 		return newHistory(2).exchange(1).publisherBack(false).exchange(2).read(2).sentinel()
 	}, []string{"lost s 1: broker, "}},
+	{"not owed: a PUBREC read late, of the session that was lost", func() *history {
+		return newHistory(2).write(1).publisherBack(false).ack(1).exchange(2).read(2).sentinel()
+	}, nil},
 	{"owed: the session was lost, and the exchange was done again", func() *history {
 		h := newHistory(2).write(1).ack(1).publisherBack(false).write(1).ack(1).release(1).complete(1)
 		return h.exchange(2).read(2).sentinel()
@@ -234,6 +237,9 @@ var chargedCases = []struct {
 	{"QoS 1: again, though answered on the same connection", func() *history {
 		return newHistory(1).exchange(1).read(1, 1).sentinel()
 	}, []string{"duplicated s 1: warn, unprovoked"}},
+	{"QoS 1: again, though answered on the same connection, and others since", func() *history {
+		return newHistory(1).exchange(1, 2).read(1, 2, 1, 2).sentinel()
+	}, []string{"duplicated s 1: warn, unprovoked", "duplicated s 2: warn, unprovoked"}},
 	{"QoS 1: again after the connection of the answer ended", func() *history {
 		return newHistory(1).exchange(1).read(1).reconnect().read(1).sentinel()
 	}, []string{"duplicated s 1: legal, redelivery"}},

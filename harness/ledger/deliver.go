@@ -28,21 +28,33 @@ type delivery struct {
 	since      timeline.Instant // SUBACK read: expected is what is attempted later
 
 	expected, delivered Set
-	misrouted, wrongQoS Set
-	top, below          Set // with several filters: read at the expected QoS, below it
-	extra               map[uint64]Extra
-	retained            int
-	kept                Set // the messages of those
-	reordered           []Reorder
-	final               []Reorder
-	overtook            bool   // an old connection was still read while this account was open
-	recopied            uint64 // the last further copy, if no first one was read since
-	sentinel            timeline.Instant
-	order               order
-	high                uint64 // highest expected number that was delivered
+	strange             *strange // nil for most
 	answers             handling
 	unanswered          unanswered
 	application         handling // handler calls
+	order               order
+	high                uint64 // highest expected number that was delivered
+	recopied            uint64 // the last further copy, if no first one was read since
+	overtook            bool   // an old connection was still read while this account was open
+	sentinel            timeline.Instant
+}
+
+// strange is what most accounts have nothing of.
+type strange struct {
+	misrouted, wrongQoS Set
+	top, below          Set // with several filters: read at the expected QoS, below it
+	retained            int
+	kept                Set // the messages of those
+	extra               map[uint64]Extra
+	reordered, final    []Reorder
+}
+
+// odd gives the strange part, made on first use.
+func (d *delivery) odd() *strange {
+	if d.strange == nil {
+		d.strange = &strange{}
+	}
+	return d.strange
 }
 
 // qos is the expected QoS: what was published, lowered by the SUBACK where
@@ -60,11 +72,18 @@ func (d *delivery) end(last int, at timeline.Instant) {
 	if d.over {
 		return
 	}
-	d.over, d.ended, d.last = true, at, last
+	d.finished(last, at)
 	d.st.unexpect(d)
 	for _, md := range d.shared {
-		md.over, md.ended, md.last = true, at, last
+		md.finished(last, at)
 	}
+}
+
+// finished marks the account as over. What only its further course needs goes:
+// of a fleet without kept sessions there are many such accounts.
+func (d *delivery) finished(last int, at timeline.Instant) {
+	d.over, d.ended, d.last = true, at, last
+	d.order, d.unanswered, d.answers.doneHere = order{}, unanswered{}, Set{}
 }
 
 // seen reports whether any account of this client or group has the message.
@@ -177,15 +196,15 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	h := &p.Header
 	switch {
 	case d.legal == 0:
-		d.misrouted.Add(h.Seq)
+		d.odd().misrouted.Add(h.Seq)
 		d.st.keep(h)
 	case d.legal&(1<<p.QoS) == 0:
-		d.wrongQoS.Add(h.Seq)
+		d.odd().wrongQoS.Add(h.Seq)
 		d.st.keep(h)
 	}
 	if p.Retain { // sent for a SUBSCRIBE, not for the publish (3.3.1.3)
-		d.retained++
-		d.kept.Add(h.Seq)
+		d.odd().retained++
+		d.odd().kept.Add(h.Seq)
 		return
 	}
 	// After a takeover copies read on the old connection count, but their order
@@ -221,9 +240,9 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 // at least must come at the highest.
 func (d *delivery) level(seq uint64, qos byte) {
 	if qos < d.qos() {
-		d.below.Add(seq)
+		d.odd().below.Add(seq)
 	} else {
-		d.top.Add(seq)
+		d.odd().top.Add(seq)
 	}
 }
 
@@ -242,7 +261,7 @@ func (d *delivery) arrived(h *mqtt.Header, inOrder bool, at timeline.Instant) {
 		// Where QoS 0 is owed a resend may be the first copy that the
 		// subscriber could get at all, so it can not be out of order.
 		if after := d.order.overtaken(m); after != 0 && (d.qos() > 0 || len(m.publish.more) == 0) {
-			d.reordered = append(d.reordered, Reorder{Seq: m.seq, After: after, At: at})
+			d.odd().reordered = append(d.odd().reordered, Reorder{Seq: m.seq, After: after, At: at})
 			m.kept = true
 			d.st.live.Reordered++
 		}
@@ -273,13 +292,14 @@ func (d *delivery) passed(seq uint64) {
 func (d *delivery) copied(p *mqtt.Delivery, inOrder bool, at timeline.Instant) {
 	h := &p.Header
 	d.st.live.Duplicated++
-	if d.extra == nil {
-		d.extra = map[uint64]Extra{}
+	odd := d.odd()
+	if odd.extra == nil {
+		odd.extra = map[uint64]Extra{}
 	}
-	e, ok := d.extra[h.Seq]
+	e, ok := odd.extra[h.Seq]
 	if !ok {
 		e = Extra{Seq: h.Seq, Copies: 1}
-		if d.qos() == 2 && (d.filters <= 1 || d.top.Contains(h.Seq)) {
+		if d.qos() == 2 && (d.filters <= 1 || odd.top.Contains(h.Seq)) {
 			e.Exact = 1
 		}
 	}
@@ -293,7 +313,7 @@ func (d *delivery) copied(p *mqtt.Delivery, inOrder bool, at timeline.Instant) {
 	}
 	e.DUP = e.DUP || p.DUP
 	e.At, e.Conn = at, p.Conn
-	d.extra[h.Seq] = e
+	odd.extra[h.Seq] = e
 	d.st.keep(h)
 	if d.group != nil {
 		d.group.delivered.Add(h.Seq)
@@ -311,8 +331,8 @@ const maxFinal = 100
 // delivered before it. If not, the final copies are out of order. It looks at
 // the end of the run only: it may overlook one, never see one that is none.
 func (d *delivery) finish(at timeline.Instant) {
-	if d.recopied < d.high && len(d.final) < maxFinal {
-		d.final = append(d.final, Reorder{Seq: d.recopied, After: d.high, At: at})
+	if d.recopied < d.high && len(d.odd().final) < maxFinal {
+		d.odd().final = append(d.odd().final, Reorder{Seq: d.recopied, After: d.high, At: at})
 	}
 	d.recopied = 0
 }

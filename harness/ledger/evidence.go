@@ -86,6 +86,7 @@ func (d *delivery) record() *DeliveryAccount {
 	members, left := d.sub.names()
 	d.st.mu.Lock()
 	defer d.st.mu.Unlock()
+	odd := cmp.Or(d.strange, &strange{})
 	a := &DeliveryAccount{
 		Stream: d.st.id, Client: d.sub.client, Epoch: d.epoch, Began: d.began, Ended: d.ended,
 		Members: members, Left: left,
@@ -93,10 +94,10 @@ func (d *delivery) record() *DeliveryAccount {
 		From: d.expected.Min(), To: d.expected.Max(),
 		Delivered: d.delivered.Clone(), Answered: d.answers.done.Clone(), Pending: d.unanswered.pending(d.answers.done),
 		Handled: d.application.done.Clone(), Calls: d.application.more(),
-		Retained: d.retained, Kept: d.kept.Clone(), Misrouted: d.misrouted.Clone(), WrongQoS: d.wrongQoS.Clone(),
-		Below:     d.below.Minus(d.top).Intersect(d.expected),
-		Extra:     slices.SortedFunc(maps.Values(d.extra), func(x, y Extra) int { return cmp.Compare(x.Seq, y.Seq) }),
-		Reordered: slices.Clone(d.reordered), Final: slices.Clone(d.final), Sentinel: d.sentinel,
+		Retained: odd.retained, Kept: odd.kept.Clone(), Misrouted: odd.misrouted.Clone(), WrongQoS: odd.wrongQoS.Clone(),
+		Below:     odd.below.Minus(odd.top).Intersect(d.expected),
+		Extra:     slices.SortedFunc(maps.Values(odd.extra), func(x, y Extra) int { return cmp.Compare(x.Seq, y.Seq) }),
+		Reordered: slices.Clone(odd.reordered), Final: slices.Clone(odd.final), Sentinel: d.sentinel,
 		Exchanges: true,
 	}
 	if members != nil {
@@ -109,7 +110,7 @@ func (d *delivery) record() *DeliveryAccount {
 		a.Conn = int(d.sub.conn.Load())
 	}
 	if d.recopied != 0 && d.recopied < d.high && len(a.Final) < maxFinal {
-		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: d.extra[d.recopied].At})
+		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: odd.extra[d.recopied].At})
 	}
 	if a.From > 0 {
 		a.Except = d.st.attempted.Within(a.From, a.To).Minus(d.expected)

@@ -224,7 +224,7 @@ func (m *model) exchange(stream uint32, seq uint64) (acked, released, completed,
 			if m.qos[stream] == 2 && (!acked || abandoned) {
 				conn = 0
 			}
-			acked, abandoned = true, false
+			acked, abandoned = true, reset && m.qos[stream] == 2
 		case ours && e.kind == "release":
 			released, conn = true, e.conn
 		case ours && e.kind == "complete":

@@ -99,6 +99,12 @@ func TestSetModel(t *testing.T) {
 			for n := lo; n <= hi; n++ {
 				model[n] = true
 			}
+			for _, n := range numbers.Draw(t, label+" removed") {
+				if s.Remove(n) != model[n] {
+					t.Fatalf("Remove(%d) tells wrongly whether it was in", n)
+				}
+				delete(model, n)
+			}
 			return s, model
 		}
 		same := func(what string, s Set, model map[uint64]bool) {

@@ -136,6 +136,16 @@ func TestSharedGroups(t *testing.T) {
 			h.exchange(1, 2).at("m", 1, 2).at("n", 2)
 			return h.end("m").end("n")
 		}, []string{"lost $share/g/t 1: warn, "}},
+		{"an own subscription lost it, the group did not", func() *history {
+			h := groupHistory(1)
+			h.Subscribed("m", "t", 1, h.tick())
+			return h.exchange(1).at("n", 1).end("m").end("n")
+		}, []string{"lost m 1: broker, "}},
+		{"a group lost it, the own subscription did not", func() *history {
+			h := groupHistory(1)
+			h.Subscribed("m", "t", 1, h.tick())
+			return h.exchange(1).at("m", 1).end("m").end("m")
+		}, []string{"lost $share/g/t 1: warn, "}},
 		{"nobody is subscribed any more", func() *history {
 			h := groupHistory(1).exchange(1).at("m", 1)
 			h.Unsubscribed("m", groupFilter, h.tick())

@@ -187,7 +187,7 @@ func (sub *subscriber) expect(st *stream, at timeline.Instant) {
 		d.place = len(st.expecting)
 	}
 	if h.filters > 1 && d.filters <= 1 {
-		d.top = d.delivered.Clone() // they came by the one filter
+		d.odd().top = d.delivered.Clone() // they came by the one filter
 	}
 	d.filters, d.exact = max(d.filters, h.filters), max(d.exact, h.exact)
 	d.legal = h.legal
