@@ -52,8 +52,8 @@ func publishAfterPubrel(ev *event) {
 	}
 }
 
-// dupFlag: [MQTT-3.3.1-1] 1 on a resend; [MQTT-3.3.1-2] 0 at QoS 0; the
-// broker's DUP says whether its own PUBLISH is a resend [MQTT-3.3.1-3]. That a
+// dupFlag: [MQTT-3.3.1-1] 1 on a resend; 0 on a first transmission
+// [MQTT-4.3.2-1], [MQTT-4.3.3-1], and at QoS 0 [MQTT-3.3.1-2]; the broker's DUP says whether its own PUBLISH is a resend [MQTT-3.3.1-3]. That a
 // DUP of the broker is wrong is only sure when the message is younger than the
 // connection: an earlier copy may have been lost on its way.
 func dupFlag(ev *event) {
@@ -64,7 +64,12 @@ func dupFlag(ev *event) {
 	case ev.rel == again && !dup && !e.maybe && !ev.late():
 		ev.breach(ev.publisher(), "DUP=0 on a resend of PUBLISH %d", p.ID)
 	case ev.rel == fresh && ev.new && dup:
-		ev.breach(ev.publisher(), "DUP=1 on the first transmission of PUBLISH %d", p.ID)
+		// A library may count it as an attempt that it took the message on.
+		when := "on this connection"
+		if ev.c.since == 0 || ev.id.given < ev.c.since {
+			when = "before this connection"
+		}
+		ev.breach(ev.publisher(), "DUP=1 on the first transmission of PUBLISH %d, given %s", p.ID, when)
 	case ev.rel == fresh && !ev.out && dup && ev.id.ours() && ev.c.since > 0 && ev.id.given > ev.c.since:
 		ev.warn(ev.publisher(), "DUP=1 on PUBLISH %d, a message sent after this connection began and not read before", p.ID)
 	}

@@ -180,6 +180,7 @@ func (ev *event) pubrel() {
 }
 
 func (ev *event) ack() {
+	p := ev.p
 	fits := ev.e != nil && ev.fits()
 	switch {
 	case ev.rel == stale && !fits:
@@ -187,7 +188,7 @@ func (ev *event) ack() {
 	case ev.rel == stale:
 	case fits && !ev.lapsed():
 		ev.rel = answers
-	case *ev.credit() > 0:
+	case *ev.owed().of(p.Type) > 0:
 		ev.rel = extra
 	}
 }
@@ -205,11 +206,15 @@ func (ev *event) fits() bool {
 	return e.qos == 2 && (e.stage == released || e.stage == received && e.maybe)
 }
 
-// credit counts the acknowledgements that are owed beyond one for each
-// exchange, because a packet was sent twice. An acknowledgement that is read
-// answers what was written on its own connection; one that the client writes
-// may come late.
-func (ev *event) credit() *int {
+// owed counts acknowledgements by type.
+type owed [mqtt.PUBCOMP - mqtt.PUBACK + 1]int
+
+func (o *owed) of(t mqtt.Type) *int { return &o[t-mqtt.PUBACK] }
+
+// owed counts the acknowledgements that are owed beyond one for each exchange,
+// because a packet was sent twice. One that is read answers what was written on
+// its own connection; one that the client writes may come late.
+func (ev *event) owed() *owed {
 	if ev.ours {
 		return &ev.c.owed
 	}

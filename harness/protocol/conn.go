@@ -22,7 +22,7 @@ type conn struct {
 	subscribed   bool // SUBSCRIBE was written
 	ended        bool
 
-	owed  int // acknowledgements that may be read beyond one for each exchange
+	owed  owed // acknowledgements that may be read beyond one for each exchange
 	asked requests
 
 	// The highest places of what was sent so far, by which a later one is found

@@ -77,6 +77,17 @@ func (e *exchange) message() Message {
 	return Message{e.kind, e.stream, e.seq, e.sent}
 }
 
+// answer is the acknowledgement that the latest packet of the sender gets.
+func (e *exchange) answer() mqtt.Type {
+	switch {
+	case e.stage == released:
+		return mqtt.PUBCOMP
+	case e.qos == 1:
+		return mqtt.PUBACK
+	}
+	return mqtt.PUBREC
+}
+
 // keep is the number of exchanges that are over and still known in each
 // direction. What is older is not proved to be a breach any more.
 const keep = 8

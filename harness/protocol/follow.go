@@ -51,8 +51,8 @@ func (ev *event) followPublish() Seen {
 // still owed may yet come.
 func (ev *event) begin() {
 	c, place := ev.c, ev.s.place
-	if ev.rel == clash && (!ev.ours || ev.e.conn == c.n) {
-		*ev.credit()++
+	if ev.rel == clash && ev.e.stage != received && (!ev.ours || ev.e.conn == c.n) {
+		*ev.owed().of(ev.e.answer())++
 	}
 	ev.table().put(exchange{
 		identity: ev.id, sent: ev.at, first: place, due: place, epoch: c.epoch,
@@ -82,10 +82,10 @@ func (ev *event) repeat() {
 			e.pubs = 0 // of those that are certain
 		}
 		if !ev.ours || e.pub == c.n {
-			*ev.credit()++
+			*ev.owed().of(e.answer())++
 		}
 	case ev.ours || e.stage == released:
-		*ev.credit()++ // it has its PUBREC and gets one more
+		*ev.owed().of(mqtt.PUBREC)++ // it has its PUBREC and gets one more
 	}
 	e.sent, e.conn, e.pub, e.epoch, e.maybe = ev.at, c.n, c.n, c.epoch, false
 	e.pubs = min(e.pubs+1, 2)
@@ -112,7 +112,7 @@ func (ev *event) followPubrel() Seen {
 		*mark = max(*mark, e.turn)
 	}
 	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
-		*ev.credit()++
+		*ev.owed().of(e.answer())++
 	}
 	if e.pubs == 0 {
 		seen.Step = None
@@ -146,18 +146,19 @@ func (ev *event) followAck() Seen {
 	}
 	switch ev.rel {
 	case extra:
-		*ev.credit()--
+		*ev.owed().of(ev.p.Type)--
 		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
 			return Seen{}
 		}
 		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
 	case answers:
-		ev.answer()
+		ev.acknowledge()
 	}
 	return seen
 }
 
-func (ev *event) answer() {
+// acknowledge takes an exchange on to its next stage, or ends it.
+func (ev *event) acknowledge() {
 	e, c := ev.e, ev.c
 	if ev.inTurn() {
 		mark := c.acks(ev.p.Type)
@@ -246,7 +247,7 @@ func (s *Session) connected(c *conn, kept bool) {
 		s.epoch++
 		s.ours.epoch(s.epoch, c.n)
 		s.theirs.epoch(s.epoch, c.n)
-		s.owed, s.retained = 0, c.subscribed
+		s.owed, s.retained = owed{}, c.subscribed
 		if c.clean {
 			s.clean = max(s.clean, c.n)
 		}

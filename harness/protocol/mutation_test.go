@@ -167,7 +167,7 @@ var mutations = []mutation{
 // insert puts a packet with an unused id before the next entry.
 func insert(what string, typ mqtt.Type) func(*view) []entry {
 	return func(v *view) []entry {
-		if e := v.next(); v.current() && v.s.owed == 0 && v.s.find(int32(e.conn)).owed == 0 {
+		if e := v.next(); v.current() && (v.s.owed == owed{}) && (v.s.find(int32(e.conn)).owed == owed{}) {
 			return []entry{{conn: e.conn, what: what, pkt: pkt{t: typ, id: 999}}}
 		}
 		return nil

@@ -49,7 +49,7 @@ var rules = [...]row{
 	}, on(mqtt.PUBLISH), publishAfterPubrel},
 	{Rule{Name: "dup-flag",
 		Doc:       "DUP is 0 on the first transmission and at QoS 0, and 1 on each further one.",
-		Statement: "[MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-3.3.1-3]",
+		Statement: "[MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.2-1], [MQTT-4.3.3-1]",
 	}, on(mqtt.PUBLISH), dupFlag},
 	{Rule{Name: "resend-after-clean",
 		Doc:       "State of a session is not used in a later one: a clean session begins without.",

@@ -78,7 +78,7 @@ type Session struct {
 
 	ours   table // exchanges of what the client publishes
 	theirs table // exchanges of what it receives
-	owed   int   // acknowledgements that the client may write beyond one for each exchange
+	owed   owed  // acknowledgements that the client may write beyond one for each exchange
 
 	retained bool             // retained messages of a SUBSCRIBE may still be under way
 	granted  timeline.Instant // latest SUBACK
@@ -128,7 +128,7 @@ func (s *Session) Unsent(conn int, p *mqtt.Packet) {
 			e.unsend(p)
 		}
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBCOMP:
-		s.owed++ // it may come again
+		*s.owed.of(p.Type)++ // it may come again
 	}
 }
 
