@@ -309,6 +309,11 @@ var chargedCases = []struct {
 		h.wet = true
 		return h
 	}, nil},
+	{"unexpected: read and never attempted, and a stream that the harness does not know", func() *history {
+		h := newHistory(1).exchange(1).read(1, 7).sentinel()
+		h.Attempted(9, 3, 1, 1, 1)
+		return h
+	}, []string{"unexpected (publisher) 3: harness, ", "unexpected s 7: broker, "}},
 	{"unexpected: handled and never read", func() *history {
 		return newHistory(1).exchange(1, 2).read(1).handle(2).sentinel()
 	}, []string{"lost s 2: broker, ", "unexpected s 2: subscriber-library, handler"}},
@@ -464,6 +469,34 @@ var chargedCases = []struct {
 	}, []string{"lost s 1: broker, "}},
 }
 
+// countsAgree fails unless the balances count what is listed.
+func countsAgree(t testing.TB, a Account) {
+	t.Helper()
+	listed := map[string]int64{}
+	for _, e := range a.Exceptions {
+		if e.Verdict == Reordered && !e.Fault {
+			continue // listed, and not counted
+		}
+		listed[fmt.Sprint(e.Verdict, e.QoS)]++
+	}
+	for q, m := range a.QoS {
+		counts := map[Verdict]int64{
+			LegalLoss: m.LegalLoss, Undetermined: m.Undetermined, NotRedelivered: m.NotRedelivered,
+			LostInClient: m.LostInClient, Stuck: m.Stuck, Reordered: m.Reordered, Unexpected: m.Unexpected,
+			Misrouted: m.Misrouted, WrongQoS: m.WrongQoS, Scripted: m.Scripted, Lost: m.Lost,
+		}
+		if q == 0 {
+			delete(counts, Lost)
+			counts[LostQoS0] = m.Lost
+		}
+		for v, n := range counts {
+			if n != listed[fmt.Sprint(v, q)] {
+				t.Errorf("QoS %d: %d %s counted, %d listed", q, n, v, listed[fmt.Sprint(v, q)])
+			}
+		}
+	}
+}
+
 func TestCharged(t *testing.T) {
 	for _, c := range chargedCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -471,6 +504,7 @@ func TestCharged(t *testing.T) {
 			if !a.Balanced() {
 				t.Errorf("does not balance: %+v %q", a.QoS, a.Problems)
 			}
+			countsAgree(t, a)
 			slices.Sort(c.want)
 			if diff := cmp.Diff(append([]string{}, c.want...), charged(a)); diff != "" {
 				t.Errorf("exceptions (-want +got):\n%s", diff)
