@@ -169,7 +169,7 @@ func (ev *event) pubrel() {
 		ev.rel = revived
 	case e.qos != 2, e.stage == published && !e.recd && !e.maybe:
 		ev.rel = early
-		if e.qos != 2 && e.stage == over {
+		if e.stage == over { // a QoS 1 message had the id since
 			ev.rel = fresh
 		}
 	case e.stage == released, e.stage == over:
