@@ -86,7 +86,7 @@ func (ev *event) meet() {
 	switch {
 	case e.conn > ev.c.n || !ev.known:
 		ev.rel = stale
-		if e.born > ev.c.n && (ev.p.Type != mqtt.PUBLISH || e.identity != ev.id) {
+		if e.born > ev.c.n && ev.p.Type != mqtt.PUBLISH {
 			return // not what this packet is about
 		}
 	case !ev.ours && e.epoch < ev.c.epoch: // the broker's side begins anew with an epoch

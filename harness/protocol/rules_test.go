@@ -153,6 +153,9 @@ var histories = []struct{ name, text string }{
 		out SUBSCRIBE 7 t:1
 		out UNSUBSCRIBE 7          ! packet-id client
 		out PUBLISH 7 q1 m2        ! packet-id publisher`},
+	{"requests share the ids in a clean session", cleanStart + `
+		out PUBLISH 7 q1 m1
+		out SUBSCRIBE 7 t:1        ! packet-id client`},
 	{"an UNSUBSCRIBE has its id too", connect + `
 		out UNSUBSCRIBE 7
 		out PUBLISH 7 q1 m1        ! packet-id publisher`},
@@ -235,6 +238,9 @@ var histories = []struct{ name, text string }{
 		in PUBLISH 7 q1 m1 dup     => delivered m1`},
 	{"DUP=1 on a first copy of a message younger than the connection", connect + `
 		in PUBLISH 7 q1 m1 dup young  ! dup-flag? broker`},
+	{"DUP=1 before the CONNACK proves nothing", `
+		out CONNECT
+		in PUBLISH 7 q1 m1 dup young  ! first-packet broker`},
 	{"a session that the broker lost: the client may go on with its half", connect + `
 		out PUBLISH 1 q1 m1
 		out PUBLISH 2 q2 m2
@@ -356,6 +362,16 @@ var histories = []struct{ name, text string }{
 		in PUBLISH 2 q1 m2 dup t=b
 		in PUBLISH 3 q1 m3 t=a
 		in PUBLISH 1 q1 m1 dup t=a`},
+	{"the broker's PUBREL topic by topic", connect + `
+		in  PUBLISH 1 q2 m1 t=a
+		in  PUBLISH 2 q2 m2 t=b
+		in  PUBLISH 3 q2 m3 t=a
+		out PUBREC 1
+		out PUBREC 2
+		out PUBREC 3` + resume + `
+		in  PUBREL 2
+		in  PUBREL 1
+		in  PUBREL 3`},
 	{"the broker's PUBREL out of order", connect + `
 		in  PUBLISH 1 q2 m1 t=a
 		in  PUBLISH 2 q2 m2 t=a
@@ -422,6 +438,14 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 on a copy of what the SUBSCRIBE brought", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH 1 q1 m1 retain
+		in  PUBLISH q0 m2 young` + resume + resume + `
+		in  PUBLISH 2 q1 m3 retain dup
+		2: in PUBLISH 2 q1 m3 retain
+		3: in PUBLISH 1 q1 m1 retain ! dup-flag broker`},
 	{"RETAIN=1 in a new epoch without a subscription", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1` + connect + `
