@@ -147,7 +147,7 @@ func (ev *event) followAck() Seen {
 	switch ev.rel {
 	case extra:
 		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage != received {
 			return Seen{}
 		}
 		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC

@@ -193,7 +193,9 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 7 q2 m1
 		out PUBREC 7
 		in  PUBREL 7` + resume + `
-		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker`},
+		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker
+		out PUBREC 7
+		out PUBCOMP 7              => ended m1`},
 	{"the broker's PUBLISH after PUBCOMP", connect + `
 		in  PUBLISH 7 q2 m1
 		out PUBREC 7
@@ -401,6 +403,22 @@ var histories = []struct{ name, text string }{
 		out PUBACK 2
 		out PUBACK 1`},
 
+	{"two copies, acknowledged in the order of the first ones", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBLISH 2 q1 m2
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 1
+		out PUBACK 2
+		out PUBACK 1`},
+	{"what was taken back has no place in the order", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q1 m2
+		unsent PUBLISH 2 q1 m2` + resume + `
+		out PUBLISH 2 q1 m2
+		out PUBLISH 1 q1 m1 dup` + resume + `
+		out PUBLISH 2 q1 m2 dup
+		out PUBLISH 1 q1 m1 dup`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
@@ -508,6 +526,50 @@ var histories = []struct{ name, text string }{
 		out PUBREC 2               ! unknown-ack subscriber
 		out PUBCOMP 2
 		out PUBCOMP 2              ! unknown-ack subscriber`},
+	{"one PUBREC for each copy", connect + `
+		in  PUBLISH 1 q2 m1
+		out PUBREC 1` + resume + `
+		in  PUBLISH 1 q2 m1 dup
+		out PUBREC 1
+		in  PUBREL 1
+		out PUBREC 1               ! unknown-ack subscriber`},
+	{"late acknowledgements of a second transmission", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 1
+		in  PUBCOMP 1
+		out PUBLISH 1 q2 m2
+		in  PUBREC 1               => received m2
+		in  PUBCOMP 1              => none
+		in  PUBREC 1               => received m2
+		in  PUBCOMP 1              ! unknown-ack broker
+		out PUBREL 1
+		in  PUBCOMP 1              => completed m2`},
+	{"a late acknowledgement when the exchange is forgotten", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		out PUBREL 1
+		in  PUBCOMP 1
+		out PUBLISH 2 q1 m2
+		out PUBLISH 3 q1 m3
+		out PUBLISH 4 q1 m4
+		out PUBLISH 5 q1 m5
+		out PUBLISH 6 q1 m6
+		out PUBLISH 7 q1 m7
+		out PUBLISH 8 q1 m8
+		out PUBLISH 9 q1 m9
+		in  PUBACK 2
+		in  PUBACK 3
+		in  PUBACK 4
+		in  PUBACK 5
+		in  PUBACK 6
+		in  PUBACK 7
+		in  PUBACK 8
+		in  PUBACK 9
+		in  PUBREC 1               => none`},
 	{"PUBREL before PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBREL 1               ! unknown-ack publisher
@@ -722,6 +784,14 @@ var histories = []struct{ name, text string }{
 		3: out PUBACK 2            => answered m3
 		3: out PUBACK 1            => answered m4
 		3: out PUBLISH 1 q1 m2 dup ! resend-after-clean publisher`},
+	{"copies on an older connection that are deliveries of their own", connect + connect + `
+		in PUBLISH 1 q1 m1
+		in PUBLISH 2 q2 m2
+		1: in PUBLISH 1 q1 m1      => delivered m1
+		1: in PUBLISH 2 q2 m2      => delivered m2`},
+	{"a QoS 1 copy on an older connection", connect + resume + `
+		in PUBLISH 1 q1 m1 dup
+		1: in PUBLISH 1 q1 m1      => delivered m1`},
 	{"a connection that ended last is still judged", connect + `
 		out DISCONNECT
 		end` + connect + `
