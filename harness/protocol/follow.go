@@ -253,7 +253,7 @@ func (s *Session) connected(c *conn, kept bool) {
 		}
 		for i := range s.conns {
 			if d := &s.conns[i]; d.n > c.n {
-				d.epoch, d.fence = s.epoch, max(d.fence, s.clean)
+				d.epoch, d.fence = s.epoch, max(d.fence, s.clean+1)
 			}
 		}
 	}

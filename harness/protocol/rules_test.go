@@ -76,6 +76,12 @@ var histories = []struct{ name, text string }{
 		in  SUBACK 1 1
 		in  PUBACK 2               => acked m1`},
 
+	{"PINGREQ before CONNACK", `
+		out CONNECT
+		out PINGREQ
+		in  CONNACK
+		in  PINGRESP`},
+
 	// packet-id
 	{"id in use by another message", connect + `
 		out PUBLISH 7 q1 m1
@@ -275,6 +281,13 @@ var histories = []struct{ name, text string }{
 		out PUBREL 2               ! resend-after-clean publisher
 		in  PUBCOMP 2
 		out PUBLISH 4 q1 m3        ! resend-after-clean publisher`},
+	{"a clean session ends with its connection", cleanStart + `
+		out PUBLISH 1 q1 m1` + connect + `
+		out PUBLISH 1 q1 m1 dup    ! resend-after-clean publisher`},
+	{"a session after a clean one has state of its own", cleanStart + connect + `
+		out PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1 dup` + connect + `
+		out PUBLISH 1 q1 m1 dup`},
 	{"a clean session resends before its CONNACK", cleanStart + `
 		out PUBLISH 1 q1 m1
 		out CONNECT clean
@@ -419,6 +432,19 @@ var histories = []struct{ name, text string }{
 		out PUBLISH 2 q1 m2 dup
 		out PUBLISH 1 q1 m1 dup`},
 
+	{"PUBREL of what the library does not know to be complete", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2
+		in  PUBCOMP 1` + resume + `
+		out PUBREL 2
+		out PUBREL 1               => released m1
+		in  PUBCOMP 2
+		in  PUBCOMP 1              => completed m1`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
@@ -456,6 +482,11 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 proves nothing about what is still to come", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH q0 m1 young retain` + resume + `
+		in  PUBLISH 1 q1 m2 retain ! retained-on-resume? broker`},
 	{"RETAIN=1 on a copy of what the SUBSCRIBE brought", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1
@@ -640,6 +671,11 @@ var histories = []struct{ name, text string }{
 		out AUTH                   ! server-packet client
 		out PINGREQ
 		in  PINGRESP`},
+	{"an UNSUBACK of the client answers nothing", connect + `
+		out UNSUBSCRIBE 7
+		out UNSUBACK 7             ! server-packet client
+		in  UNSUBACK 7
+		in  UNSUBACK 7             ! unknown-ack broker`},
 	{"MQTT 5.0 lets the broker disconnect", "level 5" + connect + `
 		in  DISCONNECT`},
 	{"QoS 3", connect + `
@@ -667,6 +703,19 @@ var histories = []struct{ name, text string }{
 		in  PINGRESP
 		unsent PINGREQ
 		end` + connect},
+	{"what the socket refused is what it says", connect + `
+		out DISCONNECT
+		out PINGREQ
+		unsent PUBLISH q0 m1
+		settle                     ! server-packet client
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 2 q1 m1
+		settle                     ! server-packet client`},
+	{"a DISCONNECT that the socket refused, after the next packet", connect + `
+		out DISCONNECT
+		out PINGREQ
+		unsent DISCONNECT
+		settle`},
 	{"a DISCONNECT that the socket refused", connect + `
 		out DISCONNECT
 		unsent DISCONNECT
@@ -716,6 +765,13 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1
 		unsent PUBREL 1
 		in  PUBCOMP 1              => completed m1`},
+	{"a PUBLISH after PUBREL taken back", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		unsent PUBLISH 1 q2 m1 dup` + resume + `
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher`},
 	{"acknowledgements taken back", connect + `
 		in  PUBLISH 1 q1 m1
 		out PUBACK 1
