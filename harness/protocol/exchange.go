@@ -103,7 +103,6 @@ type table struct {
 	n     int
 	ended [keep]uint16 // ids of the exchanges that ended last, a ring
 	turn  byte         // where the next one goes
-	full  bool
 }
 
 // index is the slot of an id, or -1.
@@ -168,11 +167,10 @@ func (t *table) finish(e *exchange) {
 	id, oldest := e.id, t.ended[t.turn]
 	e.stage, e.turn, e.slot = over, 0, t.turn
 	t.ended[t.turn] = id
-	if o := t.find(oldest); t.full && oldest != id && o != nil && o.stage == over && o.slot == t.turn {
+	if o := t.find(oldest); oldest != id && o != nil && o.stage == over && o.slot == t.turn {
 		t.remove(oldest)
 	}
 	t.turn = (t.turn + 1) % keep
-	t.full = t.full || t.turn == 0
 }
 
 // epoch begins a new epoch with connection conn: what was sent on conn already,
