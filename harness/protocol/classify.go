@@ -11,11 +11,11 @@ type relation byte
 const (
 	alien   relation = iota // it is in no exchange, or in one that is not known
 	fresh                   // PUBLISH: a new exchange
-	again                   // PUBLISH: the same message once more. PUBREL: once more
+	again                   // PUBLISH: the same message once more
 	clash                   // PUBLISH: another message, under an id that is in use
 	moved                   // PUBLISH: the same message under another id
 	revived                 // PUBLISH, PUBREL: of state that the client had to discard
-	answers                 // it is the next step of its exchange
+	answers                 // it is the next step of its exchange, or a PUBREL once more
 	extra                   // an acknowledgement of a transmission that has one already
 	early                   // PUBREL before any PUBREC
 	stale                   // a newer connection has gone on with the exchange since
@@ -167,13 +167,11 @@ func (ev *event) pubrel() {
 		ev.rel = fresh
 	case ev.discarded(e):
 		ev.rel = revived
-	case e.qos != 2, e.stage == published && !e.recd && !e.maybe:
+	case e.qos != 2, e.stage == published:
 		ev.rel = early
 		if e.stage == over { // a QoS 1 message had the id since
 			ev.rel = fresh
 		}
-	case e.stage == released, e.stage == over:
-		ev.rel = again
 	default:
 		ev.rel = answers
 	}

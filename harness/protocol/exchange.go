@@ -64,7 +64,6 @@ type exchange struct {
 	pubs  byte // transmissions of the PUBLISH, as far as 2
 	rels  byte // transmissions of the PUBREL, as far as 2
 	slot  byte // when it is over: its place in the ring
-	recd  bool // a PUBREC was seen
 	maybe bool // its latest packet was taken back: it was sent, or it was not
 	loose bool // its place in the order of sending is not known
 }

@@ -75,7 +75,7 @@ func (ev *event) repeat() {
 	}
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
-		e.stage, e.recd, e.turn = published, false, 0
+		e.stage, e.turn = published, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
 		if e.maybe {
@@ -98,7 +98,7 @@ func (ev *event) followPubrel() Seen {
 	case ev.rel == fresh:
 		ev.table().put(exchange{
 			identity: identity{qos: 2}, first: ev.s.place, born: c.n, conn: c.n, rel: c.n, epoch: c.epoch,
-			id: ev.p.ID, stage: released, rels: 1, recd: true, loose: true,
+			id: ev.p.ID, stage: released, rels: 1, loose: true,
 		})
 		return Seen{}
 	case e == nil, e.qos != 2:
@@ -166,7 +166,7 @@ func (ev *event) acknowledge() {
 	}
 	e.conn, e.maybe = c.n, false
 	if ev.p.Type == mqtt.PUBREC {
-		e.stage, e.recd, e.turn = received, true, ev.s.place
+		e.stage, e.turn = received, ev.s.place
 		return
 	}
 	ev.table().finish(e)
@@ -205,7 +205,7 @@ func (ev *event) inTurn() bool {
 // for a message whose PUBREC has a known place.
 func (ev *event) releases() bool {
 	e := ev.e
-	return (ev.rel == answers || ev.rel == again) && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
+	return ev.rel == answers && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
 }
 
 // followConn follows the packets that belong to the connection.

@@ -151,6 +151,14 @@ var histories = []struct{ name, text string }{
 	{"the same payload given again is another message", connect + `
 		out PUBLISH 7 q1 m1
 		out PUBLISH 8 q1 m1 young  => published m1`},
+	{"payloads that are not ours are not told apart", connect + `
+		out PUBLISH 7 q1 raw
+		out PUBLISH 8 q1 raw
+		in  PUBLISH 7 q1 raw` + resume + `
+		in  PUBLISH 8 q1 raw dup`},
+	{"a copy without DUP under another id is new", connect + `
+		in PUBLISH 7 q1 m1` + resume + `
+		in PUBLISH 8 q1 m1`},
 	{"requests share the ids", connect + `
 		out PUBLISH 7 q1 m1
 		out SUBSCRIBE 7 t:1        ! packet-id client
@@ -739,6 +747,10 @@ var histories = []struct{ name, text string }{
 		unsent PUBLISH 1 q1 m1` + resume + `
 		out PUBLISH 1 q1 m1` + resume + `
 		out PUBLISH 1 q1 m1        ! dup-flag publisher`},
+	{"a PUBLISH taken back: taken on anew", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 2 q1 m1        => published m1`},
 	{"a PUBLISH taken back: dropped by the library", connect + `
 		out PUBLISH 1 q1 m1
 		unsent PUBLISH 1 q1 m1` + resume + `
