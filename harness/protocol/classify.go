@@ -186,9 +186,17 @@ func (ev *event) ack() {
 	case ev.rel == stale:
 	case fits && !ev.lapsed():
 		ev.rel = answers
-	case *ev.owed().of(p.Type) > 0:
+	case *ev.owed().of(p.Type) > 0, ev.repeats():
 		ev.rel = extra
 	}
+}
+
+// repeats reports whether the broker says a PUBREC again on a new connection,
+// before anything else of the exchange: it can not know whether it arrived.
+func (ev *event) repeats() bool {
+	e := ev.e
+	return e != nil && ev.ours && ev.p.Type == mqtt.PUBREC && e.qos == 2 &&
+		(e.stage == received || e.stage == released) && e.conn < ev.c.n && !ev.lapsed()
 }
 
 // fits reports whether the exchange waits for this acknowledgement.
@@ -210,8 +218,9 @@ type owed [mqtt.PUBCOMP - mqtt.PUBACK + 1]int
 func (o *owed) of(t mqtt.Type) *int { return &o[t-mqtt.PUBACK] }
 
 // owed counts the acknowledgements that are owed beyond one for each exchange,
-// because a packet was sent twice. One that is read answers what was written on
-// its own connection; one that the client writes may come late.
+// because a packet was sent twice in an epoch: each transmission may get its
+// own, and that of an earlier connection may come with that of this one. What
+// the client writes may come later still.
 func (ev *event) owed() *owed {
 	if ev.ours {
 		return &ev.c.owed

@@ -52,8 +52,8 @@ type exchange struct {
 	identity
 	sent  timeline.Instant // latest transmission of the PUBLISH
 	first uint64           // place of the first transmission among the session's packets
-	due   uint64           // place of the PUBLISH whose acknowledgement is due
-	turn  uint64           // place of the latest PUBREC; 0 = none
+	due   uint64           // place of the PUBLISH whose acknowledgement is due; 0 = none
+	turn  uint64           // place of the PUBREC, if there was one only; 0 = none
 	born  int32            // connection of the first transmission
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it

@@ -81,9 +81,7 @@ func (ev *event) repeat() {
 		if e.maybe {
 			e.pubs = 0 // of those that are certain
 		}
-		if !ev.ours || e.pub == c.n {
-			*ev.owed().of(e.answer())++
-		}
+		*ev.owed().of(e.answer())++
 	case ev.ours || e.stage == released:
 		*ev.owed().of(mqtt.PUBREC)++ // it has its PUBREC and gets one more
 	}
@@ -111,7 +109,7 @@ func (ev *event) followPubrel() Seen {
 		mark := &c.released[side(ev.out)]
 		*mark = max(*mark, e.turn)
 	}
-	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
+	if e.stage == released && !ev.lapsed() {
 		*ev.owed().of(e.answer())++
 	}
 	if e.pubs == 0 {
@@ -146,11 +144,13 @@ func (ev *event) followAck() Seen {
 	}
 	switch ev.rel {
 	case extra:
-		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage != received {
+		if n := ev.owed().of(ev.p.Type); *n > 0 {
+			*n--
+		}
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage < received || e.stage == over {
 			return Seen{}
 		}
-		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
+		e.conn, e.turn = ev.c.n, 0
 	case answers:
 		ev.acknowledge()
 	}
@@ -164,12 +164,15 @@ func (ev *event) acknowledge() {
 		mark := c.acks(ev.p.Type)
 		*mark = max(*mark, e.due)
 	}
-	e.conn, e.maybe = c.n, false
-	if ev.p.Type == mqtt.PUBREC {
+	e.conn, e.maybe, e.due = c.n, false, 0
+	switch {
+	case ev.p.Type != mqtt.PUBREC:
+		ev.table().finish(e)
+	case e.stage == received: // which of the two the sender goes by is not known
+		e.turn = 0
+	default:
 		e.stage, e.turn = received, ev.s.place
-		return
 	}
-	ev.table().finish(e)
 }
 
 // acks is the mark of the order of the PUBACKs or PUBRECs that the client writes.
@@ -198,7 +201,7 @@ func (ev *event) late() bool {
 // known place on this connection. A PUBREC may be said again at any time.
 func (ev *event) inTurn() bool {
 	e := ev.e
-	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > e.turn && ev.p.Type != mqtt.PUBCOMP
+	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > 0 && ev.p.Type != mqtt.PUBCOMP
 }
 
 // releases reports whether the packet is the first PUBREL of this connection

@@ -453,6 +453,36 @@ var histories = []struct{ name, text string }{
 		in  PUBCOMP 2
 		in  PUBCOMP 1              => completed m1`},
 
+	{"a PUBREC that came twice gives no order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 2
+		out PUBREL 1
+		in  PUBLISH 1 q2 m3
+		in  PUBLISH 2 q2 m4
+		in  PUBLISH 1 q2 m3 dup
+		out PUBREC 1
+		out PUBREC 2
+		out PUBREC 1` + resume + `
+		in  PUBREL 1
+		in  PUBREL 2`},
+	{"PUBREL of a PUBLISH after PUBREL", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2` + resume + `
+		out PUBREL 2
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 1
+		out PUBREL 1`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
@@ -609,6 +639,37 @@ var histories = []struct{ name, text string }{
 		in  PUBACK 8
 		in  PUBACK 9
 		in  PUBREC 1               => none`},
+	{"the broker acknowledges both transmissions on the second connection", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q1 m2` + resume + `
+		out PUBLISH 1 q2 m1 dup
+		out PUBLISH 2 q1 m2 dup
+		in  PUBREC 1
+		in  PUBACK 2
+		out PUBREL 1
+		in  PUBREC 1
+		in  PUBACK 2
+		out PUBREL 1
+		in  PUBREC 1               ! unknown-ack broker
+		in  PUBACK 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again on a new connection", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1` + resume + `
+		in  PUBREC 1               => received m1
+		in  PUBREC 2               => received m2
+		in  PUBREC 2               ! unknown-ack broker
+		out PUBREL 1
+		out PUBREL 2
+		in  PUBCOMP 1
+		in  PUBCOMP 2
+		in  PUBREC 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again in a new epoch", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1` + connect + `
+		in  PUBREC 1               ! unknown-ack broker`},
 	{"PUBREL before PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBREL 1               ! unknown-ack publisher
