@@ -122,7 +122,9 @@ func (s *Session) Unsent(conn int, p *mqtt.Packet) {
 	}
 	switch p.Type {
 	case mqtt.DISCONNECT:
-		c.disconnected = false
+		if c.disconnected = false; s.held.conn == n {
+			s.held = held{}
+		}
 	case mqtt.PUBLISH, mqtt.PUBREL:
 		if e := s.ours.find(p.ID); e != nil && e.conn == n {
 			e.unsend(p)
@@ -181,7 +183,7 @@ func (s *Session) outstanding(t *table, out bool) []Open {
 	for i := range t.slots {
 		e := &t.slots[i]
 		lapsed := e.epoch < s.epoch
-		if e.stage == free || e.stage == over || lapsed && (!out || e.conn < s.clean) {
+		if e.stage == free || e.stage == over || lapsed && (!out || e.conn <= s.clean) {
 			continue
 		}
 		es = append(es, e)

@@ -39,8 +39,12 @@ func TestBreachTellsWhichMessage(t *testing.T) {
 	if d := cmp.Diff(want, h.breachs); d != "" {
 		t.Error(d)
 	}
+	h.play(`out PUBLISH 7 q1 m2 ! packet-id publisher`)
+	if b := h.breachs[0]; b.Seq != 2 {
+		t.Errorf("%+v", b)
+	}
 	h.play(`in PUBCOMP 7 ! unknown-ack broker`)
-	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 1 {
+	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 2 {
 		t.Errorf("%+v", b)
 	}
 	h.play(`in PUBCOMP 8 ! unknown-ack broker`)
