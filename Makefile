@@ -52,6 +52,11 @@ fuzz: ## every fuzz target for ten seconds
 	@set -e; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$p; done; done
 
+.PHONY: mutation
+mutation: ## mutate the code of the checkers and see that their tests notice (half an hour)
+	@set -e; for p in protocol ledger check; do echo "== harness/$$p"; \
+	  GOFLAGS=-failfast $(TOOL) gremlins unleash ./harness/$$p --timeout-coefficient 15 --workers 2; done
+
 .PHONY: repro-mochi-resume-race
 repro-mochi-resume-race: ## show docs/track-record.md#mochi-resume-race again
 	$(GO) test ./harness/broker -run TestTrackRecordMochiResumeRace -v -count=1

@@ -102,17 +102,19 @@ type run struct {
 	ev     *evidence
 	driver fleet.Driver
 
-	target  target.Target
-	closer  target.ConnectionCloser
-	fins    *netfault.Registry
-	frames  *netfault.Frames // nil = the plan has no frame fault
-	book    *ledger.Book
-	control *fleet.Control
-	watcher *fleet.Watcher // of Wills
-	traffic *fleet.Traffic
-	fleets  []*fleet.Fleet
-	byName  map[string]*fleet.Fleet
-	where   map[string]place // by client id; complete before the first connect
+	target target.Target
+	closer target.ConnectionCloser
+	// closePool frees what the closer keeps for its next call.
+	closePool func() error
+	fins      *netfault.Registry
+	frames    *netfault.Frames // nil = the plan has no frame fault
+	book      *ledger.Book
+	control   *fleet.Control
+	watcher   *fleet.Watcher // of Wills
+	traffic   *fleet.Traffic
+	fleets    []*fleet.Fleet
+	byName    map[string]*fleet.Fleet
+	where     map[string]place // by client id; complete before the first connect
 
 	sampler    *measure.Sampler
 	stopHealth func() error
@@ -156,7 +158,7 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 	r := &run{
 		plan: plan, opts: opts, id: id, number: number, clock: timeline.NewClock(), ev: ev, driver: driver,
 		book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
-		victims: newVictims(), sentinels: newSentinels(book),
+		victims: newVictims(), sentinels: newSentinels(book), closePool: func() error { return nil },
 	}
 	r.setPhase("start")
 	r.later(ev.close)
@@ -252,7 +254,7 @@ func (r *run) startTarget(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.closer = client
+		r.closer, r.closePool = client, client.Close
 		r.later(client.Close)
 		if info.Kind == broker.KindAddress {
 			if err := checkEndpoint(ctx, client, info.Endpoint); err != nil {

@@ -119,7 +119,7 @@ func (c *closing) copies(s *closingStream, name string, accounts []*DeliveryAcco
 				continue // a copy for each matching filter is legal (section 3.3.5)
 			}
 			e.Why = fmt.Sprintf("more copies than matching filters (%d)", r.filters)
-			if !tooMany || extra > 0 {
+			if extra > 0 {
 				e.blame(chargeBroker)
 				tooMany = false
 			}

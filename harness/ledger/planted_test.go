@@ -304,7 +304,11 @@ var planted = []struct {
 
 func TestPlanted(t *testing.T) {
 	for _, c := range planted {
-		t.Run(c.name, func(t *testing.T) { wants(t, c.play().close(t), c.want...) })
+		t.Run(c.name, func(t *testing.T) {
+			a := c.play().close(t)
+			wants(t, a, c.want...)
+			countsAgree(t, a)
+		})
 	}
 }
 
@@ -400,7 +404,11 @@ func TestPlantedOrder(t *testing.T) {
 			return newHistory(0).write(1, 2, 3).read(1, 3)
 		}, []string{"lost-qos0 s 2"}},
 	} {
-		t.Run(c.name, func(t *testing.T) { wants(t, c.play().close(t), c.want...) })
+		t.Run(c.name, func(t *testing.T) {
+			a := c.play().close(t)
+			wants(t, a, c.want...)
+			countsAgree(t, a)
+		})
 	}
 }
 

@@ -86,7 +86,7 @@ func (ev *event) meet() {
 	switch {
 	case e.conn > ev.c.n || !ev.known:
 		ev.rel = stale
-		if e.born > ev.c.n && (ev.p.Type != mqtt.PUBLISH || e.identity != ev.id) {
+		if e.born > ev.c.n && ev.p.Type != mqtt.PUBLISH {
 			return // not what this packet is about
 		}
 	case !ev.ours && e.epoch < ev.c.epoch: // the broker's side begins anew with an epoch
@@ -169,7 +169,7 @@ func (ev *event) pubrel() {
 		ev.rel = revived
 	case e.qos != 2, e.stage == published && !e.recd && !e.maybe:
 		ev.rel = early
-		if e.qos != 2 && e.stage == over {
+		if e.stage == over { // a QoS 1 message had the id since
 			ev.rel = fresh
 		}
 	case e.stage == released, e.stage == over:

@@ -83,23 +83,24 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	return c, true
 }
 
-// room is a free record. The latest connection that ended keeps its own: its
-// reader and writer may still report what they saw.
+// room is a free record: that of a connection that ended, but not the latest
+// one, whose reader and writer may still report what they saw.
 func (s *Session) room() *conn {
-	old, ended := -1, 0
+	var old, latest *conn
 	for i := range s.conns {
-		if !s.conns[i].ended {
-			continue
-		}
-		if ended++; old < 0 || s.conns[i].n < s.conns[old].n {
-			old = i
+		switch c := &s.conns[i]; {
+		case !c.ended:
+		case latest == nil || c.n > latest.n:
+			old, latest = latest, c
+		default:
+			old = c
 		}
 	}
-	if ended > 1 {
-		return &s.conns[old]
+	if old == nil {
+		s.conns = append(s.conns, conn{})
+		old = &s.conns[len(s.conns)-1]
 	}
-	s.conns = append(s.conns, conn{})
-	return &s.conns[len(s.conns)-1]
+	return old
 }
 
 // held is a breach of a packet that may be taken back yet.

@@ -153,6 +153,12 @@ var histories = []struct{ name, text string }{
 		out SUBSCRIBE 7 t:1
 		out UNSUBSCRIBE 7          ! packet-id client
 		out PUBLISH 7 q1 m2        ! packet-id publisher`},
+	{"requests share the ids in a clean session", cleanStart + `
+		out PUBLISH 7 q1 m1
+		out SUBSCRIBE 7 t:1        ! packet-id client`},
+	{"an UNSUBSCRIBE has its id too", connect + `
+		out UNSUBSCRIBE 7
+		out PUBLISH 7 q1 m1        ! packet-id publisher`},
 	{"requests have no ids over a reconnect", connect + `
 		out SUBSCRIBE 7 t:1` + resume + `
 		out SUBSCRIBE 7 t:1
@@ -232,6 +238,9 @@ var histories = []struct{ name, text string }{
 		in PUBLISH 7 q1 m1 dup     => delivered m1`},
 	{"DUP=1 on a first copy of a message younger than the connection", connect + `
 		in PUBLISH 7 q1 m1 dup young  ! dup-flag? broker`},
+	{"DUP=1 before the CONNACK proves nothing", `
+		out CONNECT
+		in PUBLISH 7 q1 m1 dup young  ! first-packet broker`},
 	{"a session that the broker lost: the client may go on with its half", connect + `
 		out PUBLISH 1 q1 m1
 		out PUBLISH 2 q2 m2
@@ -347,6 +356,22 @@ var histories = []struct{ name, text string }{
 		in PUBLISH 2 q1 m2 dup t=b
 		in PUBLISH 1 q1 m1 dup t=a
 		in PUBLISH 3 q1 m3 dup t=a`},
+	{"the broker resends topic by topic, with new messages between", connect + `
+		in PUBLISH 1 q1 m1 t=a
+		in PUBLISH 2 q1 m2 t=b` + resume + `
+		in PUBLISH 2 q1 m2 dup t=b
+		in PUBLISH 3 q1 m3 t=a
+		in PUBLISH 1 q1 m1 dup t=a`},
+	{"the broker's PUBREL topic by topic", connect + `
+		in  PUBLISH 1 q2 m1 t=a
+		in  PUBLISH 2 q2 m2 t=b
+		in  PUBLISH 3 q2 m3 t=a
+		out PUBREC 1
+		out PUBREC 2
+		out PUBREC 3` + resume + `
+		in  PUBREL 2
+		in  PUBREL 1
+		in  PUBREL 3`},
 	{"the broker's PUBREL out of order", connect + `
 		in  PUBLISH 1 q2 m1 t=a
 		in  PUBLISH 2 q2 m2 t=a
@@ -413,10 +438,20 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 on a copy of what the SUBSCRIBE brought", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH 1 q1 m1 retain
+		in  PUBLISH q0 m2 young` + resume + resume + `
+		in  PUBLISH 2 q1 m3 retain dup
+		2: in PUBLISH 2 q1 m3 retain
+		3: in PUBLISH 1 q1 m1 retain ! dup-flag broker`},
 	{"RETAIN=1 in a new epoch without a subscription", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1` + connect + `
 		in  PUBLISH 1 q1 m1 retain ! retained-on-resume broker`},
+	{"RETAIN=1 and DUP=1 at QoS 0 is no resend", connect + `
+		in  PUBLISH q0 m1 retain dup ! dup-flag broker, retained-on-resume broker`},
 	{"MQTT 5.0 has retain as published", "level 5" + connect + `
 		in  PUBLISH 1 q1 m1 retain`},
 
@@ -478,6 +513,15 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1               ! unknown-ack publisher
 		in  PUBLISH 1 q2 m2
 		in  PUBREL 1               ! unknown-ack broker`},
+	{"PUBREL of an id that a QoS 1 message has or had", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBREL 1               => none ! unknown-ack broker
+		out PUBACK 1               => answered m1
+		in  PUBREL 1               => none
+		out PUBCOMP 1              => none
+		out PUBLISH 1 q1 m2
+		out PUBREL 1               => none ! unknown-ack publisher
+		in  PUBACK 1               => acked m2`},
 	{"PUBREL of an unknown id", connect + `
 		in  PUBREL 1               => none
 		out PUBCOMP 1              => none
@@ -678,6 +722,21 @@ var histories = []struct{ name, text string }{
 		3: out PUBACK 2            => answered m3
 		3: out PUBACK 1            => answered m4
 		3: out PUBLISH 1 q1 m2 dup ! resend-after-clean publisher`},
+	{"a connection that ended last is still judged", connect + `
+		out DISCONNECT
+		end` + connect + `
+		end` + connect + `
+		2: in PINGREQ              ! server-packet broker
+		1: in PINGREQ
+		3: end` + connect + `
+		3: in PINGREQ              ! server-packet broker
+		2: in PINGREQ`},
+	{"a connection that lives on is known, whatever ends after it", connect + connect + `
+		2: end` + connect + `
+		3: end` + connect + `
+		4: end` + connect + `
+		1: in PINGREQ              ! server-packet broker
+		4: in PINGREQ              ! server-packet broker`},
 	{"a connection whose end is long past", connect + `
 		1: end` + connect + `
 		2: end` + connect + `

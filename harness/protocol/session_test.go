@@ -67,6 +67,16 @@ func TestDetails(t *testing.T) {
 			out SUBSCRIBE 1 a:1 b:2 c:0 d:1
 			in  SUBACK 1 128 1 1 3 ! suback broker, suback broker, suback broker, suback broker`,
 			`refused: "a" with code 0x80; downgraded: "b" from QoS 2 to 1; raised: "c" from QoS 0 to 1; reserved: "d" with code 0x03`},
+		{"suback of QoS 2", `
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 2 ! suback broker`, `raised: "a" from QoS 1 to 2`},
+		{"suback with a code of MQTT 5.0", `
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 135 ! suback broker`, `reserved: "a" with code 0x87`},
+		{"suback of MQTT 5.0", `
+			level 5
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 135 ! suback broker`, `refused: "a" with code 0x87`},
 		{"suback count", `
 			out SUBSCRIBE 1 a:1 b:2
 			in  SUBACK 1 1 ! suback broker`, "count: 1 codes for 2 filters"},
