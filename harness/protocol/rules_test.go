@@ -230,6 +230,22 @@ var histories = []struct{ name, text string }{
 		out PUBREC 8` + resume + `
 		in PUBLISH 7 q1 m1         => delivered m1 ! dup-flag broker
 		in PUBLISH 8 q2 m2         => delivered m2 again ! dup-flag broker`},
+	{"DUP=0 on a connection that a rival took the session from, read late", connect + `
+		3: out CONNECT
+		2: out CONNECT
+		3: in  CONNACK sp=1
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
+	{"DUP=0 on a resend to a connection that began after the first copy", connect + `
+		in  PUBLISH 7 q1 m1
+		3: out CONNECT
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
 	{"DUP=0 on the broker's new publication after PUBACK", connect + `
 		in  PUBLISH 7 q1 m1
 		out PUBACK 7
