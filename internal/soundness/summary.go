@@ -13,6 +13,15 @@ import (
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
+// excuse is why an invalid verdict is no false alarm.
+type excuse byte
+
+const (
+	unexcused excuse = iota // it may be one: somebody has to look
+	library                 // it charges a library under test, and the evidence is there
+	defect                  // the run explains it by a known defect, finding by finding
+)
+
 // find is one invalid verdict of one run, by whom it charges.
 type find struct {
 	where   outcome
@@ -20,7 +29,7 @@ type find struct {
 	charge  string
 	count   int64
 	proof   string // where the evidence is; "" = nowhere
-	excused bool   // it charges a library under test, and the evidence is there
+	excuse  excuse
 }
 
 // control is the driver that is ours: what charges it is a mistake here and
@@ -47,8 +56,14 @@ func (o outcome) finds() []find {
 			continue
 		}
 		for _, charge := range slices.Sorted(maps.Keys(c.Charges)) {
-			proof := o.proof[proofKey(c.Name, charge)]
-			out = append(out, find{o, c.Name, charge, c.Charges[charge], proof, proof != "" && o.ofLibrary(charge)})
+			f := find{where: o, subject: c.Name, charge: charge, count: c.Charges[charge], proof: o.proof[proofKey(c.Name, charge)]}
+			switch {
+			case c.Known != "":
+				f.proof, f.excuse = c.Known, defect
+			case f.proof != "" && o.ofLibrary(charge):
+				f.excuse = library
+			}
+			out = append(out, f)
 		}
 		if len(c.Charges) == 0 {
 			out = append(out, find{where: o, subject: c.Name, charge: "nobody", count: c.Count})
@@ -72,12 +87,10 @@ func (o outcome) expectation(e reports.Expectation, checks []find) find {
 		if c.subject != stem {
 			continue
 		}
-		if f.charge = c.charge; !c.excused {
+		if f.charge, f.excuse = c.charge, c.excuse; c.excuse == unexcused {
 			return f
 		}
-	}
-	if f.charge != "nobody" {
-		f.proof, f.excused = "the check "+stem, true
+		f.proof = "the check " + stem
 	}
 	return f
 }
@@ -93,7 +106,7 @@ func (o outcome) line() string {
 	}
 	for _, f := range o.finds() {
 		mark := " · "
-		if !f.excused {
+		if f.excuse == unexcused {
 			mark = " · !! "
 		}
 		s += fmt.Sprintf("%s%s %d %s", mark, f.subject, f.count, f.charge)
@@ -138,9 +151,9 @@ func summarize(outcomes []outcome, wanted int) summary {
 }
 
 // sound reports whether every run left a report and every invalid verdict is
-// one against a library under test, with its evidence.
+// one against a library under test, with its evidence, or a known defect.
 func (s summary) sound() bool {
-	return !slices.ContainsFunc(s.finds, func(f find) bool { return !f.excused }) &&
+	return !slices.ContainsFunc(s.finds, func(f find) bool { return f.excuse == unexcused }) &&
 		!slices.ContainsFunc(s.outcomes, func(o outcome) bool { return o.report == nil })
 }
 
@@ -165,8 +178,9 @@ func (s summary) text(stopped bool) string {
 	if lost > 0 {
 		fmt.Fprintf(&sb, "no report     %d\n", lost)
 	}
-	s.invalids(&sb, "INVALID, and not charged to a library under test with evidence", false)
-	s.invalids(&sb, "library finds", true)
+	s.invalids(&sb, "INVALID, and not charged to a library under test with evidence", unexcused)
+	s.invalids(&sb, "library finds", library)
+	s.invalids(&sb, "known defects", defect)
 	s.unknownTable(&sb)
 	fmt.Fprintln(&sb)
 	switch {
@@ -206,10 +220,10 @@ func (r rows) sorted() []*row {
 
 // invalids prints the finds by check, charge, driver and scenario, each with
 // its first piece of evidence.
-func (s summary) invalids(sb *strings.Builder, title string, excused bool) {
+func (s summary) invalids(sb *strings.Builder, title string, excuse excuse) {
 	table := rows{}
 	for _, f := range s.finds {
-		if f.excused != excused {
+		if f.excuse != excuse {
 			continue
 		}
 		proof := cmp.Or(f.proof, "no evidence that can be pointed at")

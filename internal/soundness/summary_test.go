@@ -46,6 +46,8 @@ func TestWhatIsExcused(t *testing.T) {
 		"another's expectation": {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, []reports.Expectation{failed("lost.qos1")}, dup, false},
 		"expectation of a mixed check": {"paho", []reports.Check{invalid("lost", map[string]int64{"client-library": 2, "broker": 1})},
 			[]reports.Expectation{failed("lost.qos1")}, dup, false},
+		"a known defect": {"strict", []reports.Check{{Name: "lost", Verdict: reports.Invalid, Known: "docs/x.md#y", Charges: map[string]int64{"broker": 1}}},
+			[]reports.Expectation{failed("lost.qos1")}, nil, true},
 		"unknown is not invalid": {"paho", []reports.Check{{Name: "lost", Verdict: reports.Unknown, Charges: map[string]int64{"harness": 1}}}, nil, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,6 +92,9 @@ INVALID, and not charged to a library under test with evidence
 library finds
   check     charge             driver  scenario  runs  findings  first evidence
   dup-flag  publisher-library  paho    resume    2     8         seed 1, run/findings.jsonl.gz line 1: x
+
+known defects
+  none
 
 unknown
   check                       driver  scenario  runs  reason, as first given
