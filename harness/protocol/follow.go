@@ -150,7 +150,7 @@ func (ev *event) followAck() Seen {
 		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
 			return Seen{}
 		}
-		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
+		e.turn = 0 // of two PUBRECs, the PUBREL may keep the order of either
 	case answers:
 		ev.acknowledge()
 	}

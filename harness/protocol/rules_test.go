@@ -417,6 +417,18 @@ var histories = []struct{ name, text string }{
 		out PUBACK 2
 		out PUBACK 1`},
 
+	{"PUBREL in the order of the first PUBRECs, of which the broker repeats some", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2` + resume + `
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBLISH 1 q2 m1 dup
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 2`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
