@@ -147,10 +147,13 @@ func (ev *event) followAck() Seen {
 	switch ev.rel {
 	case extra:
 		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
+		again := e != nil && e.qos == 2 && ev.p.Type == mqtt.PUBREC
+		if again {
+			e.turn = 0 // of two PUBRECs, the PUBREL may keep the order of either
+		}
+		if !again || e.stage != received {
 			return Seen{}
 		}
-		e.turn = 0 // of two PUBRECs, the PUBREL may keep the order of either
 	case answers:
 		ev.acknowledge()
 	}

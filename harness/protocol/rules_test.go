@@ -428,6 +428,17 @@ var histories = []struct{ name, text string }{
 		in  PUBREC 1
 		out PUBREL 1
 		out PUBREL 2`},
+	{"PUBREL in the order of the PUBRECs of its connection, where PUBLISH was sent after PUBREL", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1`},
 
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
