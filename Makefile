@@ -40,6 +40,13 @@ bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
 soak: build ## five minutes of kick-all: 30 runs of ten seconds
 	$(BIN) run kick-all --repeat 30 --quiet
 
+SOUNDNESS ?=
+
+.PHONY: soundness
+soundness: build ## each scenario, ten seeds, both drivers on mosquitto: no false alarm; goes on where it stopped (SOUNDNESS="--seeds 2")
+	$(GO) build -trimpath -o bin/soundness ./internal/soundness
+	bin/soundness $(SOUNDNESS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for ten seconds
 	@set -e; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \

@@ -106,8 +106,9 @@ func (d *delivery) record() *DeliveryAccount {
 	if d.group != nil {
 		a.Group = d.group.sub.client
 	}
+	a.Unordered = d.behind.Clone()
 	if !d.over {
-		a.Conn = int(d.sub.conn.Load())
+		a.Conn, a.Unordered = int(d.sub.conn.Load()), d.unordered()
 	}
 	if d.recopied != 0 && d.recopied < d.high && len(a.Final) < maxFinal {
 		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: odd.extra[d.recopied].At})

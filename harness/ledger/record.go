@@ -100,6 +100,10 @@ type DeliveryAccount struct {
 	To     uint64 `json:"to"`
 	Except Set    `json:"except,omitzero"`
 
+	// Unordered: of the expected, not delivered, and written again or not
+	// answered, so that nothing delivered in the epoch was certainly sent after it.
+	Unordered Set `json:"unordered,omitzero"`
+
 	Delivered Set              `json:"delivered"`          // complete PUBLISH read at the tap
 	Answered  Set              `json:"answered,omitzero"`  // of Delivered: PUBACK or PUBREC of some copy written
 	Pending   []Pending        `json:"pending,omitempty"`  // the others that want an answer, latest connection first

@@ -192,6 +192,15 @@ func (ev *event) resends() bool {
 	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe && !ev.late()
 }
 
+// resent reports whether the PUBLISH certainly was written after an earlier
+// one. Of connections that overlap, as in a takeover, nothing says which one the
+// broker took first: what one of them reads it may have been sent before what
+// the other has read already.
+func (ev *event) resent() bool {
+	e := ev.e
+	return ev.out || e.pub == ev.c.n || e.first < ev.c.place
+}
+
 // late reports whether the packet is a PUBLISH after its PUBREL.
 func (ev *event) late() bool {
 	return ev.rel == again && ev.e.qos == 2 && ev.e.stage >= released
@@ -217,6 +226,7 @@ func (ev *event) followConn() {
 	switch {
 	case ev.out && p.Type == mqtt.CONNECT:
 		info, _ := p.Connect() // the flags are read whatever the level
+		c.place = s.place
 		if c.connected = true; info.Clean {
 			c.clean, c.fence = true, c.n
 		}

@@ -246,6 +246,22 @@ var histories = []struct{ name, text string }{
 		out PUBREC 8` + resume + `
 		in PUBLISH 7 q1 m1         => delivered m1 ! dup-flag broker
 		in PUBLISH 8 q2 m2         => delivered m2 again ! dup-flag broker`},
+	{"DUP=0 on a connection that a rival took the session from, read late", connect + `
+		3: out CONNECT
+		2: out CONNECT
+		3: in  CONNACK sp=1
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
+	{"DUP=0 on a resend to a connection that began after the first copy", connect + `
+		in  PUBLISH 7 q1 m1
+		3: out CONNECT
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
 	{"DUP=0 on the broker's new publication after PUBACK", connect + `
 		in  PUBLISH 7 q1 m1
 		out PUBACK 7
@@ -481,6 +497,28 @@ var histories = []struct{ name, text string }{
 		out PUBREL 2
 		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
 		in  PUBREC 1
+		out PUBREL 1`},
+	{"PUBREL in the order of the first PUBRECs, of which the broker repeats some", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2` + resume + `
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBLISH 1 q2 m1 dup
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 2`},
+	{"PUBREL in the order of the PUBRECs of its connection, where PUBLISH was sent after PUBREL", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
 		out PUBREL 1`},
 
 	// resend-timing
