@@ -3,6 +3,8 @@ package harness
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -142,11 +144,11 @@ func TestPlantedBrokerSessions(t *testing.T) {
 			turns: map[string]string{"session-invented": "broker 1"},
 		},
 		{
-			// The client has to close such a connection [MQTT-4.8.0-1], which is
-			// an end in its own outage.
-			name: "session invented for a clean session", text: []string{pbFleetA, pbFleetA + "    session: {clean: true}\n"},
+			// The client has to close such a connection [MQTT-4.8.0-1]: an end that
+			// no fault explains.
+			name: "session invented for a clean session", text: []string{"    share: 50%\n", "    share: 50%\n    session: {clean: true}\n"},
 			plant: pbConnack("a", 2, func(raw []byte) [][]byte { return [][]byte{mqtt.AppendConnack(nil, true, 0)} }),
-			turns: map[string]string{"session-invented": "broker 1"},
+			turns: map[string]string{"session-invented": "broker 1", "unscripted": "broker 1"},
 		},
 		{
 			// Nothing of the stream comes any more, the sentinel neither: whether
@@ -200,11 +202,19 @@ func TestPlantedBrokerSessions(t *testing.T) {
 			turns: map[string]string{"retained-on-resume": "broker 1"},
 		},
 		{
+			name: "RETAIN on a message after a bare resume", text: []string{pbToA, pbRetained},
+			plant: pbWhen(pbRead("a", 2, 0), func(_ *pbConn, _ bool, _ *mqtt.Packet, raw []byte) [][]byte {
+				raw[0] |= 1
+				return [][]byte{raw}
+			}),
+			turns: map[string]string{"retained-on-resume": "broker 1"},
+		},
+		{
 			name: "not sent again after a resume", plant: pbNotAgain, bend: pbUnread, hits: -1,
 			turns: map[string]string{"not-redelivered": "broker 1"},
 		},
 		{
-			name: "sent again out of order", plant: pbOutOfOrder, hits: 1,
+			name: "sent again out of order", plant: pbOutOfOrder, bend: pbUnanswered(10, 11),
 			turns: map[string]string{"resend-order": "broker 1"},
 		},
 		{
@@ -214,7 +224,7 @@ func TestPlantedBrokerSessions(t *testing.T) {
 				raw[0] &^= 8
 				return [][]byte{raw}
 			}),
-			bend:  pbUnanswered,
+			bend:  pbUnanswered(10),
 			turns: map[string]string{"dup-flag": "broker 1"},
 		},
 	})
@@ -239,16 +249,21 @@ func TestPlantedBrokerEnds(t *testing.T) {
 			turns: map[string]string{"takeover": "broker 1"},
 		},
 		{
-			name: "kick without effect", text: []string{"    timeout: 5s\n", "    timeout: 1s\n"},
+			name: "kick without effect", text: []string{"{close: {fleet: a}}", "{close: {fleet: a}}, {close: {fleet: b}}", "    timeout: 5s\n", "    timeout: 1s\n"},
 			bend: func(_ *pbWire, o *Options) {
-				o.WrapClose = func(target.ConnectionCloser) target.ConnectionCloser {
-					return closerFunc(func(context.Context, string) (target.Closed, error) { return target.Closed{}, nil })
+				o.WrapClose = func(next target.ConnectionCloser) target.ConnectionCloser {
+					return closerFunc(func(ctx context.Context, id string) (target.Closed, error) {
+						if id[0] == 'a' {
+							return target.Closed{}, nil
+						}
+						return next.CloseConnection(ctx, id)
+					})
 				}
 			},
 			turns: map[string]string{"kick-effective": "harness 1"},
 			also: func(t *testing.T, r *reports.Report) {
-				if w := r.Total; w.NoEffect != 1 || w.Unaffected != 1 || w.Hit != 0 {
-					t.Errorf("want 1 without effect: %+v", w)
+				if w := r.Total; w.NoEffect != 1 || w.Unaffected != 1 || w.Hit != 1 || w.Back != 1 {
+					t.Errorf("want 1 without effect and 1 back: %+v", w)
 				}
 			},
 		},
@@ -361,6 +376,60 @@ func TestPlantedBrokerWills(t *testing.T) {
 				}
 			}},
 	})
+}
+
+// TestPlantedLegal: what looks like a fault and is none turns nothing.
+func TestPlantedLegal(t *testing.T) {
+	overlap := []string{pbStorm, "", pbSub, `subscribe: [{topic: "d/{client}", qos: 1}, {topic: "d/{client}/#", qos: 1}]`}
+	cases := []pbCase{
+		{name: "nothing planted"},
+		{name: "nothing planted, QoS 2", text: []string{"qos: 1", "qos: 2"}},
+		{name: "nothing planted, QoS 0", text: []string{"qos: 1", "qos: 0"}, turns: nil},
+		{name: "QoS 1 sent again: not answered", bend: pbUnanswered(10, 11)},
+		{name: "QoS 2 sent again: not answered", text: []string{"qos: 1", "qos: 2"}, bend: pbUnanswered(10, 11)},
+		{name: "QoS 1 sent again: the answer was lost", plant: pbLostAnswers(mqtt.PUBACK), hits: -1},
+		{name: "QoS 2 sent again: the answer was lost", text: []string{"qos: 1", "qos: 2"}, plant: pbLostAnswers(mqtt.PUBREC), hits: -1},
+		{name: "PUBREL sent again: the PUBCOMP was lost", text: []string{"qos: 1", "qos: 2"}, plant: pbLostAnswers(mqtt.PUBCOMP), hits: -1},
+		{
+			name: "a copy for each of two filters", text: overlap,
+			plant: pbWhen(pbRead("a", 1, 10), func(_ *pbConn, _ bool, p *mqtt.Packet, raw []byte) [][]byte {
+				return [][]byte{raw, pbUnder(pbFirst, p, raw)}
+			}),
+		},
+		{
+			name: "a copy for each of two filters, QoS 2", text: append([]string{"qos: 1", "qos: 2"}, pbStorm, "", pbSub, `subscribe: [{topic: "d/{client}", qos: 2}, {topic: "d/{client}/#", qos: 2}]`),
+			plant: pbWhen(pbRead("a", 1, 10), func(_ *pbConn, _ bool, p *mqtt.Packet, raw []byte) [][]byte {
+				return [][]byte{raw, pbUnder(pbFirst, p, raw)}
+			}),
+		},
+		{
+			name: "a message before its SUBACK", text: []string{"    share: 50%\n", "    share: 50%\n    session: {clean: true}\n"},
+			plant: pbBeforeSuback,
+		},
+	}
+	// Each acknowledgement swallowed once by the scenario: with the connection
+	// it is only late, without it is excused.
+	for _, then := range []string{"close", "go-on"} {
+		for _, s := range []struct{ packet, direction, qos, fleet string }{
+			{"PUBACK", "in", "1", "b"}, {"PUBACK", "out", "1", "a"},
+			{"PUBREC", "in", "2", "b"}, {"PUBREC", "out", "2", "a"},
+			{"PUBREL", "out", "2", "b"}, {"PUBREL", "in", "2", "a"},
+			{"PUBCOMP", "in", "2", "b"}, {"PUBCOMP", "out", "2", "a"},
+		} {
+			until := "until: {back: 100%}\n    timeout: 5s"
+			if then == "go-on" {
+				until = "for: 500ms"
+			}
+			cases = append(cases, pbCase{
+				name: "scripted swallow: " + s.packet + " " + s.direction + ", " + then,
+				text: []string{
+					pbStorm, fmt.Sprintf("  - name: storm\n    faults: [{swallow: {fleet: %s, packet: %s, direction: %s, nth: 3, then: %s}}]\n    %s\n", s.fleet, s.packet, s.direction, then, until),
+					pbToA, `  - {from: b, to: a, topic: "d/{client}", qos: ` + s.qos + `, each: 50/s}` + "\n", pbToB, "", "qos: 1", "qos: " + s.qos,
+				},
+			})
+		}
+	}
+	pbAll(t, cases)
 }
 
 // pbUnder is a message once more, under another packet id.
@@ -527,8 +596,7 @@ func pbBeforeConnack(w *pbWire) pbLie {
 			return nil
 		case connack != nil && pbData(p):
 			w.hit()
-			defer func() { connack = nil }()
-			return [][]byte{raw, connack}
+			connack = nil // the client is to close before it would come
 		}
 		return passes(raw)
 	}
@@ -561,42 +629,75 @@ func pbNotAgain(w *pbWire) pbLie {
 	}
 }
 
-// pbUnanswered makes a library that does not get to answer message 10 before
+// pbUnanswered makes a library that does not get to answer some messages before
 // its first connection ends.
-func pbUnanswered(_ *pbWire, o *Options) {
-	o.Drivers = []fleet.Driver{lyingLibrary(fleet.Strict{}, func(id string) lie {
-		answer := uint16(0)
-		return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
-			switch {
-			case id[0] != 'a':
-			case !out && !p.Dup() && pbData(p) && p.Header.Seq == 10:
-				answer = p.ID
-			case out && p.Type == mqtt.PUBACK && answer == p.ID && p.ID != 0:
-				answer = 0
-				return nil
+func pbUnanswered(seqs ...uint64) func(*pbWire, *Options) {
+	return func(_ *pbWire, o *Options) {
+		o.Drivers = []fleet.Driver{lyingLibrary(fleet.Strict{}, func(id string) lie {
+			seen, late := map[uint64]bool{}, map[uint16]bool{}
+			return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+				switch {
+				case id[0] != 'a':
+				case !out && pbData(p) && slices.Contains(seqs, p.Header.Seq) && !seen[p.Header.Seq]:
+					seen[p.Header.Seq], late[p.ID] = true, true
+				case out && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC) && late[p.ID]:
+					delete(late, p.ID)
+					return nil
+				}
+				return passes(raw)
 			}
-			return passes(raw)
-		}
-	})}
+		})}
+	}
 }
 
-// pbOutOfOrder loses a's answers to the messages 10 and 11 on their way, and
-// swaps the two when they are sent again.
+// pbOutOfOrder swaps the messages 10 and 11 when they are sent again.
 func pbOutOfOrder(w *pbWire) pbLie {
-	lost := map[uint16]bool{}
 	var held []byte
 	return func(c *pbConn, out bool, p *mqtt.Packet, raw []byte) [][]byte {
 		switch {
-		case pbRead("a", 1, 10)(c, out, p), pbRead("a", 1, 11)(c, out, p):
-			lost[p.ID] = true
-		case out && c.of("a", 1) && p.Type == mqtt.PUBACK && lost[p.ID]:
-			return nil
 		case pbRead("a", 2, 10)(c, out, p):
 			held = bytes.Clone(raw)
 			return nil
 		case pbRead("a", 2, 11)(c, out, p):
 			w.hit()
 			return [][]byte{raw, held}
+		}
+		return passes(raw)
+	}
+}
+
+// pbLostAnswers loses a's last answers of a type on its first connection, from
+// the twentieth on.
+func pbLostAnswers(typ mqtt.Type) func(*pbWire) pbLie {
+	return func(w *pbWire) pbLie {
+		n := 0
+		return func(c *pbConn, out bool, p *mqtt.Packet, raw []byte) [][]byte {
+			if !out || !c.of("a", 1) || p.Type != typ {
+				return passes(raw)
+			}
+			if n++; n < 20 {
+				return passes(raw)
+			}
+			w.hit()
+			return nil
+		}
+	}
+}
+
+// pbBeforeSuback holds the SUBACK of a's second connection up until a message
+// has come.
+func pbBeforeSuback(w *pbWire) pbLie {
+	var suback []byte
+	return func(c *pbConn, out bool, p *mqtt.Packet, raw []byte) [][]byte {
+		switch {
+		case out || !c.of("a", 2):
+		case p.Type == mqtt.SUBACK:
+			suback = bytes.Clone(raw)
+			return nil
+		case suback != nil && pbData(p):
+			w.hit()
+			defer func() { suback = nil }()
+			return [][]byte{raw, suback}
 		}
 		return passes(raw)
 	}

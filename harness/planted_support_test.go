@@ -95,6 +95,8 @@ type pbConn struct {
 	id       string
 	n        int    // number of the dial in the life of its client, from 1
 	next     []byte // read after the next packet
+	rec, rel uint16 // latest PUBREC written and PUBREL read of the broker's own ids
+	after    []byte // PUBRELs of ours that are due after the PUBREL of rec
 
 	holdEnd time.Duration // how long an end by the broker stays hidden
 	closing sync.Once
@@ -121,12 +123,24 @@ func (c *pbConn) tell(out bool, p *mqtt.Packet, raw []byte) (instead [][]byte) {
 	c.wire.mu.Lock()
 	defer c.wire.mu.Unlock()
 	if out && p.ID >= pbFirst && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC || p.Type == mqtt.PUBCOMP) {
-		if p.Type == mqtt.PUBREC {
+		switch {
+		case p.Type != mqtt.PUBREC:
+		case c.rec == c.rel:
 			c.next = mqtt.AppendPubrel(c.next, p.ID)
+		default: // PUBRELs go in the order of the PUBRECs [MQTT-4.6.0-4]
+			c.after = mqtt.AppendPubrel(c.after, p.ID)
 		}
 		return nil
 	}
 	instead = c.wire.lie(c, out, p, raw)
+	switch {
+	case out && p.Type == mqtt.PUBREC:
+		c.rec = p.ID
+	case !out && p.Type == mqtt.PUBREL:
+		if c.rel = p.ID; c.rel == c.rec {
+			c.next, c.after = append(c.next, c.after...), nil
+		}
+	}
 	if !out && len(c.next) > 0 {
 		instead = append(instead, c.next)
 		c.next = nil
