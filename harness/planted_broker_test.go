@@ -261,10 +261,11 @@ func TestPlantedBrokerEnds(t *testing.T) {
 				}
 			},
 			turns: map[string]string{"kick-effective": "harness 1"},
-			also: func(t *testing.T, r *reports.Report) {
+			also: func(r *reports.Report) string {
 				if w := r.Total; w.NoEffect != 1 || w.Unaffected != 1 || w.Hit != 1 || w.Back != 1 {
-					t.Errorf("want 1 without effect and 1 back: %+v", w)
+					return fmt.Sprintf("want 1 without effect and 1 back: %+v", w)
 				}
+				return ""
 			},
 		},
 		{
@@ -272,10 +273,11 @@ func TestPlantedBrokerEnds(t *testing.T) {
 			// it is back: it ends the next connection. Nobody is to blame.
 			name: "late kick", text: []string{"{close: {fleet: a}}", "{close: {fleet: a, times: 2, every: 20ms}}"},
 			bend: pbLateKick,
-			also: func(t *testing.T, r *reports.Report) {
+			also: func(r *reports.Report) string {
 				if w := r.Total; w.Victims != 2 || w.Hit != 1 || w.LateHit != 1 || w.Back != 1 || w.Censored != 1 {
-					t.Errorf("want a hit, censored when hit again, and a late hit that is back: %+v", w)
+					return fmt.Sprintf("want a hit, censored when hit again, and a late hit that is back: %+v", w)
 				}
+				return ""
 			},
 		},
 		{
@@ -296,10 +298,11 @@ func TestPlantedBrokerEnds(t *testing.T) {
 					c.reply(mqtt.AppendPuback(nil, p.ID))
 					return nil
 				}),
-			also: func(t *testing.T, r *reports.Report) {
+			also: func(r *reports.Report) string {
 				if q := r.Total.ProbeNeeded; q.N != 1 || q.Max == nil || *q.Max != 2 {
-					t.Errorf("probes needed: %+v, want 2", q)
+					return fmt.Sprintf("probes needed: %+v, want 2", q)
 				}
+				return ""
 			},
 		},
 		{
@@ -368,12 +371,13 @@ func TestPlantedBrokerWills(t *testing.T) {
 		}), turns: one},
 		{name: "never", text: watched, plant: never, turns: one},
 		{name: "never at QoS 0", text: append([]string{"qos: 1}\n    reconnect", "qos: 0}\n    reconnect"}, append([]string{pbFleetA, pbFleetA + "    will: {topic: \"w/{client}\", qos: 0}\n"}, watched[:2]...)...),
-			plant: never, also: func(t *testing.T, r *reports.Report) {
+			plant: never, also: func(r *reports.Report) string {
 				for _, c := range r.Checks {
 					if c.Name == "will" && c.Warnings != 1 {
-						t.Errorf("%d warnings, want 1: %+v", c.Warnings, c)
+						return fmt.Sprintf("%d warnings, want 1: %+v", c.Warnings, c)
 					}
 				}
+				return ""
 			}},
 	})
 }

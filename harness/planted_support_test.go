@@ -3,11 +3,13 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -236,13 +238,37 @@ type pbCase struct {
 	// turns names the checks that must be invalid, with whom they charge: "broker
 	// 1" is exactly one finding of the broker's, "broker" one or more.
 	turns   map[string]string
-	unknown []string // the checks that must be unknown
-	hits    int      // strokes of the plant; 0 = one, where there is a plant; -1 = one or more
-	also    func(t *testing.T, r *reports.Report)
+	unknown []string                     // the checks that must be unknown
+	hits    int                          // strokes of the plant; 0 = one, where there is a plant; -1 = one or more
+	also    func(*reports.Report) string // what else is wrong, in words
 }
 
-// run plays the case and holds the report against it.
-func (pc pbCase) run(t *testing.T) {
+// pbTries is how often a case is played where this machine was too busy: what a
+// starved harness has seen charges nobody, and shows nothing of the case.
+const pbTries = 3
+
+// run plays the case, holds the report against it, and gives the run's folder.
+func (pc pbCase) run(t *testing.T) string {
+	for try := 1; ; try++ {
+		r, dir, wrong := pc.play(t)
+		if len(wrong) == 0 || !pbStarved(r) || try == pbTries {
+			for _, w := range wrong {
+				t.Error(w)
+			}
+			return dir
+		}
+		t.Logf("try %d: the harness was starved: %q", try, wrong)
+	}
+}
+
+// pbStarved reports whether the harness was so late that the judge holds it
+// responsible for what it saw late.
+func pbStarved(r *reports.Report) bool {
+	return slices.ContainsFunc(r.Phases, func(p reports.Phase) bool { return p.Canary.Max != nil && *p.Canary.Max >= 0.5 })
+}
+
+// play plays the case once, and says what of the report is wrong.
+func (pc pbCase) play(t *testing.T) (r *reports.Report, dir string, wrong []string) {
 	w := &pbWire{dials: map[string]int{}}
 	w.lie = func(_ *pbConn, _ bool, _ *mqtt.Packet, raw []byte) [][]byte { return passes(raw) }
 	hits := pc.hits
@@ -256,20 +282,23 @@ func (pc pbCase) run(t *testing.T) {
 	if pc.bend != nil {
 		pc.bend(w, &o)
 	}
-	r, _ := pbPlay(t, scenario(t, pbBase, pc.text...), o)
+	r, dir = pbPlay(t, scenario(t, pbBase, pc.text...), o)
+	wrong = pbVerdicts(r, pc.turns, pc.unknown)
 	if w.hits != hits && !(hits < 0 && w.hits > 0) {
-		t.Errorf("the plant struck %d times, want %d", w.hits, hits)
+		wrong = append(wrong, fmt.Sprintf("the plant struck %d times, want %d", w.hits, hits))
 	}
-	pbVerdicts(t, r, pc.turns, pc.unknown)
 	if pc.also != nil {
-		pc.also(t, r)
+		if words := pc.also(r); words != "" {
+			wrong = append(wrong, words)
+		}
 	}
+	return r, dir, wrong
 }
 
 // pbVerdicts demands exactly these verdicts, and the exit code that follows;
-// every other check must be valid or not applicable.
-func pbVerdicts(t *testing.T, r *reports.Report, turns map[string]string, unknown []string) {
-	t.Helper()
+// every other check must be valid or not applicable. It says what is wrong.
+func pbVerdicts(r *reports.Report, turns map[string]string, unknown []string) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	want := map[string]reports.Verdict{}
 	code := ExitPass
 	for _, name := range unknown {
@@ -281,19 +310,20 @@ func pbVerdicts(t *testing.T, r *reports.Report, turns map[string]string, unknow
 	for _, c := range r.Checks {
 		v, told := want[c.Name]
 		delete(want, c.Name)
-		if c.Verdict != v && (told || c.Verdict != reports.Valid && c.Verdict != reports.NotApplicable) {
-			t.Errorf("%s is %s, want %q: %s %q", c.Name, c.Verdict, v, c.Detail, c.Examples)
-		}
-		if charges := turns[c.Name]; v == reports.Invalid && !pbCharged(c, charges) {
-			t.Errorf("%s charges %v (%d findings), want %s: %s %q", c.Name, c.Charges, c.Count, charges, c.Detail, c.Examples)
+		switch {
+		case told && c.Verdict != v, !told && c.Verdict != reports.Valid && c.Verdict != reports.NotApplicable:
+			say("%s is %s, want %q: %s %q", c.Name, c.Verdict, v, c.Detail, c.Examples)
+		case v == reports.Invalid && !pbCharged(c, turns[c.Name]):
+			say("%s charges %v (%d findings), want %s: %s %q", c.Name, c.Charges, c.Count, turns[c.Name], c.Detail, c.Examples)
 		}
 	}
 	for name := range want {
-		t.Errorf("there is no check %s", name)
+		say("there is no check %s", name)
 	}
 	if r.ExitCode != code {
-		t.Errorf("exit %d, want %d: %s", r.ExitCode, code, r.Verdict)
+		say("exit %d, want %d: %s", r.ExitCode, code, r.Verdict)
 	}
+	return wrong
 }
 
 // pbCharged reports whether a check charges as told, and nobody besides.
@@ -338,7 +368,7 @@ func pbAll(t *testing.T, cases []pbCase) {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			t.Run(pc.name, pc.run)
+			t.Run(pc.name, func(t *testing.T) { pc.run(t) })
 		})
 	}
 	all.Wait()
