@@ -35,7 +35,10 @@ func deaf(ev Evidence) reports.Check {
 		streams = ev.unreached(known, &t)
 	}
 	otherwise := valid("none on %d connections that were owed a probe and %d streams that were closed", conns, streams)
-	if conns+streams == 0 {
+	switch {
+	case !ev.Accounts && owes(ev.Plan, 1):
+		otherwise = unknown("there are no accounts of messages")
+	case conns+streams == 0:
 		otherwise = unknown("no probe and no stream's last message was acknowledged")
 	}
 	return t.verdict(fmt.Sprintf("clients that were connected and did not read what they were owed: %d (%s)", t.count, t.charged()), otherwise)

@@ -41,7 +41,7 @@ func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) reports.Check
 	}
 	otherwise := valid("no breach on %d connections", ev.connacks())
 	switch {
-	case slices.ContainsFunc(ev.Missing, func(s string) bool { return strings.HasPrefix(s, "findings.jsonl.gz ") }):
+	case ev.lacks("findings.jsonl.gz"):
 		otherwise = unknown("the findings of the tap are not all there")
 	case ev.connacks() == 0:
 		otherwise = unknown("no client was ever connected")

@@ -18,6 +18,8 @@ func sessionForgotten(ev Evidence) reports.Check {
 	switch {
 	case !slices.ContainsFunc(ev.Plan.Fleets, kept):
 		return notApplicable("no fleet of the plan keeps its session")
+	case ev.lacks("env.json"):
+		return unknown("the abilities of the target are not known")
 	case !ev.Target.Abilities.KeepsSession:
 		return notApplicable("the target does not promise to keep sessions")
 	}

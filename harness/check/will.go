@@ -39,7 +39,10 @@ func will(ev Evidence) reports.Check {
 		t.fault(timeline.ChargeBroker, int64(w.first), "%s: %d Wills of a client that is in no fleet", id, w.first)
 	}
 	otherwise := valid("%d of %d abnormal ends were watched, and each published its Will", watched, ends)
-	if ends > 0 && watched == 0 {
+	switch {
+	case ev.lacks("env.json"):
+		otherwise = unknown("the abilities of the target are not known")
+	case ends > 0 && watched == 0:
 		otherwise = unknown("%d connections ended abnormally, and none so that its Will could be seen", ends)
 	}
 	return t.verdict(fmt.Sprintf("Wills that are missing, too many or wrong: %d", t.count), otherwise)

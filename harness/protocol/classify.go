@@ -30,11 +30,12 @@ type event struct {
 	p     *mqtt.Packet
 	at    timeline.Instant
 
-	ours bool // the exchange is of a message that the client publishes
-	id   identity
-	rel  relation
-	new  bool      // PUBLISH written: given to the client after all that it has written before
-	e    *exchange // as it was before this packet; nil = none that counts
+	ours    bool // the exchange is of a message that the client publishes
+	id      identity
+	rel     relation
+	new     bool      // PUBLISH written: given to the client after all that it has written before
+	unasked bool      // PUBLISH read: a breach of retained-on-resume
+	e       *exchange // as it was before this packet; nil = none that counts
 
 	rule   *Rule // that is being asked
 	report func(Breach)

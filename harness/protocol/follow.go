@@ -20,7 +20,7 @@ func (ev *event) follow() Seen {
 }
 
 func (ev *event) followPublish() Seen {
-	seen := Seen{Step: published.step(ev.out)}
+	seen := Seen{Step: published.step(ev.out), Unasked: ev.unasked}
 	if h := &ev.p.Header; ev.p.HeaderErr == nil {
 		seen.Message = Message{h.Kind, h.Stream, h.Seq, ev.at}
 	}

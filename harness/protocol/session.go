@@ -51,6 +51,9 @@ type Seen struct {
 	// yet discharged (same packet id, same epoch, no PUBREL read): legal, and
 	// no second delivery.
 	Again bool
+	// Unasked: of Delivered, RETAIN is 1 where no SUBSCRIBE can have asked for a
+	// retained message. It is a delivery as any other, with a wrong flag.
+	Unasked bool
 }
 
 // Breach is one rule broken by one packet.
