@@ -51,6 +51,12 @@ type Seen struct {
 	// yet discharged (same packet id, same epoch, no PUBREL read): legal, and
 	// no second delivery.
 	Again bool
+	// Moved: of Published, the message has another packet id already: to the
+	// broker this is a new message.
+	Moved bool
+	// Displaced: of Published, the message that was under way under this packet
+	// id. What answers it from here on, nobody can tell.
+	Displaced Message
 }
 
 // Breach is one rule broken by one packet.

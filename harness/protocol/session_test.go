@@ -56,7 +56,7 @@ func TestSeenTellsTheLatestTransmission(t *testing.T) {
 		out PUBLISH 7 q1 m1 dup`)
 	resent := h.at
 	got := h.Packet(2, false, &mqtt.Packet{Type: mqtt.PUBACK, ID: 7}, 9999, nil)
-	if d := cmp.Diff(Seen{Acked, Message{mqtt.KindData, 1, 1, resent}, false}, got); d != "" {
+	if d := cmp.Diff(Seen{Step: Acked, Message: Message{mqtt.KindData, 1, 1, resent}}, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -183,7 +183,7 @@ func (p *peer) publish(qos byte) {
 func (p *peer) transmit(f *flight, lapsed bool) {
 	f.sent++
 	p.send(pkt{t: mqtt.PUBLISH, id: f.id, m: f.m, qos: f.qos, dup: f.sent > 1}, f.sent > 1, lapsed)
-	if p.out && p.sim.link != nil && p.sim.last != (Seen{Published, Message{mqtt.KindData, 1, uint64(f.m), p.sim.at}, p.sim.last.Again}) {
+	if p.out && p.sim.link != nil && p.sim.last != (Seen{Step: Published, Message: Message{mqtt.KindData, 1, uint64(f.m), p.sim.at}, Again: p.sim.last.Again}) {
 		p.sim.t.Fatalf("message %d seen as %+v", f.m, p.sim.last)
 	}
 	if p.out && f.sent > 1 && !p.sim.last.Again {
