@@ -147,7 +147,9 @@ func (r pcRun) show(t *testing.T) {
 		}
 	}
 	for _, m := range r.Messages {
-		t.Logf("QoS %d: %+v", m.QoS, m)
+		if m.Balance != "" {
+			t.Logf("QoS %d: %+v", m.QoS, m)
+		}
 	}
 	for _, f := range r.findings {
 		t.Logf("finding %s (%s) %s connection %d id %d: %s %s\n\tlast %s", f.Rule, f.Charge, f.ClientID, f.N, f.PacketID, f.Detail, f.Kind, pcPackets(f.Last))

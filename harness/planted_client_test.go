@@ -63,10 +63,10 @@ const (
 	// Two messages back to back, so that neither has its answer yet.
 	pcPairs = `- {from: pumps, to: sinks, topic: "up/b1/{client}", qos: 1, each: 20/s, burst: 2}`
 
-	// Nothing that the broker answers to the burst is read: all of it has to be
-	// sent again.
-	pcUnacked1 = "cut: {fleet: pumps, packet: PUBACK, direction: in, side: before}"
-	pcUnacked2 = "cut: {fleet: pumps, packet: PUBREC, direction: in, side: before}"
+	// What the broker answers to the burst is not read: the messages have to
+	// be sent again. Five times, since a cut may find one message alone.
+	pcUnacked1 = "cut: {fleet: pumps, times: 5, every: 100ms, packet: PUBACK, direction: in, side: before}"
+	pcUnacked2 = "cut: {fleet: pumps, times: 5, every: 100ms, packet: PUBREC, direction: in, side: before}"
 )
 
 func TestPlantedClient(t *testing.T) {
@@ -127,10 +127,10 @@ func TestPlantedClient(t *testing.T) {
 			})
 		}},
 		{name: "never resent", calm: pcStorm(pcUnacked1, pcBurst1), want: pcWant{"stuck": pcPublisher}, lib: func(fired *atomic.Int64) fleet.Driver {
-			return pcLib("pumps", func() lie { return pcOnce(fired, pcResent(1), func([]byte) [][]byte { return nil }) })
+			return pcLib("pumps", func() lie { return pcForgotten(fired, 1) })
 		}},
 		{name: "QoS 2 never resent", calm: pcStorm(pcUnacked2, pcBurst2), want: pcWant{"stuck": pcPublisher}, lib: func(fired *atomic.Int64) fleet.Driver {
-			return pcLib("pumps", func() lie { return pcOnce(fired, pcResent(2), func([]byte) [][]byte { return nil }) })
+			return pcLib("pumps", func() lie { return pcForgotten(fired, 2) })
 		}},
 		{name: "read and not answered", want: pcWant{"stuck": pcSubscriber}, lib: func(fired *atomic.Int64) fleet.Driver {
 			return pcLib("sinks", func() lie { return pcSilent(fired, 1) })
@@ -245,6 +245,21 @@ func pcResent(qos byte) func(out bool, p *mqtt.Packet) bool {
 	return func(out bool, p *mqtt.Packet) bool { return out && pcData(p, qos, 1) && p.Dup() }
 }
 
+// pcForgotten never sends the first message again that it should.
+func pcForgotten(fired *atomic.Int64, qos byte) lie {
+	meant := pcResent(qos)
+	var stream uint32
+	var seq uint64
+	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+		if meant(out, p) && (stream == 0 || stream == p.Header.Stream && seq == p.Header.Seq) {
+			stream, seq = p.Header.Stream, p.Header.Seq
+			fired.Add(1)
+			return nil
+		}
+		return passes(raw)
+	}
+}
+
 // pcAfterPubrel sends a PUBLISH again right behind its PUBREL, with DUP as it
 // has to be.
 func pcAfterPubrel(fired *atomic.Int64) lie {
@@ -261,20 +276,26 @@ func pcAfterPubrel(fired *atomic.Int64) lie {
 	}
 }
 
-// pcSwapped sends the first PUBLISH that is sent again behind the second one.
+// pcSwapped sends the first PUBLISH that is sent again behind the second one,
+// where the one follows the other.
 func pcSwapped(fired *atomic.Int64, qos byte) lie {
 	meant := pcResent(qos)
 	var held []byte
 	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
-		if !meant(out, p) {
-			return passes(raw)
-		}
-		switch fired.Add(1) {
-		case 1:
+		first := held
+		switch {
+		case !out:
+		case p.Type == mqtt.CONNECT:
+			held = nil // it died with its connection
+		case first != nil && meant(out, p) && fired.Add(1) > 0:
+			held = nil
+			return [][]byte{raw, first}
+		case first != nil:
+			held = nil
+			return [][]byte{first, raw}
+		case meant(out, p) && fired.Load() == 0:
 			held = bytes.Clone(raw)
 			return nil
-		case 2:
-			return [][]byte{raw, held}
 		}
 		return passes(raw)
 	}
@@ -371,12 +392,29 @@ func pcAfterDisconnect(fired *atomic.Int64) lie {
 	}
 }
 
-// pcTwice publishes one message twice, as two new ones.
+// pcTwice publishes one message twice, as two new ones, and brings both
+// exchanges to their end.
 func pcTwice(fired *atomic.Int64, qos byte) lie {
 	const other = 40000
+	var id uint16
+	var received, released, done bool // PUBREC of the second read; PUBREL of the first, of the second written
 	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
-		if out && pcData(p, qos, 5) && fired.Add(1) == 1 {
+		switch {
+		case out && pcData(p, qos, 5) && fired.Add(1) == 1:
+			id = p.ID
 			return [][]byte{raw, pcID(p, raw, other)}
+		case !out && id != 0 && p.ID == other && p.Type != mqtt.PUBLISH:
+			received = received || p.Type == mqtt.PUBREC
+			return nil // the library knows of the first only
+		case out && p.Type == mqtt.PUBREL && p.ID == id:
+			released = true
+			if received {
+				done = true
+				return [][]byte{raw, mqtt.AppendPubrel(nil, other)}
+			}
+		case out && released && received && !done:
+			done = true
+			return [][]byte{mqtt.AppendPubrel(nil, other), raw}
 		}
 		return passes(raw)
 	}
