@@ -147,6 +147,15 @@ func TestPlantedClient(t *testing.T) {
 		{name: "PUBREL never sent again", calm: pcStorm("cut: {fleet: pumps, packet: PUBREL, direction: out, side: before}", pcBurst2), want: pcWant{"stuck": pcPublisher, "lost": pcUnknown}, lib: func(fired *atomic.Int64) fleet.Driver {
 			return pcLib("pumps", func() lie { return pcNoPubrel(fired) })
 		}},
+		{name: "resent after a clean start", calm: append(pcStorm(pcUnacked1, pcBurst1), pcCleanPumps...), want: pcWant{"resend-after-clean": pcPublisher}, lib: func(fired *atomic.Int64) fleet.Driver {
+			return pcLib("pumps", func() lie { return pcRevived(fired, 1) })
+		}},
+		{name: "QoS 2 resent after a clean start", calm: append(pcStorm(pcUnacked2, pcBurst2), pcCleanPumps...), want: pcWant{"resend-after-clean": pcPublisher}, lib: func(fired *atomic.Int64) fleet.Driver {
+			return pcLib("pumps", func() lie { return pcRevived(fired, 2) })
+		}},
+		{name: "handled and never read", want: pcWant{"unexpected": pcSubscriber}, lib: func(fired *atomic.Int64) fleet.Driver {
+			return pcBent("sinks", pcInvented(fired))
+		}},
 		{name: "PUBACK for nothing", want: pcWant{"unknown-ack": pcSubscriber}, lib: func(fired *atomic.Int64) fleet.Driver {
 			return pcLib("sinks", func() lie { return pcExtra(fired, mqtt.AppendPuback(nil, 60000)) })
 		}},
@@ -257,6 +266,53 @@ func pcForgotten(fired *atomic.Int64, qos byte) lie {
 			return nil
 		}
 		return passes(raw)
+	}
+}
+
+// pcCleanPumps gives the pumps clean sessions.
+var pcCleanPumps = []string{"subscribe: [{topic: \"ping/{client}\", qos: 1}]\n  - name: sinks", "session: {clean: true}\n    subscribe: [{topic: \"ping/{client}\", qos: 1}]\n  - name: sinks"}
+
+// pcRevived sends a message of the session before, which the broker has not
+// answered, behind what it writes first on its next connection.
+func pcRevived(fired *atomic.Int64, qos byte) lie {
+	connects := 0
+	open := map[uint16][]byte{}
+	var id uint16
+	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+		switch {
+		case out && p.Type == mqtt.CONNECT:
+			connects++
+		case out && connects == 1 && pcData(p, qos, 1):
+			open[p.ID] = pcDup(raw, true)
+		case !out && connects == 1 && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC):
+			delete(open, p.ID)
+		case out && connects == 2 && fired.Load() == 0:
+			for i, old := range open {
+				id = i
+				fired.Add(1)
+				return [][]byte{raw, old}
+			}
+		case !out && id != 0 && p.ID == id && connects == 2 && p.Type == mqtt.PUBCOMP:
+			return nil // the library knows of nothing
+		}
+		return passes(raw)
+	}
+}
+
+// pcInvented calls the handler with a message that was never read.
+func pcInvented(fired *atomic.Int64) func(*fleet.Settings) {
+	return func(s *fleet.Settings) {
+		next := s.OnMessage
+		s.OnMessage = func(topic string, payload []byte) {
+			next(topic, payload)
+			h, err := mqtt.ParsePayload(payload)
+			if err == nil && h.Kind == mqtt.KindData && strings.HasPrefix(topic, "up/one/") && fired.Add(1) == 5 {
+				h.Seq += 1000
+				forged := make([]byte, len(payload))
+				mqtt.PutPayload(forged, h)
+				next(topic, forged)
+			}
+		}
 	}
 }
 

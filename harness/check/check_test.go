@@ -175,6 +175,21 @@ func TestSeveralAtOnce(t *testing.T) {
 				}
 			}
 		}, map[string]reports.Verdict{"kick-effective": na, "session-forgotten": na}},
+		"the faults are on a fleet with clean sessions": {func(ev *Evidence) {
+			ev.Plan.Fleets[devices].Session.Clean = true
+			for i := range ev.Clients {
+				for _, c := range ev.Clients[i].Conns {
+					c.SessionWanted = false
+				}
+			}
+		}, map[string]reports.Verdict{"session-forgotten": na}},
+		"nobody came back to a kept session": {func(ev *Evidence) {
+			for i := range ev.Clients {
+				for _, c := range ev.Clients[i].Conns {
+					c.SessionWanted = false
+				}
+			}
+		}, map[string]reports.Verdict{"session-forgotten": no}},
 		"no takeover in the plan": {func(ev *Evidence) {
 			w := ev.Plan.Phases[2].Waves
 			w[1].Faults = w[1].Faults[1:]
