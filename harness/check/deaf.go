@@ -108,7 +108,7 @@ func (ev Evidence) unreached(known roster, t *tally) int {
 		x := &ev.Exceptions[i]
 		p := pair{x.Stream, x.Subscriber}
 		at := acked[x.Stream]
-		if x.Verdict != ledger.Undetermined || x.QoS == 0 || at == 0 || told[p] {
+		if x.Verdict != ledger.Undetermined || x.Cause == ledger.CauseUnreleased || x.QoS == 0 || at == 0 || told[p] {
 			continue
 		}
 		c := ev.liveAtStop(known[x.Subscriber])

@@ -39,10 +39,13 @@ func sessionForgotten(ev Evidence) reports.Check {
 	otherwise := valid("%d of %d sessions were resumed", resumed, resumed)
 	switch {
 	case resumed > 0:
-	case len(faults(ev.Plan, ends)) > 0:
+	case slices.ContainsFunc(faults(ev.Plan, ends), func(p planned) bool {
+		f := ev.Plan.Fleet(p.Fleet)
+		return f == nil || kept(*f)
+	}):
 		otherwise = unknown("no client came back to a kept session")
 	default:
-		otherwise = notApplicable("nothing in the plan ends a connection")
+		otherwise = notApplicable("nothing in the plan ends a connection of a fleet that keeps its session")
 	}
 	return t.verdict(fmt.Sprintf("kept sessions that the broker had forgotten: %d of %d", t.count, resumed), otherwise)
 }

@@ -41,6 +41,7 @@ func Table() []Check {
 
 		{"packet-id", "a packet id is not 0, not in use for another message, and stays that of its message", "MQTT-2.3.1-1, MQTT-2.3.1-2, MQTT-2.3.1-3, MQTT-2.3.1-4", rule{"packet-id", asksOrPublishes}.run},
 		{"publish-after-pubrel", "no PUBLISH is sent again after its PUBREL", "MQTT-4.3.3-1", rule{"publish-after-pubrel", publishesAt2}.run},
+		{"resend-after-clean", "nothing of an earlier session is sent again after a clean start", "MQTT-3.1.2-6", rule{"resend-after-clean", publishesAt1}.run},
 		{"dup-flag", "DUP is 0 on a first PUBLISH, at QoS 0 always, and 1 on each that is sent again", "MQTT-3.3.1-1, MQTT-3.3.1-2, MQTT-3.3.1-3", rule{"dup-flag", publishes}.run},
 		{"first-packet", "the first packet from a client is CONNECT and from a broker CONNACK", "MQTT-3.1.0-1, MQTT-3.2.0-1", rule{"first-packet", always}.run},
 		{"resend-order", "messages are sent again in the order in which they were first sent", "MQTT-4.6.0-1", rule{"resend-order", publishesAt1}.run},
@@ -83,7 +84,7 @@ func runTable(table []Check, ev Evidence) []reports.Check {
 // record, the schema version of env.json from which it is there.
 var recordedSince = map[string]int{
 	"not-redelivered": 2, "lost-in-client": 2, "misrouted": 2, "wrong-qos": 2, "stuck": 2,
-	"packet-id": 2, "publish-after-pubrel": 2, "dup-flag": 2, "first-packet": 2, "resend-order": 2,
+	"packet-id": 2, "publish-after-pubrel": 2, "resend-after-clean": 2, "dup-flag": 2, "first-packet": 2, "resend-order": 2,
 	"retained-on-resume": 2, "suback": 2, "unknown-ack": 2, "server-packet": 2, "will": 2,
 }
 

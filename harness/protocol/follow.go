@@ -39,6 +39,10 @@ func (ev *event) followPublish() Seen {
 		ev.repeat()
 	default:
 		seen.Again = ev.out && !ev.new && (ev.rel != fresh || ev.id.ours() && ev.p.Dup())
+		seen.Moved = ev.out && ev.rel == moved
+		if ev.out && ev.rel == clash {
+			seen.Displaced = e.message()
+		}
 		ev.begin()
 	}
 	if ev.out {

@@ -85,7 +85,7 @@ var histories = []struct{ name, text string }{
 	// packet-id
 	{"id in use by another message", connect + `
 		out PUBLISH 7 q1 m1
-		out PUBLISH 7 q1 m2        => published m2 ! packet-id publisher
+		out PUBLISH 7 q1 m2        => published m2 for m1 ! packet-id publisher
 		in  PUBACK 7               => acked m2
 		in  PUBACK 7               => none`},
 	{"id in use by another QoS of the same message", connect + `
@@ -130,7 +130,7 @@ var histories = []struct{ name, text string }{
 		out UNSUBSCRIBE 0          ! packet-id client`},
 	{"resend under another id", connect + `
 		out PUBLISH 7 q1 m1` + resume + `
-		out PUBLISH 8 q1 m1 dup    => published m1 again ! packet-id publisher
+		out PUBLISH 8 q1 m1 dup    => published m1 again moved ! packet-id publisher
 		in  PUBACK 8               => acked m1`},
 	{"resend under another id without DUP", connect + `
 		out PUBLISH 7 q1 m1

@@ -54,6 +54,12 @@ type Seen struct {
 	// Unasked: of Delivered, RETAIN is 1 where no SUBSCRIBE can have asked for a
 	// retained message. It is a delivery as any other, with a wrong flag.
 	Unasked bool
+	// Moved: of Published, the message has another packet id already: to the
+	// broker this is a new message.
+	Moved bool
+	// Displaced: of Published, the message that was under way under this packet
+	// id. What answers it from here on, nobody can tell.
+	Displaced Message
 }
 
 // Breach is one rule broken by one packet.
