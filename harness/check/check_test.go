@@ -243,7 +243,7 @@ func TestSeveralAtOnce(t *testing.T) {
 }
 
 func TestAPanicIsUnknown(t *testing.T) {
-	got := runTable([]Check{{Name: "broken", Run: func(Evidence) reports.Check { panic("oh") }}}, Evidence{})
+	got := runTable([]Check{{Name: "broken", Run: func(Evidence) Result { panic("oh") }}}, Evidence{})
 	if len(got) != 1 || got[0].Name != "broken" || got[0].Verdict != reports.Unknown || !strings.Contains(got[0].Detail, "oh") {
 		t.Errorf("%+v", got)
 	}
