@@ -120,7 +120,7 @@ func TestSeveralAtOnce(t *testing.T) {
 			"lost": no, "not-redelivered": no, "lost-in-client": no, "stuck": no,
 		}},
 		"no closing mark": {func(ev *Evidence) { ev.Complete = false }, map[string]reports.Verdict{
-			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "dup-flag": no, "first-packet": no, "resend-order": no,
+			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
 			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no, "unscripted": no, "collateral": no,
 			"session-forgotten": no, "session-invented": no, "takeover": no, "keep-alive": no, "will": no, "kick-effective": no,
 			"deaf": no, "never-returned": no, "leak": no,
