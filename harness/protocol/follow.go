@@ -144,13 +144,13 @@ func (ev *event) followAck() Seen {
 	}
 	switch ev.rel {
 	case extra:
-		if n := ev.owed().of(ev.p.Type); *n > 0 {
-			*n--
+		if !ev.repeats() {
+			*ev.owed().of(ev.p.Type)--
 		}
 		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage < received || e.stage == over {
 			return Seen{}
 		}
-		e.conn, e.turn = ev.c.n, 0
+		e.conn, e.rec, e.turn = ev.c.n, ev.c.n, 0
 	case answers:
 		ev.acknowledge()
 	}
@@ -171,7 +171,7 @@ func (ev *event) acknowledge() {
 	case e.stage == received: // which of the two the sender goes by is not known
 		e.turn = 0
 	default:
-		e.stage, e.turn = received, ev.s.place
+		e.stage, e.rec, e.turn = received, c.n, ev.s.place
 	}
 }
 

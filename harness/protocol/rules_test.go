@@ -666,6 +666,13 @@ var histories = []struct{ name, text string }{
 		in  PUBCOMP 1
 		in  PUBCOMP 2
 		in  PUBREC 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again and answers the copy", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1` + resume + `
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		in  PUBREC 1
+		in  PUBREC 1               ! unknown-ack broker`},
 	{"the broker says PUBREC again in a new epoch", connect + `
 		out PUBLISH 1 q2 m1
 		in  PUBREC 1` + connect + `
