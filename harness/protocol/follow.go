@@ -143,6 +143,10 @@ func (ev *event) followAck() Seen {
 		seen = Seen{Step: ackStep(ev.p.Type, ev.ours), Message: e.message()}
 	}
 	switch ev.rel {
+	case alien:
+		if e != nil && ev.p.Type == mqtt.PUBREC {
+			e.turn = 0 // the sender may go by this one
+		}
 	case extra:
 		if !ev.repeats() {
 			*ev.owed().of(ev.p.Type)--
