@@ -129,6 +129,7 @@ type run struct {
 	findMu   sync.Mutex
 	findings []timeline.Finding // since the last flush
 	ends     int                // of them, those of ends without an action
+	written  int                // lines of findings.jsonl.gz
 
 	issued     atomic.Int64 // kicks
 	statusMu   sync.Mutex
@@ -518,8 +519,13 @@ func (r *run) stop() error {
 	if err := r.ev.accounts(r.book); err != nil {
 		return err
 	}
-	r.ev.add(timeline.Event{Mark: &timeline.Mark{Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted}})
-	return errors.Join(r.flushFindings(), r.ev.close())
+	if err := r.flushFindings(); err != nil {
+		return err
+	}
+	r.ev.add(timeline.Event{Mark: &timeline.Mark{
+		Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted, Findings: r.written,
+	}})
+	return r.ev.close()
 }
 
 func (r *run) currentPhase() string { return *r.phase.Load() }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // messages is the check of one verdict of the accounts: what breaks the
@@ -21,7 +20,7 @@ type messages struct {
 	mixed   bool   // not each exception of this verdict is a fault
 }
 
-func (m messages) run(ev Evidence) reports.Check {
+func (m messages) run(ev Evidence) Result {
 	switch {
 	case m.qos == 0 && publishes(ev.Plan) != "":
 		return notApplicable("%s", publishes(ev.Plan))
@@ -55,7 +54,7 @@ func (m messages) gather(ev Evidence, t *tally) {
 		switch {
 		case x.Verdict != m.verdict:
 		case x.Fault:
-			t.fault(x.Charge, 1, "%s", describe(x))
+			t.faultOf(Fault{Exception: x}, x.Charge, "%s", describe(x))
 		case x.Warn:
 			t.warn(1, "%s", describe(x))
 		}

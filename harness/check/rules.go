@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -17,18 +16,19 @@ type rule struct {
 	subject func(*scenarios.Plan) string // "" = the plan contains it, else why not
 }
 
-func (r rule) run(ev Evidence) reports.Check {
+func (r rule) run(ev Evidence) Result {
 	return r.weigh(ev, func(timeline.Finding) bool { return false })
 }
 
 // weigh counts the breaches of the rule. Those that mild names are worth a
 // warning only.
-func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) reports.Check {
+func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) Result {
 	if why := r.subject(ev.Plan); why != "" {
 		return notApplicable("%s", why)
 	}
 	var t tally
-	for _, f := range ev.Findings {
+	for i := range ev.Findings {
+		f := ev.Findings[i]
 		switch {
 		case f.Rule != r.name || ev.excused(f):
 		case f.Count > 0:
@@ -36,12 +36,12 @@ func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) reports.Check
 		case f.Warn || mild(f):
 			t.warn(1, "%s", breach(f))
 		default:
-			t.fault(f.Charge, 1, "%s", breach(f))
+			t.faultOf(Fault{Finding: &ev.Findings[i]}, f.Charge, "%s", breach(f))
 		}
 	}
 	otherwise := valid("no breach on %d connections", ev.connacks())
 	switch {
-	case slices.ContainsFunc(ev.Missing, func(s string) bool { return strings.HasPrefix(s, "findings.jsonl.gz ") }):
+	case ev.lacks("findings.jsonl.gz"):
 		otherwise = unknown("the findings of the tap are not all there")
 	case ev.connacks() == 0:
 		otherwise = unknown("no client was ever connected")
@@ -100,7 +100,7 @@ func (ev Evidence) excused(f timeline.Finding) bool {
 
 // suback is a rule of its own: where the target is known to grant no more than
 // a certain QoS, a grant of just that is no fault.
-func suback(ev Evidence) reports.Check {
+func suback(ev Evidence) Result {
 	top, known := ev.Target.Abilities.MaxQoS, ev.roster()
 	return rule{"suback", subscribes}.weigh(ev, func(f timeline.Finding) bool {
 		c := known.conn(f.ClientID, f.N)

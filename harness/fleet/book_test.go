@@ -88,6 +88,9 @@ func (b *testBook) Released(stream uint32, seq uint64, conn int, _ timeline.Inst
 	b.tell("released %d/%d on %d", stream, seq, conn)
 }
 
+func (b *testBook) Moved(uint32, uint64)     {}
+func (b *testBook) Displaced(uint32, uint64) {}
+
 func (b *testBook) Completed(stream uint32, seq uint64, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,11 +126,14 @@ func (b *testBook) Delivered(_ string, d mqtt.Delivery, _ timeline.Instant) {
 	h := d.Header
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	more := ""
 	if d.Again {
-		b.tell("delivered %d/%d on %d again", h.Stream, h.Seq, d.Conn)
-	} else {
-		b.tell("delivered %d/%d on %d", h.Stream, h.Seq, d.Conn)
+		more += " again"
 	}
+	if d.Retain {
+		more += " retained"
+	}
+	b.tell("delivered %d/%d on %d%s", h.Stream, h.Seq, d.Conn, more)
 	if b.delivered[h.Stream] == nil {
 		b.delivered[h.Stream] = map[uint64]int{}
 	}

@@ -68,6 +68,19 @@ func TestAgainIsTold(t *testing.T) {
 	}
 }
 
+// A wrong RETAIN makes no retained copy of a message.
+func TestUnaskedIsTold(t *testing.T) {
+	b, _, s := lone(t, false)
+	c := s.begin(100)
+	p := mqtt.Packet{Type: mqtt.PUBLISH, Flags: 1, Topic: []byte("x"), Header: mqtt.Header{Kind: mqtt.KindData, Stream: 4, Seq: 8}}
+	for _, unasked := range []bool{false, true} {
+		c.tellReceived(&p, &then{seen: protocol.Seen{Step: protocol.Delivered, Unasked: unasked}}, 100)
+	}
+	if diff := cmp.Diff([]string{"delivered 4/8 on 1 retained", "delivered 4/8 on 1"}, b.book.told()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestSubscriptionsAreTold(t *testing.T) {
 	b, f, s := lone(t, false)
 	w := open(t, s, 100, false, false)

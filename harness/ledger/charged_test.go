@@ -105,12 +105,18 @@ var chargedCases = []struct {
 	}, []string{"lost s 1: broker, ", "stuck (publisher) 1: broker, "}},
 	{"undetermined: PUBREL was never written, so the broker may wait for it", func() *history {
 		return newHistory(2).write(1).ack(1).sentinel()
-	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, "}},
+	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, unreleased"}},
 	{"undetermined: PUBREC alone, and the publisher is away", func() *history {
 		h := newHistory(2).write(1).ack(1).release(1).sentinel()
 		h.away["p"] = true
 		return h
-	}, []string{"undetermined s 1: legal, "}},
+	}, []string{"undetermined s 1: legal, unreleased"}},
+	{"undetermined: PUBREL was written on an earlier connection, and not again", func() *history {
+		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).exchange(2).read(2).sentinel()
+	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, unreleased"}},
+	{"lost: PUBREL was written again on the last connection", func() *history {
+		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).release(1).exchange(2).read(2).sentinel()
+	}, []string{"lost s 1: broker, ", "stuck (publisher) 1: broker, "}},
 	{"not owed: the publisher's session was lost between PUBREC and PUBCOMP", func() *history {
 		return newHistory(2).write(1).ack(1).release(1).publisherBack(false).exchange(2).read(2).sentinel()
 	}, nil},
@@ -181,6 +187,16 @@ var chargedCases = []struct {
 	{"duplicated: PUBLISH again after PUBREL", func() *history {
 		h := newHistory(2).write(1).ack(1).release(1).publisherBack(true).write(1).ack(1).release(1).complete(1)
 		return h.read(1, 1).sentinel()
+	}, []string{"duplicated s 1: publisher-library, republish"}},
+	{"duplicated: published twice, under two packet ids", func() *history {
+		h := newHistory(2).write(1, 1)
+		h.Moved(1, 1)
+		return h.ack(1).release(1).complete(1).read(1, 1).sentinel()
+	}, []string{"duplicated s 1: publisher-library, republish"}},
+	{"duplicated: resent after its packet id was given to another message", func() *history {
+		h := newHistory(2).write(1)
+		h.Displaced(1, 1)
+		return h.write(1).ack(1).release(1).complete(1).read(1, 1).sentinel()
 	}, []string{"duplicated s 1: publisher-library, republish"}},
 	{"duplicated: state resent after a clean start", func() *history {
 		h := newHistory(2).write(1).publisherBack(false).write(1).ack(1).release(1).complete(1).read(1, 1).sentinel()
@@ -331,6 +347,21 @@ var chargedCases = []struct {
 	{"stuck: PUBREL never resent", func() *history {
 		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).read(1).sentinel()
 	}, []string{"stuck (publisher) 1: publisher-library, "}},
+	{"not stuck: its packet id was given to another message", func() *history {
+		h := newHistory(1).write(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(1, 2).sentinel()
+	}, nil},
+	{"neither stuck nor owed: its packet id was given to another message after the PUBREC", func() *history {
+		h := newHistory(2).write(1).ack(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(2).sentinel()
+	}, nil},
+	{"not displaced: it was complete", func() *history {
+		h := newHistory(1).exchange(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(2).sentinel()
+	}, []string{"lost s 1: broker, "}},
 	{"not stuck: the session was lost", func() *history {
 		return newHistory(1).write(1).publisherBack(false).exchange(2).read(2).sentinel()
 	}, nil},

@@ -182,7 +182,7 @@ func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 	case !r.over:
 		return false // in different epochs, for different filters, or at QoS 1
 	case s.Republished.Contains(e.Seq):
-		e.Why = "the publisher sent PUBLISH again after PUBREL"
+		e.Why = "the publisher published it again: after its PUBREL, or under another packet id"
 		e.Cause = CauseRepublish
 		e.blame(chargePublisher)
 	case s.Carried.Contains(e.Seq) && c.Clean[s.Publisher]:

@@ -60,7 +60,7 @@ func (st *stream) record() *StreamAccount {
 		SentinelSent: st.sentinelSent, SentinelAcked: st.sentinelAcked,
 	}
 	st.open.each(func(m *message) {
-		open := Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked, Reset: m.reset}
+		open := Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked, Reset: m.reset || m.displaced}
 		if !st.complete(m) {
 			open.Conn = m.conn
 		}

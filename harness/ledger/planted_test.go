@@ -277,6 +277,13 @@ var planted = []struct {
 		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: 9, Seq: 1}, Topic: []byte("t"), QoS: 1, DUP: false, Conn: 1}, h.tick())
 		return h
 	}, []string{"unexpected s 1"}},
+	{"unexpected: unknown stream, answered and handled: one finding", func() *history {
+		h := newHistory(1).write(1).ack(1).read(1).sentinel()
+		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: 9, Seq: 1}, Topic: []byte("t"), QoS: 1, Conn: 1}, h.tick())
+		h.Handled("s", 9, 1)
+		h.Answered("s", 9, 1, 1, h.tick())
+		return h
+	}, []string{"unexpected s 1"}},
 	{"unexpected: on another topic, so not the message either", func() *history {
 		h := newHistory(1).write(1).ack(1)
 		h.Delivered("s", mqtt.Delivery{Header: mqtt.Header{Run: run, Stream: 1, Seq: 1}, Topic: []byte("x"), QoS: 1, DUP: false, Conn: 1}, h.tick())
@@ -293,7 +300,7 @@ var planted = []struct {
 		h.Acked(9, 1, 1)
 		h.Handled("s", 9, 1)
 		return h
-	}, []string{"unexpected  1", "unexpected  1", "unexpected s 0"}},
+	}, []string{"unexpected  1", "unexpected  1", "unexpected s 1"}},
 	{"not unexpected: never acknowledged, and read", func() *history {
 		return newHistory(1).write(1).read(1).sentinel()
 	}, []string{"stuck  1"}},

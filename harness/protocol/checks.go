@@ -139,6 +139,7 @@ func retainedOnResume(ev *event) {
 		ev.warn(timeline.ChargeBroker, text+"; that of an earlier one may not be answered in full", p.Topic)
 		return
 	}
+	ev.unasked = true
 	ev.breach(timeline.ChargeBroker, text, p.Topic)
 }
 

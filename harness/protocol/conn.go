@@ -80,7 +80,7 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	}
 	s.last = max(s.last, n)
 	c = s.room()
-	*c = conn{n: n, epoch: s.epoch, fence: s.clean, asked: c.asked[:0]}
+	*c = conn{n: n, epoch: s.epoch, fence: s.clean + 1, asked: c.asked[:0]}
 	return c, true
 }
 

@@ -28,6 +28,8 @@ type sim struct {
 	msgs    int
 	retries bool
 
+	ephemeral bool // the session ends with its connection
+
 	delivered map[int]int // of the epoch: message → deliveries that are no further copy
 }
 
@@ -183,7 +185,7 @@ func (p *peer) publish(qos byte) {
 func (p *peer) transmit(f *flight, lapsed bool) {
 	f.sent++
 	p.send(pkt{t: mqtt.PUBLISH, id: f.id, m: f.m, qos: f.qos, dup: f.sent > 1}, f.sent > 1, lapsed)
-	if p.out && p.sim.link != nil && p.sim.last != (Seen{Published, Message{mqtt.KindData, 1, uint64(f.m), p.sim.at}, p.sim.last.Again}) {
+	if p.out && p.sim.link != nil && p.sim.last != (Seen{Step: Published, Message: Message{mqtt.KindData, 1, uint64(f.m), p.sim.at}, Again: p.sim.last.Again}) {
 		p.sim.t.Fatalf("message %d seen as %+v", f.m, p.sim.last)
 	}
 	if p.out && f.sent > 1 && !p.sim.last.Again {
@@ -314,6 +316,10 @@ func (s *sim) connect(kind string) {
 		s.old, s.oldLeft = s.link, 4
 	}
 	first := s.conns == 0
+	if s.ephemeral && kind != "clean" {
+		kind = "after clean"
+	}
+	s.ephemeral = kind == "clean"
 	s.conns++
 	l := &link{n: s.conns}
 	s.link = nil
@@ -331,7 +337,7 @@ func (s *sim) connect(kind string) {
 		s.cut()
 		return
 	}
-	if clean {
+	if clean || kind == "after clean" {
 		s.client.forget()
 	}
 	s.read(l, true)
