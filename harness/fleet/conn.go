@@ -29,14 +29,16 @@ type Tap interface {
 type conn struct {
 	s   *session
 	rec timeline.Conn
-	// turn is its number for the monitor: the broker takes connections in the
-	// order of their CONNECTs, which is not that of the dials when a rival and
-	// the client connect at the same time. 0 = nothing was written yet.
-	turn    int
-	ring    ring             // nil = not known
-	done    bool             // ended
-	claimed bool             // somebody subscribes on it
-	pending map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
+	// turn is its number for the monitor, which has to know in which order the
+	// broker took connections. That is the order of its CONNACKs, and when a rival
+	// and the client connect at the same time not that of the dials, nor of the
+	// CONNECTs. So the CONNECT is kept until another packet follows; 0 = none has.
+	turn     int
+	greeting *mqtt.Packet
+	ring     ring             // nil = not known
+	done     bool             // ended
+	claimed  bool             // somebody subscribes on it
+	pending  map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
 }
 
 // Rival reports whether the fault takeover made the connection, and not the

@@ -12,7 +12,7 @@ type conn struct {
 	n     int32
 	epoch uint32
 	fence int32            // what connections before this one left behind was discarded by a clean session
-	place uint64           // of the CONNECT among the session's packets
+	began timeline.Instant // CONNECT
 	since timeline.Instant // CONNACK
 
 	connected    bool // CONNECT was written

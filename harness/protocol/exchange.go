@@ -50,7 +50,8 @@ const (
 // over, since its sender may not know that yet.
 type exchange struct {
 	identity
-	sent  timeline.Instant // latest transmission of the PUBLISH
+	since timeline.Instant // first transmission of the PUBLISH
+	sent  timeline.Instant // latest one
 	first uint64           // place of the first transmission among the session's packets
 	due   uint64           // place of the PUBLISH whose acknowledgement is due; 0 = none
 	turn  uint64           // place of the PUBREC, if there was one only; 0 = none

@@ -59,7 +59,7 @@ func (ev *event) begin() {
 		*ev.owed().of(ev.e.answer())++
 	}
 	ev.table().put(exchange{
-		identity: ev.id, sent: ev.at, first: place, due: place, epoch: c.epoch,
+		identity: ev.id, sent: ev.at, since: ev.at, first: place, due: place, epoch: c.epoch,
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
 		// With DUP it was sent before, we do not know when.
 		loose: ev.rel != fresh || ev.p.Dup(),
@@ -206,7 +206,7 @@ func (ev *event) resends() bool {
 // the other has read already.
 func (ev *event) resent() bool {
 	e := ev.e
-	return ev.out || e.pub == ev.c.n || e.first < ev.c.place
+	return ev.out || e.pub == ev.c.n || e.since < ev.c.began
 }
 
 // late reports whether the packet is a PUBLISH after its PUBREL.
@@ -234,7 +234,7 @@ func (ev *event) followConn() {
 	switch {
 	case ev.out && p.Type == mqtt.CONNECT:
 		info, _ := p.Connect() // the flags are read whatever the level
-		c.place = s.place
+		c.began = ev.at
 		if c.connected = true; info.Clean {
 			c.clean, c.fence = true, c.n
 		}

@@ -106,7 +106,7 @@ func (r *runner) one(ctx context.Context, i int, j job) error {
 		return nil
 	}
 	dir := j.folder(r.options.out)
-	if err := clear(dir); err != nil {
+	if err := empty(dir); err != nil {
 		return err
 	}
 	s := j.wanted(r.digest)
@@ -134,11 +134,11 @@ func (r *runner) one(ctx context.Context, i int, j job) error {
 	return nil
 }
 
-// clear takes away what an unfinished or older job has left.
-func clear(dir string) error {
+// empty takes away what an unfinished or older job has left.
+func empty(dir string) error {
 	for _, name := range []string{stateFile, stateFile + ".new", "run", "again", "run.txt", "again.txt"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("clear %s: %w", dir, err)
+			return fmt.Errorf("empty %s: %w", dir, err)
 		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

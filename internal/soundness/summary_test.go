@@ -32,17 +32,19 @@ func TestWhatIsExcused(t *testing.T) {
 		proof  map[string]string
 		sound  bool
 	}{
-		"nothing":               {driver: "paho", sound: true},
-		"a library":             {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2, "subscriber-library": 1})}, nil, dup, true},
-		"and its expectation":   {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, []reports.Expectation{failed("duplicated.qos2")}, dup, true},
-		"without evidence":      {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, nil, nil, false},
-		"the control":           {"strict", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, nil, dup, false},
-		"the broker":            {"paho", []reports.Check{invalid("duplicated", map[string]int64{"broker": 1})}, nil, dup, false},
-		"the broker, too":       {"paho", []reports.Check{invalid("duplicated", map[string]int64{"broker": 1, "publisher-library": 5})}, nil, dup, false},
-		"the harness":           {"paho", []reports.Check{invalid("duplicated", map[string]int64{"harness": 1})}, nil, dup, false},
-		"nobody known":          {"paho", []reports.Check{invalid("duplicated", map[string]int64{"unknown": 1})}, nil, dup, false},
-		"without a charge":      {"paho", []reports.Check{invalid("duplicated", nil)}, nil, dup, false},
-		"only an expectation":   {"paho", nil, []reports.Expectation{failed("outage.p99")}, dup, false},
+		"nothing":             {driver: "paho", sound: true},
+		"a library":           {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2, "subscriber-library": 1})}, nil, dup, true},
+		"and its expectation": {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, []reports.Expectation{failed("duplicated.qos2")}, dup, true},
+		"without evidence":    {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, nil, nil, false},
+		"the control":         {"strict", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, nil, dup, false},
+		"the broker":          {"paho", []reports.Check{invalid("duplicated", map[string]int64{"broker": 1})}, nil, dup, false},
+		"the broker, too":     {"paho", []reports.Check{invalid("duplicated", map[string]int64{"broker": 1, "publisher-library": 5})}, nil, dup, false},
+		"the harness":         {"paho", []reports.Check{invalid("duplicated", map[string]int64{"harness": 1})}, nil, dup, false},
+		"nobody known":        {"paho", []reports.Check{invalid("duplicated", map[string]int64{"unknown": 1})}, nil, dup, false},
+		"without a charge":    {"paho", []reports.Check{invalid("duplicated", nil)}, nil, dup, false},
+		"only an expectation": {"paho", nil, []reports.Expectation{failed("outage.p99")}, dup, false},
+		"an expectation that warns": {"paho", nil, []reports.Expectation{
+			{Metric: "lost.qos1", Text: "lost.qos1 equals 0", Verdict: reports.Invalid, OnFail: "warn"}}, nil, true},
 		"another's expectation": {"paho", []reports.Check{invalid("duplicated", map[string]int64{"publisher-library": 2})}, []reports.Expectation{failed("lost.qos1")}, dup, false},
 		"expectation of a mixed check": {"paho", []reports.Check{invalid("lost", map[string]int64{"client-library": 2, "broker": 1})},
 			[]reports.Expectation{failed("lost.qos1")}, dup, false},
@@ -94,6 +96,9 @@ library finds
   dup-flag  publisher-library  paho    resume    2     8         seed 1, run/findings.jsonl.gz line 1: x
 
 known defects
+  none
+
+expectations that only warn
   none
 
 unknown
