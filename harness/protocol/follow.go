@@ -151,7 +151,7 @@ func (ev *event) followAck() Seen {
 	switch ev.rel {
 	case extra:
 		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || !ev.awaitsPubrel() {
 			return Seen{}
 		}
 		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
@@ -159,6 +159,13 @@ func (ev *event) followAck() Seen {
 		ev.acknowledge()
 	}
 	return seen
+}
+
+// awaitsPubrel reports whether a PUBREC, read once more, has its PUBREL still to
+// come: the first one, or that of this connection.
+func (ev *event) awaitsPubrel() bool {
+	e := ev.e
+	return e.stage == received || e.stage == released && e.rel < ev.c.n
 }
 
 // acknowledge takes an exchange on to its next stage, or ends it.
