@@ -356,6 +356,18 @@ var histories = []struct{ name, text string }{
 		out PUBLISH 2 q2 m2 t=b` + resume + `
 		out PUBLISH 2 q2 m2 dup t=b
 		out PUBLISH 1 q1 m1 dup t=a  ! resend-order publisher`},
+	{"PUBREL in the order of either PUBREC, where PUBLISH was sent again after it", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 2 q2 m2
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1
+		in  PUBCOMP 2
+		in  PUBCOMP 1`},
 	{"PUBREL in the order of PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
