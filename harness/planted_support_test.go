@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -353,6 +354,20 @@ func pbPlay(t *testing.T, sc *scenarios.Scenario, o Options) (*reports.Report, s
 		t.Fatal(err)
 	}
 	return r, o.Dir
+}
+
+// pbLibrary is the driver that keeps to the letter, but for what a lie above the
+// tap makes of it. All lies of one client come one after the other.
+func pbLibrary(make func(clientID string) lie) []fleet.Driver {
+	return []fleet.Driver{lyingLibrary(fleet.Strict{}, func(id string) lie {
+		var mu sync.Mutex
+		l := make(id)
+		return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+			mu.Lock()
+			defer mu.Unlock()
+			return l(out, p, raw)
+		}
+	})}
 }
 
 // pbAtOnce is how many cases are played side by side: they wait for most of
