@@ -40,10 +40,22 @@ bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
 soak: build ## five minutes of kick-all: 30 runs of ten seconds
 	$(BIN) run kick-all --repeat 30 --quiet
 
+SOUNDNESS ?=
+
+.PHONY: soundness
+soundness: build ## each scenario, ten seeds, both drivers on mosquitto: no false alarm; goes on where it stopped (SOUNDNESS="--seeds 2")
+	$(GO) build -trimpath -o bin/soundness ./internal/soundness
+	bin/soundness $(SOUNDNESS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for ten seconds
 	@set -e; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$p; done; done
+
+.PHONY: mutation
+mutation: ## mutate the code of the checkers and see that their tests notice (half an hour)
+	@set -e; for p in protocol ledger check; do echo "== harness/$$p"; \
+	  GOFLAGS=-failfast $(TOOL) gremlins unleash ./harness/$$p --timeout-coefficient 15 --workers 2; done
 
 .PHONY: repro-mochi-resume-race
 repro-mochi-resume-race: ## show docs/track-record.md#mochi-resume-race again

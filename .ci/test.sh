@@ -41,7 +41,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
 # Allocations are counted without the race detector, which adds its own.
-$GO test -v -run 'NotAllocate' ./harness/mqtt ./harness/wire >>"$log" 2>&1 || status=$?
+$GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet >>"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true
 if [ "$status" -ne 0 ]; then
   echo "--- what failed, with its output:"

@@ -44,6 +44,11 @@ func (r *run) phases(ctx context.Context) error {
 }
 
 func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
+	if len(ph.Waves) > 0 {
+		if err := r.firstSnapshot(); err != nil { // before the phase: it stops the world
+			return err
+		}
+	}
 	r.setPhase(ph.Name)
 	r.sampler.Mark()
 	start := r.clock.Now()
@@ -51,12 +56,6 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 	r.report()
 	if err := r.trafficFor(ctx, ph); err != nil {
 		return err
-	}
-
-	if len(ph.Waves) > 0 {
-		if err := r.firstSnapshot(); err != nil {
-			return err
-		}
 	}
 
 	// Faults stop with the phase, and at once when the run is interrupted.

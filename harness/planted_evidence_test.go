@@ -71,7 +71,7 @@ func TestPlantedEvidence(t *testing.T) {
 // takeover.
 var (
 	pbOfFindings = []string{
-		"packet-id", "publish-after-pubrel", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback", "unknown-ack", "server-packet",
+		"packet-id", "publish-after-pubrel", "resend-after-clean", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback", "unknown-ack", "server-packet",
 	}
 	// Of cut findings what is there stands: unknown-ack is invalid still.
 	pbOfEvents = append(slices.DeleteFunc(slices.Clone(pbOfFindings), func(name string) bool { return name == "unknown-ack" }),

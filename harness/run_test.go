@@ -304,7 +304,7 @@ func TestFits(t *testing.T) {
 		{9000, 2, 20000, true, ""},
 		{10000, 2, 20000, false, "--target child"},
 		{19000, 1, 20000, true, ""},
-		{20000, 1, 20000, false, "19726 clients fit"},
+		{20000, 1, 20000, false, "19724 clients fit"},
 		{1, 2, 200, false, "0 clients fit"},
 	} {
 		err := fits(c.clients, c.each, 10, c.limit, "embedded")

@@ -54,7 +54,7 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 	case strings.Contains(kind, "://"):
 		return broker.Address(kind, o.Endpoint)
 	}
-	return nil, fmt.Errorf("%w %q: want %s, %s or tcp://HOST:PORT", broker.ErrAddress, kind, broker.KindEmbedded, broker.KindChild)
+	return nil, fmt.Errorf("%w %q: want %s, %s, mosquitto or tcp://HOST:PORT", broker.ErrAddress, kind, broker.KindEmbedded, broker.KindChild)
 }
 
 const defaultEndpointAddr = "127.0.0.1:0"

@@ -78,7 +78,7 @@ func TestStartTargetAddress(t *testing.T) {
 	if info := tg.Info(); info.Kind != broker.KindAddress || info.Endpoint != "http://127.0.0.1:2" {
 		t.Errorf("%+v", info)
 	}
-	for kind, want := range map[string]string{"mosquito": "want embedded, child or tcp://", "ws://h:1": "not in this version"} {
+	for kind, want := range map[string]string{"mosquito": "want embedded, child, mosquitto or tcp://", "ws://h:1": "not in this version"} {
 		if tg, err := harness.StartTarget(serveContext(t), kind, harness.TargetOptions{}); tg != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v", kind, tg, err)
 		}

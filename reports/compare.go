@@ -296,7 +296,7 @@ func sessionFaults(r *Report) int64 {
 
 // wireRules are the checks of single packets.
 var wireRules = []string{
-	"packet-id", "publish-after-pubrel", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback",
+	"packet-id", "publish-after-pubrel", "resend-after-clean", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback",
 	"unknown-ack", "server-packet", "takeover", "will", "keep-alive", "deaf",
 }
 

@@ -120,7 +120,7 @@ func TestSeveralAtOnce(t *testing.T) {
 			"lost": no, "not-redelivered": no, "lost-in-client": no, "stuck": no,
 		}},
 		"no closing mark": {func(ev *Evidence) { ev.Complete = false }, map[string]reports.Verdict{
-			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "dup-flag": no, "first-packet": no, "resend-order": no,
+			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
 			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no, "unscripted": no, "collateral": no,
 			"session-forgotten": no, "session-invented": no, "takeover": no, "keep-alive": no, "will": no, "kick-effective": no,
 			"deaf": no, "never-returned": no, "leak": no,
@@ -129,7 +129,7 @@ func TestSeveralAtOnce(t *testing.T) {
 			ev.Missing, ev.Target = []string{"env.json is missing"}, reports.Target{}
 		}, map[string]reports.Verdict{"assumptions": no, "session-forgotten": no, "will": no}},
 		"no findings": {func(ev *Evidence) { ev.Missing = []string{"findings.jsonl.gz is cut: the run was killed"} }, map[string]reports.Verdict{
-			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "dup-flag": no, "first-packet": no, "resend-order": no,
+			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
 			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no,
 		}},
 		"away at an interrupt": {func(ev *Evidence) { ev.Interrupted, ev.Away = true, []string{"a"} }, map[string]reports.Verdict{
@@ -137,11 +137,11 @@ func TestSeveralAtOnce(t *testing.T) {
 		}},
 		"no traffic": {func(ev *Evidence) { ev.Plan.Traffic, ev.Messages = nil, nil }, map[string]reports.Verdict{
 			"balance": na, "lost": na, "not-redelivered": na, "lost-in-client": na, "duplicated": na, "reordered": na, "unexpected": na,
-			"misrouted": na, "wrong-qos": na, "stuck": na, "publish-after-pubrel": na, "dup-flag": na, "resend-order": na, "retained-on-resume": na,
+			"misrouted": na, "wrong-qos": na, "stuck": na, "publish-after-pubrel": na, "resend-after-clean": na, "dup-flag": na, "resend-order": na, "retained-on-resume": na,
 		}},
 		"no traffic of QoS 2": {func(ev *Evidence) { ev.Plan.Traffic = ev.Plan.Traffic[:2] }, map[string]reports.Verdict{"publish-after-pubrel": na}},
 		"traffic of QoS 0 alone": {func(ev *Evidence) { ev.Plan.Traffic = ev.Plan.Traffic[:1] }, map[string]reports.Verdict{
-			"lost": na, "not-redelivered": na, "lost-in-client": na, "stuck": na, "publish-after-pubrel": na, "resend-order": na,
+			"lost": na, "not-redelivered": na, "lost-in-client": na, "stuck": na, "publish-after-pubrel": na, "resend-after-clean": na, "resend-order": na,
 		}},
 		"subscriptions of QoS 0 alone": {func(ev *Evidence) { ev.Plan.Fleets[0].Subscribe[0].QoS = 0 }, map[string]reports.Verdict{
 			"lost": na, "not-redelivered": na, "lost-in-client": na, "stuck": na,
@@ -157,7 +157,7 @@ func TestSeveralAtOnce(t *testing.T) {
 			ev.Plan.Traffic = ev.Plan.Traffic[:1]
 			ev.Plan.Fleets[0].Subscribe, ev.Plan.Fleets[1].Subscribe = nil, nil
 		}, map[string]reports.Verdict{
-			"lost": na, "not-redelivered": na, "lost-in-client": na, "stuck": na, "publish-after-pubrel": na, "resend-order": na, "suback": na,
+			"lost": na, "not-redelivered": na, "lost-in-client": na, "stuck": na, "publish-after-pubrel": na, "resend-after-clean": na, "resend-order": na, "suback": na,
 			"packet-id": na, "unknown-ack": na,
 		}},
 		"nothing is retained": {func(ev *Evidence) { ev.Plan.Traffic[0].Retain = false }, map[string]reports.Verdict{"retained-on-resume": na}},
@@ -183,6 +183,21 @@ func TestSeveralAtOnce(t *testing.T) {
 				}
 			}
 		}, map[string]reports.Verdict{"kick-effective": na, "session-forgotten": na}},
+		"the faults are on a fleet with clean sessions": {func(ev *Evidence) {
+			ev.Plan.Fleets[devices].Session.Clean = true
+			for i := range ev.Clients {
+				for _, c := range ev.Clients[i].Conns {
+					c.SessionWanted = false
+				}
+			}
+		}, map[string]reports.Verdict{"session-forgotten": na}},
+		"nobody came back to a kept session": {func(ev *Evidence) {
+			for i := range ev.Clients {
+				for _, c := range ev.Clients[i].Conns {
+					c.SessionWanted = false
+				}
+			}
+		}, map[string]reports.Verdict{"session-forgotten": no}},
 		"no takeover in the plan": {func(ev *Evidence) {
 			w := ev.Plan.Phases[2].Waves
 			w[1].Faults = w[1].Faults[1:]
@@ -198,7 +213,7 @@ func TestSeveralAtOnce(t *testing.T) {
 		}},
 		"nobody was ever counted as connected": {func(ev *Evidence) { ev.Connected = nil }, map[string]reports.Verdict{"assumptions": no, "unscripted": no}},
 		"nobody ever connected": {func(ev *Evidence) { ev.Connected, ev.Clients, ev.Sentinels, ev.Wills = nil, nil, nil, nil }, map[string]reports.Verdict{
-			"assumptions": no, "unscripted": no, "packet-id": no, "publish-after-pubrel": no, "dup-flag": no, "first-packet": no, "resend-order": no,
+			"assumptions": no, "unscripted": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
 			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no, "session-forgotten": no, "session-invented": no,
 			"takeover": no, "keep-alive": no, "deaf": no,
 		}},
@@ -228,7 +243,7 @@ func TestSeveralAtOnce(t *testing.T) {
 }
 
 func TestAPanicIsUnknown(t *testing.T) {
-	got := runTable([]Check{{Name: "broken", Run: func(Evidence) reports.Check { panic("oh") }}}, Evidence{})
+	got := runTable([]Check{{Name: "broken", Run: func(Evidence) Result { panic("oh") }}}, Evidence{})
 	if len(got) != 1 || got[0].Name != "broken" || got[0].Verdict != reports.Unknown || !strings.Contains(got[0].Detail, "oh") {
 		t.Errorf("%+v", got)
 	}

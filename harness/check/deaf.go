@@ -7,14 +7,13 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // deaf demands that a client that is connected and subscribed reads what it is
 // owed: a probe or a message that the broker acknowledged. The standard sets no
 // bound; the 5 s are ours.
-func deaf(ev Evidence) reports.Check {
+func deaf(ev Evidence) Result {
 	probed := slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Probe != "" })
 	if !probed && !owes(ev.Plan, 1) {
 		return notApplicable("the plan owes nobody a probe or a message of QoS 1 or 2")
@@ -55,7 +54,7 @@ func (ev Evidence) deafConn(c *timeline.Conn, t *tally) {
 	case ev.starved(from, from+patience):
 		t.starve(1)
 	default:
-		t.fault(timeline.ChargeBroker, 1, "%s connection %d: a probe was acknowledged at %s, and nothing was read until %s",
+		t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d: a probe was acknowledged at %s, and nothing was read until %s",
 			c.ClientID, c.N, clock(c.ProbeAcked), clock(until))
 	}
 }
@@ -77,7 +76,7 @@ func (ev Evidence) overdue(known roster, t *tally) {
 			if ev.starved(from, from+patience) {
 				t.starve(1)
 			} else {
-				t.fault(timeline.ChargeBroker, 1, "%s: acknowledged at %s and not read on connection %d, which lived until %s",
+				t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s: acknowledged at %s and not read on connection %d, which lived until %s",
 					describe(x), clock(x.Acked), c.N, clock(ev.until(c)))
 			}
 			break
@@ -108,7 +107,7 @@ func (ev Evidence) unreached(known roster, t *tally) int {
 		x := &ev.Exceptions[i]
 		p := pair{x.Stream, x.Subscriber}
 		at := acked[x.Stream]
-		if x.Verdict != ledger.Undetermined || x.QoS == 0 || at == 0 || told[p] {
+		if x.Verdict != ledger.Undetermined || x.Cause == ledger.CauseUnreleased || x.QoS == 0 || at == 0 || told[p] {
 			continue
 		}
 		c := ev.liveAtStop(known[x.Subscriber])
@@ -120,7 +119,7 @@ func (ev Evidence) unreached(known roster, t *tally) int {
 			t.starve(1)
 			continue
 		}
-		t.fault(timeline.ChargeBroker, 1, "%s on connection %d: the stream's last message was acknowledged at %s and not read until %s",
+		t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s on connection %d: the stream's last message was acknowledged at %s and not read until %s",
 			describe(x), c.N, clock(at), clock(ev.Stop))
 	}
 	return len(acked)

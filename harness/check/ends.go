@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // unscripted demands that nothing but a fault ends an accepted connection.
 // Ends that the harness's own starvation explains are charged to it: alone
 // they make the verdict unknown and not the broker wrong.
-func unscripted(ev Evidence) reports.Check {
+func unscripted(ev Evidence) Result {
 	connected := 0
 	for _, n := range ev.Connected {
 		connected += n
@@ -27,7 +26,7 @@ func unscripted(ev Evidence) reports.Check {
 // collateral demands that a fault leaves the others alone: while one is under
 // way no connection ends but those of the clients that it names. An end belongs
 // either here or to unscripted, never to both.
-func collateral(ev Evidence) reports.Check {
+func collateral(ev Evidence) Result {
 	if !ev.Plan.Faulted() {
 		return notApplicable("the plan has no fault")
 	}
@@ -40,7 +39,7 @@ func collateral(ev Evidence) reports.Check {
 
 // judgeEnds judges those ends without a cause that are of bystanders, or those
 // that are not.
-func judgeEnds(ev Evidence, bystanders bool, what string, otherwise reports.Check) reports.Check {
+func judgeEnds(ev Evidence, bystanders bool, what string, otherwise Result) Result {
 	var t tally
 	kinds := map[string]int64{}
 	known, victims := ev.roster(), victimsOf(ev)
@@ -51,7 +50,8 @@ func judgeEnds(ev Evidence, bystanders bool, what string, otherwise reports.Chec
 			t.starve(1)
 		default:
 			kinds[string(e.Kind)]++
-			t.fault(ev.chargeEnd(e, known.conn(e.ClientID, e.N)), 1,
+			c := known.conn(e.ClientID, e.N)
+			t.faultOf(Fault{Conn: c, Client: e.ClientID}, ev.chargeEnd(e, c),
 				"%s connection %d at %s in phase %s: %s", e.ClientID, e.N, clock(e.At), e.Phase, e.Kind)
 		}
 	}

@@ -211,6 +211,7 @@ func legals() []legal {
 			ev.Wills = append(ev.Wills, timeline.Will{ClientID: "b"})
 			ev.at(b, 1).Disconnect = ""
 		}},
+		{"messages in doubt that wait for their PUBREL", "", "", add(ledger.Exception{Verdict: ledger.Undetermined, Cause: ledger.CauseUnreleased, QoS: 2, Subscriber: "b", Stream: 1})},
 		{"messages in doubt at a client that is not subscribed", "", "", func(ev *Evidence) {
 			ev.at(b, 1).Restored = 0
 			add(ledger.Exception{Verdict: ledger.Undetermined, QoS: 1, Subscriber: "b", Stream: 1})(ev)

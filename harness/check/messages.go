@@ -8,7 +8,6 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // messages is the check of one verdict of the accounts: what breaks the
@@ -22,7 +21,7 @@ type messages struct {
 	mixed   bool   // not each exception of this verdict is a fault
 }
 
-func (m messages) run(ev Evidence) reports.Check {
+func (m messages) run(ev Evidence) Result {
 	switch {
 	case m.qos == 0 && publishes(ev.Plan) != "":
 		return notApplicable("%s", publishes(ev.Plan))
@@ -56,9 +55,9 @@ func (m messages) gather(ev Evidence, t *tally) {
 		switch {
 		case x.Verdict != m.verdict:
 		case x.Fault && x.Verdict == ledger.LostInClient && ev.underUsedID(x):
-			t.fault(timeline.ChargeBroker, 1, "%s, its packet id was in use for another message", describe(x))
+			t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s, its packet id was in use for another message", describe(x))
 		case x.Fault:
-			t.fault(x.Charge, 1, "%s", describe(x))
+			t.faultOf(Fault{Exception: x}, x.Charge, "%s", describe(x))
 		case x.Warn:
 			t.warn(1, "%s", describe(x))
 		}

@@ -131,7 +131,7 @@ func found(f timeline.Finding) func(*Evidence) {
 func plantedRules() []plant {
 	var out []plant
 	for rule, charge := range map[string]timeline.Charge{
-		"packet-id": library, "publish-after-pubrel": publisher, "dup-flag": broker, "first-packet": broker, "resend-order": publisher,
+		"packet-id": library, "publish-after-pubrel": publisher, "resend-after-clean": publisher, "dup-flag": broker, "first-packet": broker, "resend-order": publisher,
 		"retained-on-resume": broker, "suback": broker, "unknown-ack": broker, "server-packet": broker,
 	} {
 		f := finding(rule, charge)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -18,18 +17,19 @@ type rule struct {
 	subject func(*scenarios.Plan) string // "" = the plan contains it, else why not
 }
 
-func (r rule) run(ev Evidence) reports.Check {
+func (r rule) run(ev Evidence) Result {
 	return r.weigh(ev, func(timeline.Finding) bool { return false }, func(*tally) {})
 }
 
 // weigh counts the breaches of the rule, and what more finds. Those breaches that
 // mild names are worth a warning only.
-func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool, more func(*tally)) reports.Check {
+func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool, more func(*tally)) Result {
 	if why := r.subject(ev.Plan); why != "" {
 		return notApplicable("%s", why)
 	}
 	var t tally
-	for _, f := range ev.Findings {
+	for i := range ev.Findings {
+		f := ev.Findings[i]
 		switch {
 		case f.Rule != r.name || ev.excused(f):
 		case f.Count > 0:
@@ -37,7 +37,7 @@ func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool, more func(*ta
 		case f.Warn || mild(f):
 			t.warn(1, "%s", breach(f))
 		default:
-			t.fault(f.Charge, 1, "%s", breach(f))
+			t.faultOf(Fault{Finding: &ev.Findings[i]}, f.Charge, "%s", breach(f))
 		}
 	}
 	more(&t)
@@ -103,7 +103,7 @@ func (ev Evidence) excused(f timeline.Finding) bool {
 // suback is a rule of its own: where the target is known to grant no more than
 // a certain QoS, a grant of just that is no fault. And no packet shows that one
 // never came.
-func suback(ev Evidence) reports.Check {
+func suback(ev Evidence) Result {
 	top, known := ev.Target.Abilities.MaxQoS, ev.roster()
 	return rule{"suback", subscribes}.weigh(ev, func(f timeline.Finding) bool {
 		c := known.conn(f.ClientID, f.N)
@@ -128,7 +128,7 @@ func (ev Evidence) unanswered(t *tally) {
 			case ev.starved(sent, sent+patience):
 				t.starve(1)
 			default:
-				t.fault(timeline.ChargeBroker, 1, "%s connection %d: no SUBACK for %d filters that were asked for at %s, open until %s",
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d: no SUBACK for %d filters that were asked for at %s, open until %s",
 					c.ClientID, c.N, open, clock(sent), clock(ev.until(c)))
 			}
 		}

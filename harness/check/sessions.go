@@ -6,14 +6,13 @@ import (
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // sessionForgotten demands that a kept session is there when its client comes
 // back. MQTT 3.1.1 knows no expiry [MQTT-3.1.2-4]; only a target whose ability
 // record says so may drop sessions.
-func sessionForgotten(ev Evidence) reports.Check {
+func sessionForgotten(ev Evidence) Result {
 	kept := func(f scenarios.PlanFleet) bool { return !f.Session.Clean }
 	switch {
 	case !slices.ContainsFunc(ev.Plan.Fleets, kept):
@@ -32,24 +31,27 @@ func sessionForgotten(ev Evidence) reports.Check {
 			}
 			resumed++
 			if !c.SessionPresent { // [MQTT-3.2.2-2]
-				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
 			}
 		}
 	}
 	otherwise := valid("%d of %d sessions were resumed", resumed, resumed)
 	switch {
 	case resumed > 0:
-	case len(faults(ev.Plan, ends)) > 0:
+	case slices.ContainsFunc(faults(ev.Plan, ends), func(p planned) bool {
+		f := ev.Plan.Fleet(p.Fleet)
+		return f == nil || kept(*f)
+	}):
 		otherwise = unknown("no client came back to a kept session")
 	default:
-		otherwise = notApplicable("nothing in the plan ends a connection")
+		otherwise = notApplicable("nothing in the plan ends a connection of a fleet that keeps its session")
 	}
 	return t.verdict(fmt.Sprintf("kept sessions that the broker had forgotten: %d of %d", t.count, resumed), otherwise)
 }
 
 // sessionInvented demands that session present tells of no session that can
 // not exist.
-func sessionInvented(ev Evidence) reports.Check {
+func sessionInvented(ev Evidence) Result {
 	var t tally
 	for i := range ev.Clients {
 		cl := &ev.Clients[i]
@@ -57,7 +59,7 @@ func sessionInvented(ev Evidence) reports.Check {
 		fresh := ev.freshID(cl)
 		for k, c := range list {
 			if why := invented(list[:k], c, fresh); why != "" {
-				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 1 %s", c.ClientID, c.N, clock(c.Connack), why)
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d at %s: session present 1 %s", c.ClientID, c.N, clock(c.Connack), why)
 			}
 		}
 	}

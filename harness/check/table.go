@@ -1,18 +1,35 @@
 package check
 
 import (
-	"fmt"
-
 	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // Check is one row of the table of checks.
 type Check struct {
 	Name      string
-	Doc       string                          // what it demands, in a sentence
-	Statement string                          // ids of MQTT 3.1.1 that demand it; "" = the demand is ours
-	Run       func(ev Evidence) reports.Check // pure
+	Doc       string                   // what it demands, in a sentence
+	Statement string                   // ids of MQTT 3.1.1 that demand it; "" = the demand is ours
+	Run       func(ev Evidence) Result // pure
+}
+
+// Result is what one check says, with what its findings are about.
+type Result struct {
+	reports.Check
+	// Faults are the findings that turned the verdict, one by one. Where some of
+	// them were only counted, Named is false.
+	Faults []Fault
+	Named  bool
+}
+
+// Fault names what one finding is about: a message, a packet, a connection, or
+// else a client.
+type Fault struct {
+	Exception *ledger.Exception // a message
+	Finding   *timeline.Finding // a packet that broke a rule
+	Conn      *timeline.Conn    // a connection
+	Client    string            // a client that has no connection to blame
 }
 
 // Table lists the checks in the order in which they are run and printed.
@@ -41,6 +58,7 @@ func Table() []Check {
 
 		{"packet-id", "a packet id is not 0, not in use for another message, and stays that of its message", "MQTT-2.3.1-1, MQTT-2.3.1-2, MQTT-2.3.1-3, MQTT-2.3.1-4", rule{"packet-id", asksOrPublishes}.run},
 		{"publish-after-pubrel", "no PUBLISH is sent again after its PUBREL", "MQTT-4.3.3-1", rule{"publish-after-pubrel", publishesAt2}.run},
+		{"resend-after-clean", "nothing of an earlier session is sent again after a clean start", "MQTT-3.1.2-6", rule{"resend-after-clean", publishesAt1}.run},
 		{"dup-flag", "DUP is 0 on a first PUBLISH, at QoS 0 always, and 1 on each that is sent again", "MQTT-3.3.1-1, MQTT-3.3.1-2, MQTT-3.3.1-3", rule{"dup-flag", publishes}.run},
 		{"first-packet", "the first packet from a client is CONNECT and from a broker CONNACK", "MQTT-3.1.0-1, MQTT-3.2.0-1", rule{"first-packet", always}.run},
 		{"resend-order", "messages are sent again in the order in which they were first sent", "MQTT-4.6.0-1", rule{"resend-order", publishesAt1}.run},
@@ -65,12 +83,12 @@ func Table() []Check {
 
 // Run runs every check of the table. One that panics is unknown: it has shown
 // nothing.
-func Run(ev Evidence) []reports.Check {
+func Run(ev Evidence) []Result {
 	return runTable(Table(), ev)
 }
 
-func runTable(table []Check, ev Evidence) []reports.Check {
-	out := make([]reports.Check, 0, len(table))
+func runTable(table []Check, ev Evidence) []Result {
+	out := make([]Result, 0, len(table))
 	for _, row := range table {
 		c := runOne(row, ev)
 		c.Name = row.Name
@@ -83,17 +101,17 @@ func runTable(table []Check, ev Evidence) []reports.Check {
 // record, the schema version of env.json from which it is there.
 var recordedSince = map[string]int{
 	"not-redelivered": 2, "lost-in-client": 2, "misrouted": 2, "wrong-qos": 2, "stuck": 2,
-	"packet-id": 2, "publish-after-pubrel": 2, "dup-flag": 2, "first-packet": 2, "resend-order": 2,
+	"packet-id": 2, "publish-after-pubrel": 2, "resend-after-clean": 2, "dup-flag": 2, "first-packet": 2, "resend-order": 2,
 	"retained-on-resume": 2, "suback": 2, "unknown-ack": 2, "server-packet": 2, "will": 2,
 }
 
-func runOne(row Check, ev Evidence) (c reports.Check) {
+func runOne(row Check, ev Evidence) (c Result) {
 	if ev.Recorded != 0 && ev.Recorded < recordedSince[row.Name] {
 		return notApplicable("the version that recorded this run did not look for it")
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			c = reports.Check{Verdict: reports.Unknown, Detail: fmt.Sprintf("the check itself failed: %v", p)}
+			c = unknown("the check itself failed: %v", p)
 		}
 	}()
 	c = row.Run(ev)

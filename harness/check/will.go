@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -15,7 +14,7 @@ import (
 // takeover ended, and that no other did [MQTT-3.14.4-3]. A Will does not say of
 // which connection it is, so they are counted by client: no fewer than the ends
 // that certainly owe one, no more than those that can have caused one.
-func will(ev Evidence) reports.Check {
+func will(ev Evidence) Result {
 	if !slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Will != nil }) {
 		return notApplicable("no client of the plan has a Will")
 	}

@@ -198,7 +198,7 @@ func TestFrameFaults(t *testing.T) {
 				var actions []timeline.Action
 				if tc.ends {
 					actions = []timeline.Action{{Fault: tc.kind, Phase: "storm", Wave: 2, Fleet: "devices", ClientID: "devices-0",
-						Intended: r.Start, Issued: r.Start, Closed: r.Start, Answered: r.Start, OK: true, Detail: tc.detail}}
+						Intended: r.Start, Issued: r.Start, Closed: r.Start, Answered: r.Start, OK: true, N: 3, Detail: tc.detail}}
 				}
 				if diff := cmp.Diff(actions, *r.actions); diff != "" {
 					t.Error(diff)

@@ -17,6 +17,12 @@ type Publications interface {
 	// Attempted: the first byte of a message is about to be offered to the
 	// socket. It is called again for each resend.
 	Attempted(stream uint32, seq uint64, conn int, intended, at timeline.Instant)
+	// Moved: the message that was just attempted again has another packet id than
+	// before: the publisher sends it as a new one.
+	Moved(stream uint32, seq uint64)
+	// Displaced: another message was written under the packet id of this one,
+	// which was not complete: its outcome can not be told any more.
+	Displaced(stream uint32, seq uint64)
 	// Acked: the PUBACK was read or, at QoS 2, the PUBREC.
 	Acked(stream uint32, seq uint64, at timeline.Instant)
 	// Released: at QoS 2, the first byte of the PUBREL is about to be offered to
@@ -108,6 +114,8 @@ func (a Accounts) filled() Accounts {
 type discard struct{}
 
 func (discard) Attempted(uint32, uint64, int, timeline.Instant, timeline.Instant) {}
+func (discard) Moved(uint32, uint64)                                              {}
+func (discard) Displaced(uint32, uint64)                                          {}
 func (discard) Acked(uint32, uint64, timeline.Instant)                            {}
 func (discard) Released(uint32, uint64, int, timeline.Instant)                    {}
 func (discard) Completed(uint32, uint64, timeline.Instant)                        {}

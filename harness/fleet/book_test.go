@@ -88,6 +88,9 @@ func (b *testBook) Released(stream uint32, seq uint64, conn int, _ timeline.Inst
 	b.tell("released %d/%d on %d", stream, seq, conn)
 }
 
+func (b *testBook) Moved(uint32, uint64)     {}
+func (b *testBook) Displaced(uint32, uint64) {}
+
 func (b *testBook) Completed(stream uint32, seq uint64, _ timeline.Instant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

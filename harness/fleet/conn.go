@@ -27,8 +27,12 @@ type Tap interface {
 // the session's lock. What comes after End still reaches the accounts, but no
 // longer the record, which is written by then.
 type conn struct {
-	s       *session
-	rec     timeline.Conn
+	s   *session
+	rec timeline.Conn
+	// turn is its number for the monitor: the broker takes connections in the
+	// order of their CONNECTs, which is not that of the dials when a rival and
+	// the client connect at the same time. 0 = nothing was written yet.
+	turn    int
 	ring    ring             // nil = not known
 	done    bool             // ended
 	claimed bool             // somebody subscribes on it
@@ -298,7 +302,7 @@ func (c *conn) probed(p *mqtt.Packet, at timeline.Instant) {
 func (c *conn) Unsent(p *mqtt.Packet) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.monitor.Unsent(c.rec.N, p)
+	c.s.monitor.Unsent(c.turn, p)
 	if c.done {
 		return
 	}
@@ -325,7 +329,7 @@ func (c *conn) End(e timeline.End) {
 	c.rec.End, c.rec.EndKind, c.rec.EndErr = e.At, e.Kind, e.Err
 	c.rec.PartialIn, c.rec.PartialOut, c.rec.Last = e.PartialIn, e.PartialOut, e.Last
 	c.rec.Scripted = s.closing
-	s.monitor.End(c.rec.N, e.At)
+	s.monitor.End(c.turn, e.At)
 	s.leave(c)
 	c.done = true
 	c.record()

@@ -206,3 +206,26 @@ func TestNoFindingsWithoutABreach(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// The broker takes connections in the order of their CONNECTs: a rival that
+// dialled first and wrote later is the newer one, and its packets are judged.
+func TestConnectionsAreFollowedInTheOrderOfTheirConnects(t *testing.T) {
+	got, _, s := watched(t)
+	h := func(seq uint64) mqtt.Header { return mqtt.Header{Kind: mqtt.KindData, Stream: 1, Seq: seq} }
+	rival := &wireOf{t: t, c: s.rival(100)}
+	own := open(t, s, 200, false, false)
+	own.feed(false, 210, publish("t", 1, 7, h(1)))
+	rival.feed(true, 220, mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: s.id}))
+	rival.feed(false, 221, mqtt.AppendConnack(nil, true, 0))
+	rival.feed(false, 222, publish("t", 1, 7, h(2)))
+	list := got.take()
+	if len(list) != 1 || list[0].Rule != "packet-id" || list[0].N != 1 || list[0].Seq != 2 {
+		t.Errorf("an id that is in use, read by the rival: %+v", list)
+	}
+	own.feed(true, 230, mqtt.AppendPuback(nil, 7)) // of the message that the client has read
+	own.end(231)
+	rival.end(232)
+	if list := got.take(); list != nil {
+		t.Errorf("%+v", list)
+	}
+}

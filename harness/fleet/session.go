@@ -50,7 +50,8 @@ type session struct {
 	issued uint64 // last probe number
 	floor  uint64 // last probe number before the current attempt: only later ones count
 
-	monitor protocol.Session // of all connections, those of rivals too
+	monitor protocol.Session // of all connections, those of rivals too, numbered by their turns
+	turns   int              // connections that wrote something
 	broken  []protocol.Breach
 	report  func(protocol.Breach) // fills broken; made once, not per packet
 }
@@ -85,7 +86,11 @@ func (s *session) place(filter string) int {
 
 // follow has the monitor follow a packet. s.mu is held.
 func (s *session) follow(c *conn, out bool, p *mqtt.Packet, at timeline.Instant) (protocol.Seen, []protocol.Breach) {
-	seen := s.monitor.Packet(c.rec.N, out, p, at, s.report)
+	if c.turn == 0 {
+		s.turns++
+		c.turn = s.turns
+	}
+	seen := s.monitor.Packet(c.turn, out, p, at, s.report)
 	broken := s.broken
 	s.broken = nil
 	return seen, broken

@@ -57,6 +57,12 @@ func (t *tally) Attempted(stream uint32, seq uint64, conn int, intended, at time
 	t.publications.Attempted(stream, seq, conn, intended, at)
 }
 
+// Moved implements Publications.
+func (t *tally) Moved(stream uint32, seq uint64) { t.publications.Moved(stream, seq) }
+
+// Displaced implements Publications.
+func (t *tally) Displaced(stream uint32, seq uint64) { t.publications.Displaced(stream, seq) }
+
 // Acked implements Publications.
 func (t *tally) Acked(stream uint32, seq uint64, at timeline.Instant) {
 	t.publications.Acked(stream, seq, at)

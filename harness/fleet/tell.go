@@ -34,7 +34,7 @@ func (c *conn) tellSent(p *mqtt.Packet, t *then, at timeline.Instant) {
 		f.accounts.Deliveries.Unsubscribed(id, filter, at)
 	}
 	if p.Type == mqtt.PUBLISH {
-		c.tellPublish(p, at)
+		c.tellPublish(p, &t.seen, at)
 		return
 	}
 	m := &t.seen.Message
@@ -50,14 +50,20 @@ func (c *conn) tellSent(p *mqtt.Packet, t *then, at timeline.Instant) {
 }
 
 // tellPublish accounts for a PUBLISH that is about to be written.
-func (c *conn) tellPublish(p *mqtt.Packet, at timeline.Instant) {
+func (c *conn) tellPublish(p *mqtt.Packet, seen *protocol.Seen, at timeline.Instant) {
 	if p.HeaderErr != nil {
 		return
 	}
 	a, h := &c.s.fleet.accounts, &p.Header
+	if d := &seen.Displaced; d.Kind == mqtt.KindData {
+		a.Publications.Displaced(d.Stream, d.Seq)
+	}
 	switch h.Kind {
 	case mqtt.KindData:
 		a.Publications.Attempted(h.Stream, h.Seq, c.rec.N, timeline.Instant(h.Intended), at)
+		if seen.Moved {
+			a.Publications.Moved(h.Stream, h.Seq)
+		}
 	case mqtt.KindSentinel:
 		a.Sentinels.Sentinel(h.Stream, at, 0)
 	}

@@ -251,8 +251,8 @@ func (f *folder) loseResuming(client int, seq uint64) {
 func TestKnownDefectIsMarked(t *testing.T) {
 	f := newFolder()
 	f.know(reports.KnownDefect{Check: "lost", Condition: "acknowledged-while-resuming", Reference: "issue 545"})
-	if r := f.judge(t); warns(r, "issue 545") {
-		t.Errorf("a defect that did not show is named: %q", r.Warnings)
+	if r := f.judge(t); warns(r, "by a known defect") {
+		t.Errorf("a defect that did not show explains something: %q", r.Warnings)
 	}
 	f.loseResuming(2, 9)
 	r := f.judge(t)

@@ -85,7 +85,9 @@ func (j *judgement) messages() {
 	if !j.e.counted {
 		return
 	}
-	j.account = ledger.Close(j.e.records, ledger.Situation{Away: j.away, Drained: j.drained(), Frames: j.e.frames})
+	j.account = ledger.Close(j.e.records, ledger.Situation{
+		Away: j.away, Drained: j.drained(), Frames: j.e.frames, Clean: j.clean(),
+	})
 	var lostAway [qosLevels]int64
 	for _, x := range j.account.Exceptions {
 		row, away := j.row(x)
@@ -102,6 +104,18 @@ func (j *judgement) messages() {
 		j.r.Messages = append(j.r.Messages, m)
 	}
 	j.r.LossExamples = lossExamples(j.r.Losses)
+}
+
+// clean gives the client ids whose connections asked for a clean session,
+// those of the control fleet among them.
+func (j *judgement) clean() map[string]bool {
+	ids := map[string]bool{}
+	for i := range j.e.conns {
+		if c := &j.e.conns[i]; c.Clean {
+			ids[c.ClientID] = true
+		}
+	}
+	return ids
 }
 
 // row is one row of losses.csv, and whether the message was sent inside an

@@ -64,6 +64,7 @@ const (
 	CauseUnprovoked = "unprovoked"       // of copies: the earlier one was answered and its connection lived on
 	CauseHandler    = "handler"          // the handler was called more often than a copy was read
 	CauseSession    = "session"          // a session ended in between
+	CauseUnreleased = "unreleased"       // of what is undetermined: the broker may wait for the PUBREL
 	CauseFrame      = "frame-fault"      // a packet that a frame fault swallowed
 )
 

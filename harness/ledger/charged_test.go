@@ -105,12 +105,18 @@ var chargedCases = []struct {
 	}, []string{"lost s 1: broker, ", "stuck (publisher) 1: broker, "}},
 	{"undetermined: PUBREL was never written, so the broker may wait for it", func() *history {
 		return newHistory(2).write(1).ack(1).sentinel()
-	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, "}},
+	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, unreleased"}},
 	{"undetermined: PUBREC alone, and the publisher is away", func() *history {
 		h := newHistory(2).write(1).ack(1).release(1).sentinel()
 		h.away["p"] = true
 		return h
-	}, []string{"undetermined s 1: legal, "}},
+	}, []string{"undetermined s 1: legal, unreleased"}},
+	{"undetermined: PUBREL was written on an earlier connection, and not again", func() *history {
+		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).exchange(2).read(2).sentinel()
+	}, []string{"stuck (publisher) 1: publisher-library, ", "undetermined s 1: legal, unreleased"}},
+	{"lost: PUBREL was written again on the last connection", func() *history {
+		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).release(1).exchange(2).read(2).sentinel()
+	}, []string{"lost s 1: broker, ", "stuck (publisher) 1: broker, "}},
 	{"not owed: the publisher's session was lost between PUBREC and PUBCOMP", func() *history {
 		return newHistory(2).write(1).ack(1).release(1).publisherBack(false).exchange(2).read(2).sentinel()
 	}, nil},
@@ -182,6 +188,16 @@ var chargedCases = []struct {
 		h := newHistory(2).write(1).ack(1).release(1).publisherBack(true).write(1).ack(1).release(1).complete(1)
 		return h.read(1, 1).sentinel()
 	}, []string{"duplicated s 1: publisher-library, republish"}},
+	{"duplicated: published twice, under two packet ids", func() *history {
+		h := newHistory(2).write(1, 1)
+		h.Moved(1, 1)
+		return h.ack(1).release(1).complete(1).read(1, 1).sentinel()
+	}, []string{"duplicated s 1: publisher-library, republish"}},
+	{"duplicated: resent after its packet id was given to another message", func() *history {
+		h := newHistory(2).write(1)
+		h.Displaced(1, 1)
+		return h.write(1).ack(1).release(1).complete(1).read(1, 1).sentinel()
+	}, []string{"duplicated s 1: publisher-library, republish"}},
 	{"duplicated: state resent after a clean start", func() *history {
 		h := newHistory(2).write(1).publisherBack(false).write(1).ack(1).release(1).complete(1).read(1, 1).sentinel()
 		h.more.Clean = map[string]bool{"p": true}
@@ -229,6 +245,12 @@ var chargedCases = []struct {
 	}, []string{"duplicated s 1: broker, overlap"}},
 	{"QoS 0: more copies than filters", func() *history {
 		return newHistory(0).write(1).read(1, 1)
+	}, []string{"duplicated s 1: broker, "}},
+	{"QoS 0: one copy, two handler calls", func() *history {
+		return newHistory(0).write(1).read(1).handle(1).sentinel()
+	}, []string{"duplicated s 1: subscriber-library, handler"}},
+	{"QoS 0: two copies too many, and three handler calls", func() *history {
+		return newHistory(0).write(1).read(1, 1).handle(1).sentinel()
 	}, []string{"duplicated s 1: broker, "}},
 	{"QoS 1: redelivered, as the first copy was not answered", func() *history {
 		h := silent(1).exchange(1).read(1).reconnect().read(1)
@@ -303,6 +325,11 @@ var chargedCases = []struct {
 		h.wet = true
 		return h
 	}, nil},
+	{"unexpected: read and never attempted, and a stream that the harness does not know", func() *history {
+		h := newHistory(1).exchange(1).read(1, 7).sentinel()
+		h.Attempted(9, 3, 1, 1, 1)
+		return h
+	}, []string{"unexpected (publisher) 3: harness, ", "unexpected s 7: broker, "}},
 	{"unexpected: handled and never read", func() *history {
 		return newHistory(1).exchange(1, 2).read(1).handle(2).sentinel()
 	}, []string{"lost s 2: broker, ", "unexpected s 2: subscriber-library, handler"}},
@@ -320,6 +347,21 @@ var chargedCases = []struct {
 	{"stuck: PUBREL never resent", func() *history {
 		return newHistory(2).write(1).ack(1).release(1).publisherBack(true).read(1).sentinel()
 	}, []string{"stuck (publisher) 1: publisher-library, "}},
+	{"not stuck: its packet id was given to another message", func() *history {
+		h := newHistory(1).write(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(1, 2).sentinel()
+	}, nil},
+	{"neither stuck nor owed: its packet id was given to another message after the PUBREC", func() *history {
+		h := newHistory(2).write(1).ack(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(2).sentinel()
+	}, nil},
+	{"not displaced: it was complete", func() *history {
+		h := newHistory(1).exchange(1)
+		h.Displaced(1, 1)
+		return h.exchange(2).read(2).sentinel()
+	}, []string{"lost s 1: broker, "}},
 	{"not stuck: the session was lost", func() *history {
 		return newHistory(1).write(1).publisherBack(false).exchange(2).read(2).sentinel()
 	}, nil},
@@ -458,6 +500,34 @@ var chargedCases = []struct {
 	}, []string{"lost s 1: broker, "}},
 }
 
+// countsAgree fails unless the balances count what is listed.
+func countsAgree(t testing.TB, a Account) {
+	t.Helper()
+	listed := map[string]int64{}
+	for _, e := range a.Exceptions {
+		if e.Verdict == Reordered && !e.Fault {
+			continue // listed, and not counted
+		}
+		listed[fmt.Sprint(e.Verdict, e.QoS)]++
+	}
+	for q, m := range a.QoS {
+		counts := map[Verdict]int64{
+			LegalLoss: m.LegalLoss, Undetermined: m.Undetermined, NotRedelivered: m.NotRedelivered,
+			LostInClient: m.LostInClient, Stuck: m.Stuck, Reordered: m.Reordered, Unexpected: m.Unexpected,
+			Misrouted: m.Misrouted, WrongQoS: m.WrongQoS, Scripted: m.Scripted, Lost: m.Lost,
+		}
+		if q == 0 {
+			delete(counts, Lost)
+			counts[LostQoS0] = m.Lost
+		}
+		for v, n := range counts {
+			if n != listed[fmt.Sprint(v, q)] {
+				t.Errorf("QoS %d: %d %s counted, %d listed", q, n, v, listed[fmt.Sprint(v, q)])
+			}
+		}
+	}
+}
+
 func TestCharged(t *testing.T) {
 	for _, c := range chargedCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -465,10 +535,62 @@ func TestCharged(t *testing.T) {
 			if !a.Balanced() {
 				t.Errorf("does not balance: %+v %q", a.QoS, a.Problems)
 			}
+			countsAgree(t, a)
 			slices.Sort(c.want)
 			if diff := cmp.Diff(append([]string{}, c.want...), charged(a)); diff != "" {
 				t.Errorf("exceptions (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What an old connection reads of the new epoch's messages counts once.
+func TestReadOnBothSidesOfATakeover(t *testing.T) {
+	h := newHistory(1).fresh().exchange(1).copy("s", false, 1, 1).read(1)
+	if got := h.Totals(); got.Delivered != 1 || got.Duplicated != 1 || got.InDoubt != 1 {
+		t.Errorf("%+v", got)
+	}
+	want := []string{"duplicated s 1: legal, redelivery"}
+	if diff := cmp.Diff(want, charged(h.sentinel().close(t))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A row of copies tells of the last one, wherever that was read.
+func TestLastCopy(t *testing.T) {
+	h := newHistory(1).exchange(1).read(1, 1)
+	h.deliver("s", mqtt.Delivery{Header: header(1), QoS: 1, Retain: true, Conn: 1})
+	h.deliver("s", mqtt.Delivery{Header: header(1), QoS: 1, Retain: true, Conn: 1})
+	h.fresh().read(1, 1)
+	at := h.now - 1e6 // it was answered since
+	a := h.sentinel().close(t)
+	if len(a.Exceptions) != 1 || a.Exceptions[0].At != at || a.Exceptions[0].Conn != 2 || a.Exceptions[0].Copies != 4 {
+		t.Errorf("%+v, want the one at %d", a.Exceptions, at)
+	}
+	retained := 0
+	for r := range h.Accounts() {
+		if r.Delivery != nil {
+			retained += r.Delivery.Retained
+		}
+	}
+	if retained != 2 {
+		t.Errorf("%d retained copies", retained)
+	}
+}
+
+func TestTooManyCopiesToList(t *testing.T) {
+	h := newHistory(1).exchange(1, 2, 3).read(1, 2, 3, 1, 2, 3)
+	a := closeUpTo(1, slices.Collect(h.sentinel().Accounts()), Situation{Drained: true})
+	if len(a.Exceptions) != 1 || a.Unlisted[Duplicated] != 2 || a.QoS[1].Duplicated != 3 {
+		t.Errorf("copies in one epoch: %+v %v", a.Exceptions, a.Unlisted)
+	}
+	h = newHistory(1).exchange(1, 2).read(1, 2).fresh().read(1, 2)
+	h.Slots(1, 2, 0, 0)
+	records := slices.Collect(h.sentinel().Accounts())
+	if a := closeUpTo(2, records, Situation{Drained: true}); !a.Balanced() {
+		t.Errorf("two that may be listed: %q", a.QoS[1].Balance)
+	}
+	if a := closeUpTo(1, records, Situation{Drained: true}); a.Balanced() {
+		t.Error("two, one of which may be listed, balance")
 	}
 }

@@ -119,7 +119,7 @@ func (c *closing) copies(s *closingStream, name string, accounts []*DeliveryAcco
 				continue // a copy for each matching filter is legal (section 3.3.5)
 			}
 			e.Why = fmt.Sprintf("more copies than matching filters (%d)", r.filters)
-			if !tooMany || extra > 0 {
+			if extra > 0 {
 				e.blame(chargeBroker)
 				tooMany = false
 			}
@@ -182,7 +182,7 @@ func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 	case !r.over:
 		return false // in different epochs, for different filters, or at QoS 1
 	case s.Republished.Contains(e.Seq):
-		e.Why = "the publisher sent PUBLISH again after PUBREL"
+		e.Why = "the publisher published it again: after its PUBREL, or under another packet id"
 		e.Cause = CauseRepublish
 		e.blame(chargePublisher)
 	case s.Carried.Contains(e.Seq) && c.Clean[s.Publisher]:

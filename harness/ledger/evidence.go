@@ -60,7 +60,7 @@ func (st *stream) record() *StreamAccount {
 		SentinelSent: st.sentinelSent, SentinelAcked: st.sentinelAcked,
 	}
 	st.open.each(func(m *message) {
-		open := Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked, Reset: m.reset}
+		open := Message{Seq: m.seq, Intended: m.intended, Sent: m.sent, Acked: m.acked, Reset: m.reset || m.displaced}
 		if !st.complete(m) {
 			open.Conn = m.conn
 		}
@@ -106,8 +106,9 @@ func (d *delivery) record() *DeliveryAccount {
 	if d.group != nil {
 		a.Group = d.group.sub.client
 	}
+	a.Unordered = d.behind.Clone()
 	if !d.over {
-		a.Conn = int(d.sub.conn.Load())
+		a.Conn, a.Unordered = int(d.sub.conn.Load()), d.unordered()
 	}
 	if d.recopied != 0 && d.recopied < d.high && len(a.Final) < maxFinal {
 		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: odd.extra[d.recopied].At})

@@ -66,10 +66,11 @@ func (c *closing) atQoS0(s *closingStream, d *DeliveryAccount, owed, read Set) {
 func (c *closing) acknowledged(s *closingStream, ep epoch, d *DeliveryAccount, owed, read Set) {
 	missing := owed.Minus(read)
 	// The tail is what no later one was read behind. A number that was first
-	// written after a higher one is not before it, so no gap can be told.
+	// written after a higher one is not before it, so no gap can be told, and
+	// neither of one that was written again after it.
 	var gap Set
 	if ep.last > 0 {
-		gap = missing.Within(0, ep.last-1).Minus(s.Late)
+		gap = missing.Within(0, ep.last-1).Minus(s.Late).Minus(d.Unordered)
 	}
 	l := losses{s: s, d: d}
 	switch tail := missing.Minus(gap); {
@@ -87,6 +88,8 @@ func (c *closing) acknowledged(s *closingStream, ep epoch, d *DeliveryAccount, o
 	c.owed(l, owed, read)
 }
 
+const whyUnreleased = "PUBREC read, PUBREL not written or not answered"
+
 // losses is what became of the messages that were owed and not read.
 type losses struct {
 	s                 *closingStream
@@ -100,16 +103,8 @@ func (c *closing) owed(l losses, owed, read Set) {
 	s, d := l.s, l.d
 	q := s.qos(d)
 	m := &c.account.QoS[q]
-	// A broker may wait for the PUBREL before it sends on (figure 4.3, method
-	// A), and a publisher that has not written it, or is away, may yet do so.
-	var waiting Set
-	if s.QoS == 2 && s.Exchanges {
-		waiting = l.lost.Minus(s.Completed)
-		if !c.Away[s.Publisher] {
-			waiting = waiting.Minus(s.Released)
-		}
-		l.lost = l.lost.Minus(waiting)
-	}
+	waiting := c.unreleased(s, l.lost)
+	l.lost = l.lost.Minus(waiting)
 	swallowed := c.scripted(s.ID, append([]string{d.Client, s.Publisher}, d.Members...)...)
 	scripted := l.lost.Union(waiting).Intersect(swallowed)
 	l.lost, waiting = l.lost.Minus(scripted), waiting.Minus(scripted)
@@ -124,8 +119,30 @@ func (c *closing) owed(l losses, owed, read Set) {
 	c.missing(s, d, Lost, l.lost, "acknowledged")
 	c.missing(s, d, LegalLoss, l.legal, "session ended")
 	c.missing(s, d, Undetermined, l.open, l.why)
-	c.missing(s, d, Undetermined, waiting, "PUBREC read, PUBREL not written or not answered")
+	c.missing(s, d, Undetermined, waiting, whyUnreleased)
 	c.missing(s, d, Scripted, scripted, "a frame fault swallowed a packet of it")
+}
+
+// unreleased gives those of the messages for whose PUBREL the broker may wait
+// before it sends on (figure 4.3, method A): the publisher is away and may yet
+// write it, or did not write it on its last connection, as it has to
+// [MQTT-4.4.0-1]. That one was written on an earlier connection does not say
+// that it arrived.
+func (c *closing) unreleased(s *closingStream, lost Set) Set {
+	if s.QoS != 2 || !s.Exchanges {
+		return Set{}
+	}
+	waiting := lost.Minus(s.Completed)
+	if c.Away[s.Publisher] {
+		return waiting
+	}
+	var written Set
+	for seq := range waiting.Intersect(s.Released).Intersect(s.timed).All() {
+		if s.open[seq].Conn == s.Conn {
+			written.Add(seq)
+		}
+	}
+	return waiting.Minus(written)
 }
 
 // missing lists messages that were owed and not read.
@@ -141,6 +158,8 @@ func (c *closing) missing(s *closingStream, d *DeliveryAccount, v Verdict, seqs 
 			e.blame(chargeBroker)
 		case v == Lost:
 			e.Warn = true // 3.1.1 does not know shared groups
+		case v == Undetermined && why == whyUnreleased:
+			e.Cause = CauseUnreleased
 		case v == LegalLoss:
 			e.At = d.Ended
 			e.Cause = CauseSession

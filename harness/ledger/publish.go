@@ -80,14 +80,41 @@ func (st *stream) again(seq uint64, t tx) {
 	if m == nil {
 		return
 	}
-	if m.reset {
+	switch {
+	case m.displaced:
+		st.republished.Add(seq)
+	case m.reset:
 		st.carried.Add(seq)
 	}
-	m.reset = false
+	m.reset, m.displaced = false, false
 	if m.publish.done == 0 || m.abandoned { // else it is the PUBREL's
 		m.conn = t.conn
 	}
 	m.untraceable = !m.publish.wrote(t) || m.untraceable
+}
+
+// Moved says that a message which was attempted again has another packet id
+// than before. The broker can not know it for the same: it is a new publish.
+func (b *Book) Moved(id uint32, seq uint64) {
+	if st := b.lock(id, seq, 0); st != nil {
+		defer st.mu.Unlock()
+		st.republished.Add(seq)
+	}
+}
+
+// Displaced says that the publisher gave the packet id of a message to another
+// one before it was complete. What is read under that id answers one of them,
+// nobody can tell which: the outcome of the first is not known any more.
+func (b *Book) Displaced(id uint32, seq uint64) {
+	st := b.lock(id, seq, 0)
+	if st == nil {
+		return
+	}
+	defer st.mu.Unlock()
+	if m := st.open.find(seq); m != nil && !st.complete(m) {
+		m.displaced = true
+		m.abandoned = st.qos == 2 && st.acked.Contains(seq)
+	}
 }
 
 // Acked says that the PUBACK of a message was read or, at QoS 2, its PUBREC.

@@ -35,14 +35,14 @@ type StreamAccount struct {
 
 	Released  Set `json:"released,omitzero"`  // at QoS 2: first byte of the PUBREL offered to the socket
 	Completed Set `json:"completed,omitzero"` // at QoS 2: PUBCOMP read
-	// Abandoned: at QoS 2, the publisher's session was lost after the PUBREC and
-	// before the PUBCOMP.
+	// Abandoned: at QoS 2, the publisher's session was lost, or another message
+	// was given its packet id, after the PUBREC and before the PUBCOMP.
 	Abandoned Set `json:"abandoned,omitzero"`
 
 	Late   Set `json:"late,omitzero"`   // first offered after a higher sequence number had been
 	Resent Set `json:"resent,omitzero"` // offered more than once
 	// Republished: offered again after the PUBREL was written or, at QoS 1,
-	// after the PUBACK was read.
+	// after the PUBACK was read, or under another packet id.
 	Republished Set `json:"republished,omitzero"`
 	Carried     Set `json:"carried,omitzero"` // offered again after the publisher's session was lost, and not complete then
 
@@ -71,7 +71,7 @@ type Message struct {
 	Acked    timeline.Instant `json:"acked,omitempty"`
 
 	Conn  int  `json:"conn,omitempty"`  // the publisher's connection on which the PUBLISH or, after the PUBREC, the PUBREL was written last; 0 = none
-	Reset bool `json:"reset,omitempty"` // the publisher's session was lost since
+	Reset bool `json:"reset,omitempty"` // the publisher's session was lost since, or its packet id given to another message
 }
 
 // DeliveryAccount is what one subscriber's wire showed of one stream in one
@@ -99,6 +99,10 @@ type DeliveryAccount struct {
 	From   uint64 `json:"from"`
 	To     uint64 `json:"to"`
 	Except Set    `json:"except,omitzero"`
+
+	// Unordered: of the expected, not delivered, and written again or not
+	// answered, so that nothing delivered in the epoch was certainly sent after it.
+	Unordered Set `json:"unordered,omitzero"`
 
 	Delivered Set              `json:"delivered"`          // complete PUBLISH read at the tap
 	Answered  Set              `json:"answered,omitzero"`  // of Delivered: PUBACK or PUBREC of some copy written

@@ -181,6 +181,7 @@ func TestSharedGroups(t *testing.T) {
 			if !a.Balanced() {
 				t.Errorf("does not balance: %+v %q", a.QoS, a.Problems)
 			}
+			countsAgree(t, a)
 			slices.Sort(c.want)
 			if diff := cmp.Diff(append([]string{}, c.want...), charged(a)); diff != "" {
 				t.Errorf("exceptions (-want +got):\n%s", diff)

@@ -20,7 +20,10 @@ type message struct {
 	kept     bool  // its times are needed though it is settled
 	settled  bool  // a hole in the window
 	reset    bool  // the publisher's session was lost since it was last written
-	// abandoned: at QoS 2, the session was lost between PUBREC and PUBCOMP.
+	// displaced: another message has its packet id since it was last written.
+	displaced bool
+	// abandoned: at QoS 2, the session was lost between PUBREC and PUBCOMP, or the
+	// message was displaced there.
 	abandoned   bool
 	untraceable bool // more transmissions than are kept
 }

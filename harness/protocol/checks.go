@@ -61,7 +61,7 @@ func dupFlag(ev *event) {
 	switch {
 	case p.QoS() == 0 && dup:
 		ev.breach(ev.publisher(), "DUP=1 at QoS 0")
-	case ev.rel == again && !dup && !e.maybe && !ev.late():
+	case ev.rel == again && !dup && !e.maybe && !ev.late() && ev.resent():
 		ev.breach(ev.publisher(), "DUP=0 on a resend of PUBLISH %d", p.ID)
 	case ev.rel == fresh && ev.new && dup:
 		// A library may count it as an attempt that it took the message on.

@@ -12,6 +12,7 @@ type conn struct {
 	n     int32
 	epoch uint32
 	fence int32            // what connections before this one left behind was discarded by a clean session
+	place uint64           // of the CONNECT among the session's packets
 	since timeline.Instant // CONNACK
 
 	connected    bool // CONNECT was written
@@ -79,27 +80,28 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	}
 	s.last = max(s.last, n)
 	c = s.room()
-	*c = conn{n: n, epoch: s.epoch, fence: s.clean, asked: c.asked[:0]}
+	*c = conn{n: n, epoch: s.epoch, fence: s.clean + 1, asked: c.asked[:0]}
 	return c, true
 }
 
-// room is a free record. The latest connection that ended keeps its own: its
-// reader and writer may still report what they saw.
+// room is a free record: that of a connection that ended, but not the latest
+// one, whose reader and writer may still report what they saw.
 func (s *Session) room() *conn {
-	old, ended := -1, 0
+	var old, latest *conn
 	for i := range s.conns {
-		if !s.conns[i].ended {
-			continue
-		}
-		if ended++; old < 0 || s.conns[i].n < s.conns[old].n {
-			old = i
+		switch c := &s.conns[i]; {
+		case !c.ended:
+		case latest == nil || c.n > latest.n:
+			old, latest = latest, c
+		default:
+			old = c
 		}
 	}
-	if ended > 1 {
-		return &s.conns[old]
+	if old == nil {
+		s.conns = append(s.conns, conn{})
+		old = &s.conns[len(s.conns)-1]
 	}
-	s.conns = append(s.conns, conn{})
-	return &s.conns[len(s.conns)-1]
+	return old
 }
 
 // held is a breach of a packet that may be taken back yet.

@@ -52,8 +52,8 @@ type exchange struct {
 	identity
 	sent  timeline.Instant // latest transmission of the PUBLISH
 	first uint64           // place of the first transmission among the session's packets
-	due   uint64           // place of the PUBLISH whose acknowledgement is due
-	turn  uint64           // place of the latest PUBREC; 0 = none
+	due   uint64           // place of the PUBLISH whose acknowledgement is due; 0 = none
+	turn  uint64           // place of the PUBREC, if there was one only; 0 = none
 	born  int32            // connection of the first transmission
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it
@@ -64,7 +64,6 @@ type exchange struct {
 	pubs  byte // transmissions of the PUBLISH, as far as 2
 	rels  byte // transmissions of the PUBREL, as far as 2
 	slot  byte // when it is over: its place in the ring
-	recd  bool // a PUBREC was seen
 	maybe bool // its latest packet was taken back: it was sent, or it was not
 	loose bool // its place in the order of sending is not known
 }
@@ -103,7 +102,6 @@ type table struct {
 	n     int
 	ended [keep]uint16 // ids of the exchanges that ended last, a ring
 	turn  byte         // where the next one goes
-	full  bool
 }
 
 // index is the slot of an id, or -1.
@@ -168,11 +166,10 @@ func (t *table) finish(e *exchange) {
 	id, oldest := e.id, t.ended[t.turn]
 	e.stage, e.turn, e.slot = over, 0, t.turn
 	t.ended[t.turn] = id
-	if o := t.find(oldest); t.full && oldest != id && o != nil && o.stage == over && o.slot == t.turn {
+	if o := t.find(oldest); oldest != id && o != nil && o.stage == over && o.slot == t.turn {
 		t.remove(oldest)
 	}
 	t.turn = (t.turn + 1) % keep
-	t.full = t.full || t.turn == 0
 }
 
 // epoch begins a new epoch with connection conn: what was sent on conn already,

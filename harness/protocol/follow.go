@@ -39,6 +39,10 @@ func (ev *event) followPublish() Seen {
 		ev.repeat()
 	default:
 		seen.Again = ev.out && !ev.new && (ev.rel != fresh || ev.id.ours() && ev.p.Dup())
+		seen.Moved = ev.out && ev.rel == moved
+		if ev.out && ev.rel == clash {
+			seen.Displaced = e.message()
+		}
 		ev.begin()
 	}
 	if ev.out {
@@ -75,15 +79,13 @@ func (ev *event) repeat() {
 	}
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
-		e.stage, e.recd, e.turn = published, false, 0
+		e.stage, e.turn = published, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
 		if e.maybe {
 			e.pubs = 0 // of those that are certain
 		}
-		if !ev.ours || e.pub == c.n {
-			*ev.owed().of(e.answer())++
-		}
+		*ev.owed().of(e.answer())++
 	case ev.ours || e.stage == released:
 		*ev.owed().of(mqtt.PUBREC)++ // it has its PUBREC and gets one more
 	}
@@ -98,7 +100,7 @@ func (ev *event) followPubrel() Seen {
 	case ev.rel == fresh:
 		ev.table().put(exchange{
 			identity: identity{qos: 2}, first: ev.s.place, born: c.n, conn: c.n, rel: c.n, epoch: c.epoch,
-			id: ev.p.ID, stage: released, rels: 1, recd: true, loose: true,
+			id: ev.p.ID, stage: released, rels: 1, loose: true,
 		})
 		return Seen{}
 	case e == nil, e.qos != 2:
@@ -111,7 +113,7 @@ func (ev *event) followPubrel() Seen {
 		mark := &c.released[side(ev.out)]
 		*mark = max(*mark, e.turn)
 	}
-	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
+	if e.stage == released && !ev.lapsed() {
 		*ev.owed().of(e.answer())++
 	}
 	if e.pubs == 0 {
@@ -146,11 +148,13 @@ func (ev *event) followAck() Seen {
 	}
 	switch ev.rel {
 	case extra:
-		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || e.stage != received {
+		if n := ev.owed().of(ev.p.Type); *n > 0 {
+			*n--
+		}
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage < received || e.stage == over {
 			return Seen{}
 		}
-		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
+		e.conn, e.turn = ev.c.n, 0
 	case answers:
 		ev.acknowledge()
 	}
@@ -164,12 +168,15 @@ func (ev *event) acknowledge() {
 		mark := c.acks(ev.p.Type)
 		*mark = max(*mark, e.due)
 	}
-	e.conn, e.maybe = c.n, false
-	if ev.p.Type == mqtt.PUBREC {
-		e.stage, e.recd, e.turn = received, true, ev.s.place
-		return
+	e.conn, e.maybe, e.due = c.n, false, 0
+	switch {
+	case ev.p.Type != mqtt.PUBREC:
+		ev.table().finish(e)
+	case e.stage == received: // which of the two the sender goes by is not known
+		e.turn = 0
+	default:
+		e.stage, e.turn = received, ev.s.place
 	}
-	ev.table().finish(e)
 }
 
 // acks is the mark of the order of the PUBACKs or PUBRECs that the client writes.
@@ -189,6 +196,15 @@ func (ev *event) resends() bool {
 	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe && !ev.late()
 }
 
+// resent reports whether the PUBLISH certainly was written after an earlier
+// one. Of connections that overlap, as in a takeover, nothing says which one the
+// broker took first: what one of them reads it may have been sent before what
+// the other has read already.
+func (ev *event) resent() bool {
+	e := ev.e
+	return ev.out || e.pub == ev.c.n || e.first < ev.c.place
+}
+
 // late reports whether the packet is a PUBLISH after its PUBREL.
 func (ev *event) late() bool {
 	return ev.rel == again && ev.e.qos == 2 && ev.e.stage >= released
@@ -198,14 +214,14 @@ func (ev *event) late() bool {
 // known place on this connection. A PUBREC may be said again at any time.
 func (ev *event) inTurn() bool {
 	e := ev.e
-	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > e.turn && ev.p.Type != mqtt.PUBCOMP
+	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > 0 && ev.p.Type != mqtt.PUBCOMP
 }
 
 // releases reports whether the packet is the first PUBREL of this connection
 // for a message whose PUBREC has a known place.
 func (ev *event) releases() bool {
 	e := ev.e
-	return (ev.rel == answers || ev.rel == again) && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
+	return ev.rel == answers && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
 }
 
 // followConn follows the packets that belong to the connection.
@@ -214,6 +230,7 @@ func (ev *event) followConn() {
 	switch {
 	case ev.out && p.Type == mqtt.CONNECT:
 		info, _ := p.Connect() // the flags are read whatever the level
+		c.place = s.place
 		if c.connected = true; info.Clean {
 			c.clean, c.fence = true, c.n
 		}
@@ -253,7 +270,7 @@ func (s *Session) connected(c *conn, kept bool) {
 		}
 		for i := range s.conns {
 			if d := &s.conns[i]; d.n > c.n {
-				d.epoch, d.fence = s.epoch, max(d.fence, s.clean)
+				d.epoch, d.fence = s.epoch, max(d.fence, s.clean+1)
 			}
 		}
 	}

@@ -107,6 +107,12 @@ func tellSeen(s Seen) string {
 	if s.Again {
 		out += " again"
 	}
+	if s.Moved {
+		out += " moved"
+	}
+	if s.Displaced.Kind != 0 {
+		out += fmt.Sprintf(" for m%d", s.Displaced.Seq)
+	}
 	return out
 }
 

@@ -39,8 +39,12 @@ func TestBreachTellsWhichMessage(t *testing.T) {
 	if d := cmp.Diff(want, h.breachs); d != "" {
 		t.Error(d)
 	}
+	h.play(`out PUBLISH 7 q1 m2 ! packet-id publisher`)
+	if b := h.breachs[0]; b.Seq != 2 {
+		t.Errorf("%+v", b)
+	}
 	h.play(`in PUBCOMP 7 ! unknown-ack broker`)
-	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 1 {
+	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 2 {
 		t.Errorf("%+v", b)
 	}
 	h.play(`in PUBCOMP 8 ! unknown-ack broker`)
@@ -94,6 +98,16 @@ func TestDetails(t *testing.T) {
 			out SUBSCRIBE 1 a:1 b:2 c:0 d:1
 			in  SUBACK 1 128 1 1 3 ! suback broker, suback broker, suback broker, suback broker`,
 			`refused: "a" with code 0x80; downgraded: "b" from QoS 2 to 1; raised: "c" from QoS 0 to 1; reserved: "d" with code 0x03`},
+		{"suback of QoS 2", `
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 2 ! suback broker`, `raised: "a" from QoS 1 to 2`},
+		{"suback with a code of MQTT 5.0", `
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 135 ! suback broker`, `reserved: "a" with code 0x87`},
+		{"suback of MQTT 5.0", `
+			level 5
+			out SUBSCRIBE 1 a:1
+			in  SUBACK 1 135 ! suback broker`, `refused: "a" with code 0x87`},
 		{"suback count", `
 			out SUBSCRIBE 1 a:1 b:2
 			in  SUBACK 1 1 ! suback broker`, "count: 1 codes for 2 filters"},

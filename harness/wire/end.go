@@ -31,12 +31,14 @@ type ending struct {
 	partialIn, partialOut atomic.Int32 // bytes of unfinished packets
 	lateIn, lateOut       atomic.Int64 // instant of a time-out that may yet be survived, 0 = none
 
+	told sync.WaitGroup // of the call of End, once over
+
 	mu    sync.Mutex
 	ring  [ringSize]entry
 	n     uint64           // packets seen
 	bad   error            // first malformed bytes
 	badAt timeline.Instant // 0 = none
-	over  bool             // End was called
+	over  bool             // End is called, or was
 }
 
 // seen puts a packet into the ring.
@@ -110,14 +112,18 @@ func (e *ending) accepted() {
 }
 
 // finish reports the end, the first time; what came earlier and was held back
-// goes before the cause that it is called with.
+// goes before the cause that it is called with. Nobody goes on before the end
+// is told: when a library has come to rest, so has the record of its connection.
 func (e *ending) finish(obs Observer, kind timeline.EndKind, text string, at timeline.Instant) {
 	e.mu.Lock()
 	if e.over {
 		e.mu.Unlock()
+		e.told.Wait()
 		return
 	}
 	e.over = true
+	e.told.Add(1)
+	defer e.told.Done()
 	end := timeline.End{At: at, Kind: kind, Err: text}
 	late := e.late()
 	switch {

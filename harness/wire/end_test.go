@@ -7,8 +7,10 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -207,4 +209,48 @@ func TestCloseWakesABlockedWriter(t *testing.T) {
 	if end, ends := r.ended(); ends != 1 || end.Kind != timeline.EndLocal {
 		t.Errorf("%d ends: %+v", ends, end)
 	}
+}
+
+// TestEndIsToldFirst: while one goroutine tells the end, the others that meet it
+// do not go on. A library whose reader had returned would seem at rest, and the
+// end would come when the run's files are closed.
+func TestEndIsToldFirst(t *testing.T) {
+	for name, meet := range map[string]func(net.Conn){
+		"read":  func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) },
+		"write": func(c net.Conn) { _, _ = c.Write(mqtt.AppendPingreq(nil)) },
+		"close": func(c net.Conn) { _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shut := func([]byte) (int, error) { return 0, net.ErrClosed }
+				o := &slowEnd{free: make(chan struct{})}
+				c := Tap(&script{read: shut, write: shut, close: func() {}}, ticks(), o)
+				var met atomic.Bool
+				var both sync.WaitGroup
+				both.Go(func() { _ = c.Close() })
+				synctest.Wait()
+				both.Go(func() { meet(c); met.Store(true) })
+				synctest.Wait()
+				if met.Load() {
+					t.Error("went on before the end was told")
+				}
+				close(o.free)
+				both.Wait()
+				if _, n := o.ended(); n != 1 {
+					t.Errorf("told %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// slowEnd is an observer to whom it takes time to be told the end.
+type slowEnd struct {
+	recorder
+	free chan struct{}
+}
+
+func (o *slowEnd) End(e timeline.End) {
+	<-o.free
+	o.recorder.End(e)
 }
