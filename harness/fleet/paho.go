@@ -112,7 +112,7 @@ func (c *pahoClient) options(server string) *paho.ClientOptions {
 	o.SetProtocolVersion(4) // else a refused first connect is dialled again at once as MQTT 3.1
 	o.SetCleanSession(s.Clean)
 	o.SetKeepAlive(s.KeepAlive)
-	o.SetStore(paho.NewOrderedMemoryStore()) // the default one re-sends in random order
+	o.SetStore(newPahoStore())
 	o.SetOrderMatters(true)
 	o.SetResumeSubs(false)   // resubscribing is the fleet's choice, made from the tap
 	o.SetConnectRetry(false) // a failed first connect is the fleet's to repeat
