@@ -32,7 +32,9 @@ var conditions = map[string]condition{
 	"disconnect-at-a-takeover":       {(*judgement).toldOfTakeover, (*judgement).anyOverlap},
 	"published-again-at-a-reconnect": {(*judgement).againAtReconnect, (*judgement).anyReconnect},
 	"first-sent-with-dup":            {(*judgement).firstWithDup, (*judgement).anyReconnect},
-	"republished-after-pubrel":       {(*judgement).republished, (*judgement).anyReconnect},
+	"pubrel-at-a-reconnect":          {(*judgement).pubrelAtReconnect, (*judgement).anyReconnect},
+	"republished-after-pubrel":       {(*judgement).republishedAfterPubrel, (*judgement).anyReconnect},
+	"republished-after-clean":        {(*judgement).republishedAfterClean, (*judgement).anyReconnect},
 	"redelivered-after-a-resume":     {(*judgement).handledAtResume, (*judgement).anyResumed},
 }
 

@@ -89,14 +89,24 @@ func (j *judgement) againAtReconnect(f check.Fault) bool {
 // after it had connected again. One without DUP refutes it, as a later one does.
 func (j *judgement) firstWithDup(f check.Fault) bool { return j.publishedAtReconnect(f.Finding) }
 
+// pubrelAtReconnect: the publisher's library sent the PUBREL just after a
+// reconnect, when it began an exchange again that it should have gone on with.
+func (j *judgement) pubrelAtReconnect(f check.Fault) bool {
+	return j.sentAtReconnect(f.Finding, "PUBREL", 0)
+}
+
 // publishedAtReconnect reports whether a packet is a PUBLISH with DUP = 1 that
 // the publisher's library wrote just after a reconnect.
 func (j *judgement) publishedAtReconnect(f *timeline.Finding) bool {
+	return j.sentAtReconnect(f, "PUBLISH", flagDUP)
+}
+
+func (j *judgement) sentAtReconnect(f *timeline.Finding, kind string, flags byte) bool {
 	if !charged(f, timeline.ChargePublisher) || f.N < 2 {
 		return false
 	}
 	p, ok := packetOf(f)
-	return ok && p.Out && p.Type == "PUBLISH" && p.Flags&flagDUP != 0 && j.atResume(f, false)
+	return ok && p.Out && p.Type == kind && p.Flags&flags == flags && j.atResume(f, false)
 }
 
 const flagDUP = 0x08 // in the fixed header of a PUBLISH
@@ -119,16 +129,25 @@ func (j *judgement) atResume(f *timeline.Finding, resumed bool) bool {
 
 func charged(f *timeline.Finding, whom timeline.Charge) bool { return f != nil && f.Charge == whom }
 
-// republished: the publisher's library is charged with the second delivery, and
-// its wire shows the PUBLISH of this very message after its PUBREL, just after a
-// reconnect.
-func (j *judgement) republished(f check.Fault) bool {
+// republishedAfterPubrel: the publisher's library is charged with the second
+// delivery, and its wire shows the PUBLISH of this very message after its PUBREL,
+// just after a reconnect.
+func (j *judgement) republishedAfterPubrel(f check.Fault) bool {
+	return j.republished(f, "publish-after-pubrel")
+}
+
+// republishedAfterClean: the same of a PUBLISH of a session that was discarded.
+func (j *judgement) republishedAfterClean(f check.Fault) bool {
+	return j.republished(f, "resend-after-clean")
+}
+
+func (j *judgement) republished(f check.Fault, rule string) bool {
 	x := f.Exception
 	if x == nil || x.Charge != timeline.ChargePublisher {
 		return false
 	}
 	return slices.ContainsFunc(j.e.found, func(g timeline.Finding) bool {
-		return g.Rule == "publish-after-pubrel" && g.ClientID == x.Publisher && g.Stream == x.Stream && g.Seq == x.Seq &&
+		return g.Rule == rule && g.ClientID == x.Publisher && g.Stream == x.Stream && g.Seq == x.Seq &&
 			j.againAtReconnect(check.Fault{Finding: &g})
 	})
 }
@@ -157,14 +176,21 @@ func (j *judgement) handledAtResume(f check.Fault) bool {
 // its keep alive and half of it, rounded down to whole seconds, and not yet for
 // the 1.5 times of it that [MQTT-3.1.2-24] gives. A connection that ended
 // sooner, one that ended later, or one with an even keep alive ended for
-// another reason.
+// another reason. A PINGREQ that went out just before the end, and has no answer,
+// can have crossed with it: the silence is then the one before it.
+//
+// Of a client that was not back it is its last connection; one that stayed away
+// for longer than its policy may sleep refutes it.
 func (j *judgement) keepAliveCut(f check.Fault) bool {
-	c := f.Conn
-	if c == nil || c.End == 0 || c.LastOut == 0 || (c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset) {
+	c := j.lastOf(f)
+	if c == nil || f.Conn == nil && c.End+timeline.Instant(j.rules.Max[c.Fleet]) < j.storm.Stop || c.End == 0 || c.LastOut == 0 || (c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset) {
 		return false
 	}
 	const second = timeline.Instant(time.Second)
 	silent, keep := c.End-c.LastOut, timeline.Instant(c.KeepAlive)
+	if silent < routeSlack && c.PingReqs > c.PingResps {
+		silent = timeline.Instant(c.MaxOutGap)
+	}
 	return c.KeepAlive%2 == 1 && silent >= (keep+keep/2)*second && 2*silent < 3*keep*second
 }
 
@@ -172,7 +198,7 @@ func (j *judgement) keepAliveCut(f check.Fault) bool {
 // the broker at the same time: between our writing its CONNECT and our reading
 // its CONNACK. Two that came one after the other refute it.
 func (j *judgement) connectsOverlap(f check.Fault) bool {
-	c := f.Conn
+	c := j.lastOf(f)
 	return c != nil && slices.ContainsFunc(j.allOf(c.ClientID), func(o *timeline.Conn) bool { return o != c && overlap(o, c) })
 }
 
@@ -193,15 +219,17 @@ func (j *judgement) allOf(id string) []*timeline.Conn {
 // that began while the broker can have been busy with the end of the one before:
 // that ended less than the slack before the CONNACK, or later.
 func (j *judgement) cleanAtEnd(f check.Fault) bool {
-	c := f.Conn
-	if c == nil {
-		conns := j.connsOf(f.Client)
-		if len(conns) == 0 {
-			return false
-		}
-		c = conns[len(conns)-1]
+	c := j.lastOf(f)
+	return c != nil && j.cleanAfter(c)
+}
+
+// lastOf gives the connection that a finding is about, of a client the last one
+// that its library opened.
+func (j *judgement) lastOf(f check.Fault) *timeline.Conn {
+	if conns := j.connsOf(f.Client); f.Conn == nil && len(conns) > 0 {
+		return conns[len(conns)-1]
 	}
-	return j.cleanAfter(c)
+	return f.Conn
 }
 
 func (j *judgement) cleanAfter(c *timeline.Conn) bool {

@@ -86,12 +86,26 @@ func conditionCases() map[string][]conditionCase {
 		"keep-alive-in-whole-seconds": {
 			{"silent for 4.1 s of 4.5", true, nil, end(14_100)},
 			{"by a reset", true, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndReset })},
+			{"a PINGREQ crossed with it", true, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_001*ms, int64(4100*ms), 1
+			})},
+			{"that had its answer", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs, c.PingResps = 10_001*ms, int64(4100*ms), 1, 1
+			})},
+			{"that was not so late", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_001*ms, int64(3900*ms), 1
+			})},
+			{"that went out before", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_100*ms, int64(4100*ms), 1
+			})},
 			{"silent for 3.9 s", false, nil, end(13_900)},
 			{"silent for 4.5 s: the broker had to", false, nil, end(14_500)},
 			{"an even keep alive", false, nil, ended(func(c *timeline.Conn) { c.KeepAlive, c.End = 2, 13_100*ms })},
+			{"a client that sleeps after it", true, sleeper(61_000), check.Fault{Client: clientID(0)}},
+			{"a client that should have been back", false, sleeper(99_000), check.Fault{Client: clientID(0)}},
 			{"no keep alive", false, nil, ended(func(c *timeline.Conn) { c.KeepAlive, c.End = 0, 10_100*ms })},
 			{"the library closed it", false, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndLocal })},
-			{"about a client", false, nil, check.Fault{Client: clientID(0)}},
+			{"a client on a live connection", false, nil, check.Fault{Client: clientID(0)}},
 		},
 		"connects-overlap": {
 			{"one after the other", false, nil, check.Fault{Conn: &timeline.Conn{ClientID: clientID(0), N: 9, Connect: 1020 * ms, Connack: 1030 * ms}}},
@@ -130,11 +144,23 @@ func conditionCases() map[string][]conditionCase {
 			{"no packet was kept", false, nil, check.Fault{Finding: &timeline.Finding{ClientID: clientID(0), N: 2, At: 1015 * ms, Charge: timeline.ChargePublisher}}},
 			{"about no packet", false, nil, end(14_100)},
 		},
+		"pubrel-at-a-reconnect": {
+			{"with the CONNACK", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"another packet", false, nil, found(2, 1015, timeline.ChargePublisher, dup)},
+			{"long after", false, nil, found(2, 2100, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"on the first connection", false, nil, found(1, 6, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"by the broker", false, nil, found(2, 1015, timeline.ChargeBroker, timeline.Packet{Type: "PUBREL", ID: 7})},
+		},
+		"republished-after-clean": {
+			{"with such a finding", true, republish("resend-after-clean", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"with one of another rule", false, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"with none", false, nil, sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+		},
 		"republished-after-pubrel": {
-			{"with such a finding", true, republish(1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"of another message", false, republish(1, 3, 5), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"of another publisher", false, republish(0, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"charged to the broker", false, republish(1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargeBroker})},
+			{"with such a finding", true, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"of another message", false, republish("publish-after-pubrel", 1, 3, 5), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"of another publisher", false, republish("publish-after-pubrel", 0, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"charged to the broker", false, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargeBroker})},
 			{"about no message", false, nil, end(14_100)},
 		},
 		"redelivered-after-a-resume": {
@@ -158,11 +184,22 @@ type conditionCase struct {
 	fault check.Fault
 }
 
-// republish adds the finding of a PUBLISH after its PUBREL, at a reconnect.
-func republish(client int, stream uint32, seq uint64) func(j *judgement) {
+// sleeper cuts dev-a's last connection for its keep alive, at 60 s, and stops the
+// run at an instant; its policy sleeps for 30 s at most.
+func sleeper(stop timeline.Instant) func(j *judgement) {
+	return func(j *judgement) {
+		c := j.connOf(clientID(0), 3)
+		c.KeepAlive, c.LastOut, c.End, c.EndKind = 1, 58_900*ms, 60_000*ms, timeline.EndEOF
+		j.rules, j.storm.Stop = testRules("first-message"), stop*ms
+	}
+}
+
+// republish adds the finding of a PUBLISH that must not have come again, at a
+// reconnect.
+func republish(rule string, client int, stream uint32, seq uint64) func(j *judgement) {
 	return func(j *judgement) {
 		j.e.found = append(j.e.found, timeline.Finding{
-			Rule: "publish-after-pubrel", ClientID: clientID(client), N: 2, At: 1016 * ms, Charge: timeline.ChargePublisher,
+			Rule: rule, ClientID: clientID(client), N: 2, At: 1016 * ms, Charge: timeline.ChargePublisher,
 			Stream: stream, Seq: seq, Last: packets(timeline.Packet{Type: "PUBLISH", Out: true, Flags: 0x0c}),
 		})
 	}
