@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
+	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // The conditions of known defects. Each names the clause of the finding's
@@ -68,6 +70,20 @@ func (j *judgement) ackedByResume(f check.Fault) bool {
 	})
 }
 
+// publisherLost: the publisher lost the connection on which it wrote the message,
+// and the message was read around its return: the broker can have handled what
+// came on the two connections at one time. A publisher that stayed connected from
+// the one to the other, or that was back for long, refutes it.
+func (j *judgement) publisherLost(f check.Fault) bool {
+	x := f.Exception
+	if x == nil || x.Sent == 0 || x.At == 0 {
+		return false
+	}
+	return slices.ContainsFunc(j.connsOf(x.Publisher), func(c *timeline.Conn) bool {
+		return accepted(c) && x.Sent < c.Dial && c.Connect <= x.At && x.At <= c.Connack+resumeSlack
+	})
+}
+
 // brokerAtResume: the broker sent the packet on a connection that had resumed a
 // kept session just before: it can be one of those that it sends again. On a
 // new session, or later in the life of the connection, it is not.
@@ -76,12 +92,13 @@ func (j *judgement) brokerAtResume(f check.Fault) bool {
 }
 
 // againAtReconnect: the publisher's library sent a PUBLISH again just after it
-// had connected again, when it sends what its store holds. A PUBREL of the id on
-// this very connection before it, or a later PUBLISH, refutes it.
+// had connected again, when it sends what its store holds. A PUBLISH of the id on
+// this very connection before it refutes it, as one that came later does. (A
+// PUBREL does not: a broker that repeats a PUBREC has the library write one.)
 func (j *judgement) againAtReconnect(f check.Fault) bool {
 	g := f.Finding
 	return j.publishedAtReconnect(g) && !slices.ContainsFunc(g.Last, func(p timeline.Packet) bool {
-		return p.Out && p.Type == "PUBREL" && p.ID == g.PacketID
+		return p.Out && p.Type == "PUBLISH" && p.ID == g.PacketID && p.At < g.At
 	})
 }
 
@@ -112,12 +129,14 @@ func (j *judgement) sentAtReconnect(f *timeline.Finding, kind string, flags byte
 const flagDUP = 0x08 // in the fixed header of a PUBLISH
 
 // packetOf gives the packet that a finding is about: the last one of its
-// connection then.
+// instant. A packet of the other direction can have come after it.
 func packetOf(f *timeline.Finding) (timeline.Packet, bool) {
-	if len(f.Last) == 0 {
-		return timeline.Packet{}, false
+	for _, p := range slices.Backward(f.Last) {
+		if p.At == f.At && p.ID == f.PacketID {
+			return p, true
+		}
 	}
-	return f.Last[len(f.Last)-1], true
+	return timeline.Packet{}, false
 }
 
 // atResume reports whether a packet came within the slack after the CONNACK of
@@ -152,24 +171,18 @@ func (j *judgement) republished(f check.Fault, rule string) bool {
 	})
 }
 
-// handledAtResume: the subscriber's library is charged with a further call of
-// the handler, and the subscriber lost a connection on which it can have read
-// the message, and resumed the session: a broker then sends what was not
-// discharged again. A connection that lives on past the message, or a message
-// that was sent after the resume, refutes it.
-func (j *judgement) handledAtResume(f check.Fault) bool {
+// handledAgain: the subscriber's library is charged with a further call of the
+// handler, and the wire shows that the broker sent this very message again before
+// the delivery was released. A message that was read once refutes it.
+func (j *judgement) handledAgain(f check.Fault) bool {
 	x := f.Exception
-	if x == nil || x.Charge != timeline.ChargeSubscriber || x.QoS != 2 || x.Sent == 0 {
+	if x == nil || x.Charge != timeline.ChargeSubscriber {
 		return false
 	}
-	conns := j.connsOf(x.Subscriber)
-	for i, c := range conns[:max(0, len(conns)-1)] {
-		read := accepted(c) && c.End != 0 && x.Sent <= c.End && c.End <= x.Sent+lifeSign
-		if read && slices.ContainsFunc(conns[i+1:], func(c *timeline.Conn) bool { return c.SessionPresent }) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.e.records, func(r ledger.Record) bool {
+		d := r.Delivery
+		return d != nil && d.Stream == x.Stream && d.Client == x.Subscriber && d.Epoch == x.Epoch && d.Again.Contains(x.Seq)
+	})
 }
 
 // keepAliveCut: the broker ended a connection whose client had been silent for
@@ -258,12 +271,34 @@ func (j *judgement) anyConn(is func(c *timeline.Conn) bool) bool {
 	return slices.ContainsFunc(j.storm.Clients, func(cl *Client) bool { return slices.ContainsFunc(cl.Conns, is) })
 }
 
-func (j *judgement) anyResumed() bool {
-	return j.anyConn(func(c *timeline.Conn) bool { return c.SessionPresent })
+// anyResumedQueue: a session was resumed to which the plan has messages of QoS 1
+// or 2.
+func (j *judgement) anyResumedQueue() bool {
+	return j.anyConn(func(c *timeline.Conn) bool {
+		return c.SessionPresent && j.carries(1, func(t scenarios.Traffic) bool { return t.To == c.Fleet })
+	})
 }
 
-func (j *judgement) anyReconnect() bool {
-	return j.anyConn(func(c *timeline.Conn) bool { return c.N > 1 && accepted(c) })
+// anyPublisherBack: a client came back whose fleet publishes at QoS 1 or 2.
+func (j *judgement) anyPublisherBack() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return j.publisherBack(c, 1) })
+}
+
+func (j *judgement) anyPublisherBackAt2() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return c.SessionPresent && j.publisherBack(c, 2) })
+}
+
+func (j *judgement) anyCleanPublisherBack() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return c.Clean && j.publisherBack(c, 2) })
+}
+
+func (j *judgement) publisherBack(c *timeline.Conn, qos byte) bool {
+	return c.N > 1 && accepted(c) && j.carries(qos, func(t scenarios.Traffic) bool { return t.From == c.Fleet })
+}
+
+// carries reports whether the plan has such traffic of this QoS or above.
+func (j *judgement) carries(qos byte, such func(scenarios.Traffic) bool) bool {
+	return slices.ContainsFunc(j.e.plan.Traffic, func(t scenarios.Traffic) bool { return t.QoS >= qos && such(t) })
 }
 
 func (j *judgement) anyOddKeepAlive() bool {
