@@ -499,6 +499,14 @@ var histories = []struct{ name, text string }{
 		out PUBREC 1` + resume + `
 		in  PUBREL 1
 		in  PUBREL 2`},
+	{"PUBREL again on its own connection", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2
+		out PUBREL 1`},
 	{"a PUBREC too many gives no order", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
@@ -674,6 +682,13 @@ var histories = []struct{ name, text string }{
 		in  PUBCOMP 1              ! unknown-ack broker
 		out PUBREL 1
 		in  PUBCOMP 1              => completed m2`},
+	{"a late acknowledgement when the exchange is over", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		out PUBREL 1
+		in  PUBCOMP 1
+		in  PUBREC 1               => none`},
 	{"a late acknowledgement when the exchange is forgotten", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 1 q2 m1 dup
