@@ -15,6 +15,7 @@ import (
 // not known any more is unknown, and nothing else changes. The run has a breach
 // that the tap found, and a Will, so that each file matters.
 func TestPlantedEvidence(t *testing.T) {
+	t.Parallel()
 	pbNeedMosquitto(t)
 	found, assumed := map[string]string{"unknown-ack": "broker 1"}, []string{"assumptions"}
 	dir := pbCase{

@@ -99,7 +99,8 @@ type pbConn struct {
 	n        int    // number of the dial in the life of its client, from 1
 	next     []byte // read before the next packet
 	rec, rel uint16 // latest PUBREC written and PUBREL read of the broker's own ids
-	after    []byte // PUBRELs of ours that are due after the PUBREL of rec
+	after    []byte // PUBRELs of ours that are due after the PUBREL of due
+	due      uint16
 
 	holdEnd time.Duration // how long an end by the broker stays hidden
 	closing sync.Once
@@ -131,7 +132,7 @@ func (c *pbConn) tell(out bool, p *mqtt.Packet, raw []byte) (instead [][]byte) {
 		case c.rec == c.rel:
 			c.next = mqtt.AppendPubrel(c.next, p.ID)
 		default: // PUBRELs go in the order of the PUBRECs [MQTT-4.6.0-4]
-			c.after = mqtt.AppendPubrel(c.after, p.ID)
+			c.after, c.due = mqtt.AppendPubrel(c.after, p.ID), c.rec
 		}
 		return nil
 	}
@@ -147,7 +148,7 @@ func (c *pbConn) tell(out bool, p *mqtt.Packet, raw []byte) (instead [][]byte) {
 		c.next = nil
 	}
 	if p.Type == mqtt.PUBREL {
-		if c.rel = p.ID; c.rel == c.rec && len(c.after) > 0 {
+		if c.rel = p.ID; c.rel == c.due && len(c.after) > 0 {
 			instead = append(instead, c.after)
 			c.after = nil
 		}
@@ -249,7 +250,7 @@ type pbCase struct {
 }
 
 // pbTries is how often a case is played where this machine was too busy: what a
-// starved harness has seen charges nobody, and shows nothing of the case.
+// starved harness has seen shows nothing of the case. A wrong oracle fails each time.
 const pbTries = 3
 
 // run plays the case, holds the report against it, and gives the run's folder.
@@ -266,10 +267,11 @@ func (pc pbCase) run(t *testing.T) string {
 	}
 }
 
-// pbStarved reports whether the harness was so late that the judge holds it
-// responsible for what it saw late.
+// pbStarved reports whether the harness was late by more than a tenth of a
+// second: by less than what the judge takes for starvation, but a library that
+// gets no time for its DISCONNECT changes what a run can show, too.
 func pbStarved(r *reports.Report) bool {
-	return slices.ContainsFunc(r.Phases, func(p reports.Phase) bool { return p.Canary.Max != nil && *p.Canary.Max >= 0.5 })
+	return slices.ContainsFunc(r.Phases, func(p reports.Phase) bool { return p.Canary.Max != nil && *p.Canary.Max >= 0.1 })
 }
 
 // play plays the case once, and says what of the report is wrong.
@@ -374,19 +376,19 @@ func pbLibrary(make func(clientID string) lie) []fleet.Driver {
 	})}
 }
 
-// pbAtOnce is how many cases are played side by side: they wait for most of
+// pbSlots bounds how many cases are played side by side: they wait for most of
 // their time, on timers of the scenario and on a broker of their own.
-const pbAtOnce = 6
+var pbSlots = make(chan struct{}, 6)
 
-// pbAll plays the cases side by side.
+// pbAll plays the cases side by side, with those of other tests.
 func pbAll(t *testing.T, cases []pbCase) {
+	t.Parallel()
 	pbNeedMosquitto(t)
-	slots := make(chan struct{}, pbAtOnce)
 	var all sync.WaitGroup
 	for _, pc := range cases {
 		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+			pbSlots <- struct{}{}
+			defer func() { <-pbSlots }()
 			t.Run(pc.name, func(t *testing.T) { pc.run(t) })
 		})
 	}
