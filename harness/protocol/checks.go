@@ -98,7 +98,7 @@ func resendOrder(ev *event) {
 		}
 	case ev.p.Type == mqtt.PUBREL:
 		if e != nil && ev.releases() && e.turn < c.released[side(ev.out)] && (ev.out || ev.overtaken(func(f *exchange) bool {
-			return f.rel == c.n && f.turn > e.turn
+			return f.rel == c.n && f.lead > e.turn
 		})) {
 			ev.breach(ev.publisher(), "PUBREL %d sent after one whose PUBREC came later", ev.p.ID)
 		}

@@ -54,6 +54,7 @@ type exchange struct {
 	first uint64           // place of the first transmission among the session's packets
 	due   uint64           // place of the PUBLISH whose acknowledgement is due
 	turn  uint64           // place of the latest PUBREC; 0 = none
+	lead  uint64           // and of the first
 	born  int32            // connection of the first transmission
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it
@@ -166,7 +167,7 @@ func (t *table) remove(id uint16) {
 // finish ends an exchange and forgets the one that ended keep exchanges ago.
 func (t *table) finish(e *exchange) {
 	id, oldest := e.id, t.ended[t.turn]
-	e.stage, e.turn, e.slot = over, 0, t.turn
+	e.stage, e.turn, e.lead, e.slot = over, 0, 0, t.turn
 	t.ended[t.turn] = id
 	if o := t.find(oldest); t.full && oldest != id && o != nil && o.stage == over && o.slot == t.turn {
 		t.remove(oldest)

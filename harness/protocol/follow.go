@@ -79,7 +79,7 @@ func (ev *event) repeat() {
 	}
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
-		e.stage, e.recd, e.turn = published, false, 0
+		e.stage, e.recd, e.turn, e.lead = published, false, 0, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
 		if e.maybe {
@@ -113,7 +113,7 @@ func (ev *event) followPubrel() Seen {
 	}
 	if ev.releases() {
 		mark := &c.released[side(ev.out)]
-		*mark = max(*mark, e.turn)
+		*mark = max(*mark, e.lead)
 	}
 	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
 		*ev.owed().of(e.answer())++
@@ -154,7 +154,7 @@ func (ev *event) followAck() Seen {
 		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || !ev.awaitsPubrel() {
 			return Seen{}
 		}
-		e.turn = ev.s.place // the PUBREL is due in the order of the latest PUBREC
+		e.turn = ev.s.place // the PUBREL is due in the order of any of its PUBRECs
 	case answers:
 		ev.acknowledge()
 	}
@@ -178,6 +178,9 @@ func (ev *event) acknowledge() {
 	e.conn, e.maybe = c.n, false
 	if ev.p.Type == mqtt.PUBREC {
 		e.stage, e.recd, e.turn = received, true, ev.s.place
+		if e.lead == 0 {
+			e.lead = e.turn
+		}
 		return
 	}
 	ev.table().finish(e)

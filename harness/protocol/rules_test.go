@@ -329,7 +329,7 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1
 		in  PUBCOMP 2
 		in  PUBCOMP 1`},
-	{"and against it", connect + `
+	{"or in the order of the first ones", connect + `
 		out PUBLISH 1 q2 m1
 		in  PUBREC 1
 		out PUBREL 1` + resume + `
@@ -338,7 +338,34 @@ var histories = []struct{ name, text string }{
 		in  PUBREC 2
 		in  PUBREC 1
 		out PUBREL 1
-		out PUBREL 2               ! resend-order publisher`},
+		out PUBREL 2`},
+	{"two PUBRECs, and the PUBREL answers the first", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBREL 1`},
+	{"two PUBRECs, and the PUBREL answers the second", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2`},
+	{"two PUBRECs, and the PUBREL comes before that of an earlier one", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 1
+		in  PUBREC 2
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBREL 1               ! resend-order publisher`},
 	{"PUBREL in the order of PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
