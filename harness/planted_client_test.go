@@ -401,21 +401,30 @@ func pcSwapped(fired *atomic.Int64, qos byte) lie {
 	}
 }
 
-// pcMoved sends one PUBLISH again under another id, under which the rest of its
-// exchange goes on.
+// pcMoved sends one message again under another id, now and whenever it comes,
+// and the rest of its exchange goes on there.
 func pcMoved(fired *atomic.Int64, qos byte) lie {
 	const other = 40000
 	meant := pcResent(qos)
 	var id uint16
+	var stream uint32
+	var seq uint64
 	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+		if meant(out, p) && id == 0 {
+			id, stream, seq = p.ID, p.Header.Stream, p.Header.Seq
+			fired.Add(1)
+		}
 		switch {
-		case meant(out, p) && fired.Add(1) == 1:
-			id = p.ID
+		case id == 0:
+		case meant(out, p) && p.Header.Stream == stream && p.Header.Seq == seq, out && p.Type == mqtt.PUBREL && p.ID == id:
 			return passes(pcID(p, raw, other))
-		case id != 0 && p.Type == mqtt.PUBREL && out && p.ID == id:
-			return passes(pcID(p, raw, other))
-		case id != 0 && !out && p.ID == other && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC || p.Type == mqtt.PUBCOMP):
-			return passes(pcID(p, raw, id))
+		case !out && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC || p.Type == mqtt.PUBCOMP):
+			switch p.ID {
+			case other:
+				return passes(pcID(p, raw, id))
+			case id:
+				return nil // of the exchange that is not gone on with
+			}
 		}
 		return passes(raw)
 	}
