@@ -49,10 +49,10 @@ type pcAct struct {
 }
 
 var pcActs = []pcAct{
-	{"swallowed", "swallow: {%s}", "for: 500ms", false, false},
-	{"swallowed, closed", "swallow: {%s, then: close}", "until: {back: 100%}, timeout: 3s", true, false},
-	{"cut before", "cut: {%s, side: before}", "until: {back: 100%}, timeout: 3s", true, false},
-	{"cut after", "cut: {%s, side: after}", "until: {back: 100%}, timeout: 3s", true, true},
+	{"swallowed", "swallow: {%s}", "for: 1s", false, false},
+	{"swallowed, closed", "swallow: {%s, then: close}", "until: {back: 100%}, timeout: 20s", true, false},
+	{"cut before", "cut: {%s, side: before}", "until: {back: 100%}, timeout: 20s", true, false},
+	{"cut after", "cut: {%s, side: after}", "until: {back: 100%}, timeout: 20s", true, true},
 }
 
 // pcStandStill is how many messages stand still for each packet that is lost
@@ -219,7 +219,7 @@ func TestEndsOfVictims(t *testing.T) {
 			name := d.Info().Name
 			t.Run(c.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				r := pcPlay(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 6s}")
+				r := pcPlay(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 20s}")
 				w := r.Total
 				if w.Victims != c.victims || w.Unaffected != 0 || w.Hit+w.LateHit+w.NoOp+w.Missed != c.victims || w.Hit < c.victims/2 {
 					t.Errorf("outcomes: %+v", w)
