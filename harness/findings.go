@@ -42,6 +42,7 @@ func (r *run) flushFindings() error {
 	r.findMu.Lock()
 	list := r.findings
 	r.findings, r.ends = nil, 0
+	r.written += len(list)
 	r.findMu.Unlock()
 	if len(list) == 0 {
 		return nil

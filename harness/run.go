@@ -4,12 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,15 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
-	"github.com/rebound-mqtt/rebound/harness/closeconn"
 	"github.com/rebound-mqtt/rebound/harness/fleet"
-	"github.com/rebound-mqtt/rebound/harness/judge"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/netfault"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/harness/wire"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -129,6 +121,7 @@ type run struct {
 	findMu   sync.Mutex
 	findings []timeline.Finding // since the last flush
 	ends     int                // of them, those of ends without an action
+	written  int                // lines of findings.jsonl.gz
 
 	issued     atomic.Int64 // kicks
 	statusMu   sync.Mutex
@@ -206,145 +199,6 @@ func (r *run) close() error {
 	return err
 }
 
-// startTarget starts the broker, or finds it, makes sure that it speaks MQTT,
-// and picks who closes connections.
-func (r *run) startTarget(ctx context.Context) error {
-	o := r.opts.Broker
-	o.Clock = r.clock
-	if broker.IsCommand(r.plan.Target) {
-		// Not one of the evidence's files: the broker writes on while it ends,
-		// when those are closed.
-		log, err := os.OpenFile(filepath.Join(r.opts.Dir, "broker.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrEvidence, err)
-		}
-		r.later(log.Close)
-		o.BrokerLog = &atMost{w: log, left: maxBrokerLog}
-	}
-	t, err := StartTarget(ctx, r.plan.Target, TargetOptions{Broker: o, Endpoint: r.opts.Endpoint})
-	if err != nil {
-		return err
-	}
-	r.target = t
-	r.later(func() error {
-		// A broker that died in mid-run is what the run was to find out: the ends
-		// of its clients tell, and it is no failure of ours.
-		died := ended(t)
-		if err := t.Close(); err != nil && !died {
-			return err
-		}
-		return nil
-	})
-	info := t.Info()
-	for _, addr := range info.Addresses[:1] {
-		if err := broker.Preflight(ctx, addr); err != nil {
-			return err
-		}
-	}
-	r.fins = netfault.NewRegistry(r.clock.Now)
-	if r.plan.HasFault(isFrame) {
-		r.frames = netfault.NewFrames(r.clock.Now)
-	}
-	if r.plan.Closer == CloserFIN {
-		r.closer = r.fins
-	} else {
-		client, err := closeconn.NewClient(closeconn.ClientConfig{
-			Endpoint: info.Endpoint, Clock: r.clock, SameClock: info.SameClock,
-		})
-		if err != nil {
-			return err
-		}
-		r.closer, r.closePool = client, client.Close
-		r.later(client.Close)
-		if info.Kind == broker.KindAddress {
-			if err := checkEndpoint(ctx, client, info.Endpoint); err != nil {
-				return err
-			}
-		}
-	}
-	if r.opts.WrapClose != nil {
-		r.closer = r.opts.WrapClose(r.closer)
-	}
-	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
-		r.opts.OnPID(pid)
-	}
-	if r.opts.OnTarget != nil {
-		f := r.plan.Fleets[0]
-		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
-	}
-	return nil
-}
-
-// maxBrokerLog bounds broker.log, in bytes.
-const maxBrokerLog = 64 << 20
-
-// atMost lets the first bytes through and drops the rest: a broker that floods
-// its log must not fill the disk.
-type atMost struct {
-	w    io.Writer
-	left int
-}
-
-func (a *atMost) Write(b []byte) (int, error) {
-	n := min(len(b), a.left)
-	a.left -= n
-	if _, err := a.w.Write(b[:n]); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// describe writes what the run knows of itself before it begins.
-func (r *run) describe() error {
-	info := r.target.Info()
-	env := judge.EnvFile{
-		SchemaVersion: judge.EnvVersion, Rebound: r.opts.Version, RunID: r.id, Strict: r.opts.Strict,
-		Driver: r.driver.Info(), Environment: measure.Fingerprint(),
-		Target: reports.Target{
-			Kind: info.Kind, Broker: info.Broker, Version: info.Version, Closer: r.plan.Closer,
-			Transport: "tcp", Settings: info.Settings, Abilities: info.Abilities,
-		},
-	}
-	if r.opts.Scenario != nil {
-		if err := r.ev.whole("scenario.yaml", writeBytes(r.opts.Scenario)); err != nil {
-			return err
-		}
-	}
-	if err := r.ev.whole("target.yaml", func(w io.Writer) error { return writeTarget(w, env.Target) }); err != nil {
-		return err
-	}
-	if err := r.ev.whole("plan.yaml", func(w io.Writer) error { return scenarios.WritePlan(w, r.plan, false) }); err != nil {
-		return err
-	}
-	return r.ev.whole("env.json", func(w io.Writer) error { return judge.WriteEnv(w, env) })
-}
-
-// checkEndpoint calls a foreign CloseConnection endpoint once, for a client that
-// does not exist, so that a wrong URL is known before the fleet is connected.
-// Any answer of the API will do.
-func checkEndpoint(ctx context.Context, c *closeconn.Client, url string) error {
-	_, err := c.CloseConnection(ctx, "rb-preflight-no-such-client")
-	var answer *closeconn.APIError
-	if err == nil || errors.As(err, &answer) && answer.Code != "" {
-		return nil
-	}
-	return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, url, err)
-}
-
-// ended reports whether a target with a process of its own has lost it.
-func ended(t target.Target) bool {
-	p, ok := t.(interface{ Done() <-chan struct{} })
-	if !ok {
-		return false
-	}
-	select {
-	case <-p.Done():
-		return true
-	default:
-		return false
-	}
-}
-
 // startHealth watches the measuring instrument itself.
 func (r *run) startHealth(ctx context.Context) error {
 	f, err := r.ev.create("health.csv")
@@ -375,126 +229,6 @@ func (r *run) startHealth(ctx context.Context) error {
 	return nil
 }
 
-// startControl lays out the streams, opens their accounts and connects the
-// built-in fleet, before there is anything to probe or publish to.
-func (r *run) startControl(ctx context.Context) error {
-	streams, err := fleet.Streams(r.plan, r.id, fleet.DefaultControl)
-	if err != nil {
-		return err
-	}
-	for _, s := range streams {
-		r.book.AddStream(s.ID, s.Publisher, s.Topic, s.QoS)
-	}
-	r.sentinels.streams = streams
-	r.traffic, err = fleet.NewTraffic(fleet.TrafficConfig{
-		Clock: r.clock, Items: r.plan.Traffic, Streams: streams, Accounts: r.accounts(),
-	})
-	if err != nil {
-		return err
-	}
-	r.later(r.traffic.Close) // after the fleets
-	r.control, err = fleet.NewControl(fleet.ControlConfig{
-		Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(), Finding: r.find,
-	})
-	if err != nil {
-		return err
-	}
-	r.later(r.control.Close)
-	r.watcher, err = fleet.NewWatcher(fleet.WatcherConfig{
-		Plan: r.plan, Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note,
-		Will: func(w timeline.Will) { r.ev.add(timeline.Event{Will: &w}) },
-	})
-	if err != nil {
-		return err
-	}
-	r.later(r.watcher.Close)
-	r.control.Start(ctx)
-	r.watcher.Start(ctx)
-	ready, cancel := context.WithTimeout(ctx, controlWait)
-	defer cancel()
-	err = errors.Join(r.control.Ready(ready), r.watcher.Ready(ready))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return fmt.Errorf("%w: the control connections: %w", target.ErrUnreachable, err)
-	}
-	return nil
-}
-
-// controlWait bounds the first connect of the control fleet.
-const controlWait = 10 * time.Second
-
-// makeFleets makes the clients; nothing dials before the first phase.
-func (r *run) makeFleets() error {
-	for i, pf := range r.plan.Fleets {
-		f, err := fleet.New(fleet.Config{
-			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
-			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
-			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
-			Will: fleet.Wills(r.plan, i, r.id, r.number),
-		})
-		if err != nil {
-			return err
-		}
-		for i := range f.Len() {
-			r.book.AddSubscriber(f.ID(i))
-			r.where[f.ID(i)] = place{f, i}
-		}
-		r.fleets = append(r.fleets, f)
-		r.byName[pf.Name] = f
-		r.later(f.Close)
-	}
-	return r.traffic.Join(append(r.fleets, r.control.Fleet)...)
-}
-
-// connect begins to connect the clients by their schedules, once: in the first
-// phase, so that its connects are measured in it.
-func (r *run) connect(ctx context.Context) {
-	if r.connecting {
-		return
-	}
-	r.connecting = true
-	for _, f := range r.fleets {
-		f.Start(ctx)
-	}
-}
-
-// accounts joins the fleet's books to the ledger.
-func (r *run) accounts() fleet.Accounts {
-	return fleet.Accounts{
-		Sessions: r.book, Publications: r.book, Deliveries: r.book, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
-	}
-}
-
-// dial gives a client its connection: TCP, under the fault layer, under the
-// tap (library ↔ tap ↔ frame faults ↔ netfault ↔ TCP).
-func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.Tap) (net.Conn, string, string, error) {
-	u, err := url.Parse(addr)
-	if err != nil {
-		return nil, "", "", fmt.Errorf("target address: %w", err)
-	}
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", u.Host)
-	if err != nil {
-		return nil, "", "", err
-	}
-	local, remote := raw.LocalAddr().String(), raw.RemoteAddr().String()
-	var conn net.Conn = raw
-	if r.opts.WrapConn != nil {
-		conn = r.opts.WrapConn(clientID, conn)
-	}
-	if r.plan.Closer == CloserFIN {
-		conn = r.fins.Wrap(clientID, conn)
-	}
-	if rival, ok := tap.(interface{ Rival() bool }); r.frames != nil && !(ok && rival.Rival()) {
-		conn = r.frames.Wrap(clientID, n, conn) // a rule armed on a client is for its own connections
-	}
-	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
-}
-
 // stop ends the run in good order: clients first, so that the broker's end is
 // no event of theirs, then the closing mark, without which the folder reads as
 // incomplete.
@@ -518,24 +252,15 @@ func (r *run) stop() error {
 	if err := r.ev.accounts(r.book); err != nil {
 		return err
 	}
-	r.ev.add(timeline.Event{Mark: &timeline.Mark{Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted}})
-	return errors.Join(r.flushFindings(), r.ev.close())
+	if err := r.flushFindings(); err != nil {
+		return err
+	}
+	r.ev.add(timeline.Event{Mark: &timeline.Mark{
+		Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted, Findings: r.written,
+	}})
+	return r.ev.close()
 }
 
 func (r *run) currentPhase() string { return *r.phase.Load() }
 func (r *run) setPhase(name string) { r.phase.Store(&name) }
 func (r *run) interrupted() bool    { return r.soft.Err() != nil }
-
-// place is where a client id belongs.
-type place struct {
-	fleet *fleet.Fleet
-	index int
-}
-
-// brokerPID is the broker's own process, where it has one.
-func (r *run) brokerPID() int {
-	if c, ok := r.target.(interface{ PID() int }); ok {
-		return c.PID()
-	}
-	return 0
-}

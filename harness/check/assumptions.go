@@ -6,14 +6,13 @@ import (
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // assumptions asks whether the run met the premises on which all other
 // verdicts rest. It never says invalid: a premise that was not met makes the
 // judgement impossible and not the broker wrong.
-func assumptions(ev Evidence) reports.Check {
+func assumptions(ev Evidence) Result {
 	var unmet []string
 	say := func(format string, args ...any) { unmet = append(unmet, fmt.Sprintf(format, args...)) }
 

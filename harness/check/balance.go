@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // balance demands that the accounts add up: what does not cannot carry a
 // verdict on loss, so it is unknown and says the difference.
-func balance(ev Evidence) reports.Check {
+func balance(ev Evidence) Result {
 	if len(ev.Plan.Traffic) == 0 {
 		return notApplicable("the plan has no traffic")
 	}

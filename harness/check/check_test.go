@@ -107,7 +107,7 @@ func TestSeveralAtOnce(t *testing.T) {
 	}{
 		"no accounts": {func(ev *Evidence) { ev.Accounts, ev.Messages = false, nil }, map[string]reports.Verdict{
 			"balance": no, "lost": no, "not-redelivered": no, "lost-in-client": no, "duplicated": no, "reordered": no, "unexpected": no,
-			"misrouted": no, "wrong-qos": no, "stuck": no,
+			"misrouted": no, "wrong-qos": no, "stuck": no, "deaf": no,
 		}},
 		"accounts of nothing": {func(ev *Evidence) { ev.Messages = []reports.Messages{{}, {QoS: 1}, {QoS: 2}} }, map[string]reports.Verdict{
 			"lost": no, "not-redelivered": no, "lost-in-client": no, "duplicated": no, "reordered": no, "unexpected": no,
@@ -119,7 +119,15 @@ func TestSeveralAtOnce(t *testing.T) {
 		"no drain": {func(ev *Evidence) { ev.Drained = false }, map[string]reports.Verdict{
 			"lost": no, "not-redelivered": no, "lost-in-client": no, "stuck": no,
 		}},
-		"no closing mark": {func(ev *Evidence) { ev.Complete = false }, map[string]reports.Verdict{"assumptions": no, "never-returned": no}},
+		"no closing mark": {func(ev *Evidence) { ev.Complete = false }, map[string]reports.Verdict{
+			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
+			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no, "unscripted": no, "collateral": no,
+			"session-forgotten": no, "session-invented": no, "takeover": no, "keep-alive": no, "will": no, "kick-effective": no,
+			"deaf": no, "never-returned": no, "leak": no,
+		}},
+		"no env": {func(ev *Evidence) {
+			ev.Missing, ev.Target = []string{"env.json is missing"}, reports.Target{}
+		}, map[string]reports.Verdict{"assumptions": no, "session-forgotten": no, "will": no}},
 		"no findings": {func(ev *Evidence) { ev.Missing = []string{"findings.jsonl.gz is cut: the run was killed"} }, map[string]reports.Verdict{
 			"assumptions": no, "packet-id": no, "publish-after-pubrel": no, "resend-after-clean": no, "dup-flag": no, "first-packet": no, "resend-order": no,
 			"retained-on-resume": no, "suback": no, "unknown-ack": no, "server-packet": no,
@@ -235,7 +243,7 @@ func TestSeveralAtOnce(t *testing.T) {
 }
 
 func TestAPanicIsUnknown(t *testing.T) {
-	got := runTable([]Check{{Name: "broken", Run: func(Evidence) reports.Check { panic("oh") }}}, Evidence{})
+	got := runTable([]Check{{Name: "broken", Run: func(Evidence) Result { panic("oh") }}}, Evidence{})
 	if len(got) != 1 || got[0].Name != "broken" || got[0].Verdict != reports.Unknown || !strings.Contains(got[0].Detail, "oh") {
 		t.Errorf("%+v", got)
 	}

@@ -156,7 +156,7 @@ func (ev *Evidence) lone() *timeline.Conn { return ev.at(c, len(ev.Clients[c].Co
 func verdicts(ev Evidence) map[string]reports.Check {
 	m := map[string]reports.Check{}
 	for _, c := range Run(ev) {
-		m[c.Name] = c
+		m[c.Name] = c.Check
 	}
 	return m
 }

@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -92,4 +93,9 @@ func (ev Evidence) actionsByClient() map[string][]Action {
 		}
 	}
 	return by
+}
+
+// lacks reports whether a file of the evidence is missing, cut or unreadable.
+func (ev Evidence) lacks(file string) bool {
+	return slices.ContainsFunc(ev.Missing, func(s string) bool { return strings.HasPrefix(s, file+" ") })
 }

@@ -7,14 +7,13 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // deaf demands that a client that is connected and subscribed reads what it is
 // owed: a probe or a message that the broker acknowledged. The standard sets no
 // bound; the 5 s are ours.
-func deaf(ev Evidence) reports.Check {
+func deaf(ev Evidence) Result {
 	probed := slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Probe != "" })
 	if !probed && !owes(ev.Plan, 1) {
 		return notApplicable("the plan owes nobody a probe or a message of QoS 1 or 2")
@@ -35,7 +34,10 @@ func deaf(ev Evidence) reports.Check {
 		streams = ev.unreached(known, &t)
 	}
 	otherwise := valid("none on %d connections that were owed a probe and %d streams that were closed", conns, streams)
-	if conns+streams == 0 {
+	switch {
+	case !ev.Accounts && owes(ev.Plan, 1):
+		otherwise = unknown("there are no accounts of messages")
+	case conns+streams == 0:
 		otherwise = unknown("no probe and no stream's last message was acknowledged")
 	}
 	return t.verdict(fmt.Sprintf("clients that were connected and did not read what they were owed: %d (%s)", t.count, t.charged()), otherwise)
@@ -52,7 +54,7 @@ func (ev Evidence) deafConn(c *timeline.Conn, t *tally) {
 	case ev.starved(from, from+patience):
 		t.starve(1)
 	default:
-		t.fault(timeline.ChargeBroker, 1, "%s connection %d: a probe was acknowledged at %s, and nothing was read until %s",
+		t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d: a probe was acknowledged at %s, and nothing was read until %s",
 			c.ClientID, c.N, clock(c.ProbeAcked), clock(until))
 	}
 }
@@ -74,7 +76,7 @@ func (ev Evidence) overdue(known roster, t *tally) {
 			if ev.starved(from, from+patience) {
 				t.starve(1)
 			} else {
-				t.fault(timeline.ChargeBroker, 1, "%s: acknowledged at %s and not read on connection %d, which lived until %s",
+				t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s: acknowledged at %s and not read on connection %d, which lived until %s",
 					describe(x), clock(x.Acked), c.N, clock(ev.until(c)))
 			}
 			break
@@ -117,7 +119,7 @@ func (ev Evidence) unreached(known roster, t *tally) int {
 			t.starve(1)
 			continue
 		}
-		t.fault(timeline.ChargeBroker, 1, "%s on connection %d: the stream's last message was acknowledged at %s and not read until %s",
+		t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s on connection %d: the stream's last message was acknowledged at %s and not read until %s",
 			describe(x), c.N, clock(at), clock(ev.Stop))
 	}
 	return len(acked)

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // unscripted demands that nothing but a fault ends an accepted connection.
 // Ends that the harness's own starvation explains are charged to it: alone
 // they make the verdict unknown and not the broker wrong.
-func unscripted(ev Evidence) reports.Check {
+func unscripted(ev Evidence) Result {
 	connected := 0
 	for _, n := range ev.Connected {
 		connected += n
@@ -27,7 +26,7 @@ func unscripted(ev Evidence) reports.Check {
 // collateral demands that a fault leaves the others alone: while one is under
 // way no connection ends but those of the clients that it names. An end belongs
 // either here or to unscripted, never to both.
-func collateral(ev Evidence) reports.Check {
+func collateral(ev Evidence) Result {
 	if !ev.Plan.Faulted() {
 		return notApplicable("the plan has no fault")
 	}
@@ -40,7 +39,7 @@ func collateral(ev Evidence) reports.Check {
 
 // judgeEnds judges those ends without a cause that are of bystanders, or those
 // that are not.
-func judgeEnds(ev Evidence, bystanders bool, what string, otherwise reports.Check) reports.Check {
+func judgeEnds(ev Evidence, bystanders bool, what string, otherwise Result) Result {
 	var t tally
 	kinds := map[string]int64{}
 	known, victims := ev.roster(), victimsOf(ev)
@@ -51,7 +50,8 @@ func judgeEnds(ev Evidence, bystanders bool, what string, otherwise reports.Chec
 			t.starve(1)
 		default:
 			kinds[string(e.Kind)]++
-			t.fault(chargeEnd(e, known.conn(e.ClientID, e.N)), 1,
+			c := known.conn(e.ClientID, e.N)
+			t.faultOf(Fault{Conn: c, Client: e.ClientID}, ev.chargeEnd(e, c),
 				"%s connection %d at %s in phase %s: %s", e.ClientID, e.N, clock(e.At), e.Phase, e.Kind)
 		}
 	}
@@ -111,9 +111,26 @@ func bystander(waves []timeline.Wave, victims map[named]bool, e End) bool {
 // bound is ours; libraries wait longer before they give the connection up.
 const pingPatience = timeline.Instant(time.Second)
 
+// provocation: a breach that is no older than this when the library closes is
+// why it closes. The bound is ours.
+const provocation = timeline.Instant(time.Second)
+
+// provoked reports whether the broker broke the protocol right before the
+// library closed the connection, as a side has to that meets a violation
+// [MQTT-4.8.0-1].
+func (ev Evidence) provoked(c *timeline.Conn) bool {
+	if c.SessionPresent && c.Clean { // [MQTT-3.2.2-1]; no rule of the tap
+		return c.End-c.Connack <= provocation
+	}
+	return slices.ContainsFunc(ev.Findings, func(f timeline.Finding) bool {
+		return f.Rule != timeline.RuleEnd && f.ClientID == c.ClientID && f.N == c.N && f.Charge == timeline.ChargeBroker && !f.Warn && f.Count == 0 &&
+			f.At <= c.End && c.End-f.At <= provocation
+	})
+}
+
 // chargeEnd says whose fault an end is that nothing explains. Without the
 // record of the connection (nil) only the kind of end is known.
-func chargeEnd(e End, c *timeline.Conn) timeline.Charge {
+func (ev Evidence) chargeEnd(e End, c *timeline.Conn) timeline.Charge {
 	switch {
 	case c != nil && silence(c, c.End) > limit(c):
 		// The broker had to close it [MQTT-3.1.2-24]: the library let its keep
@@ -124,6 +141,8 @@ func chargeEnd(e End, c *timeline.Conn) timeline.Charge {
 	case c != nil && c.PingReqs > c.PingResps && c.End-c.LastIn > pingPatience:
 		// The library gave up a connection on which the broker owed it a
 		// PINGRESP [MQTT-3.12.4-1].
+		return timeline.ChargeBroker
+	case c != nil && ev.provoked(c):
 		return timeline.ChargeBroker
 	}
 	return timeline.ChargeClient

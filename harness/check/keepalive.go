@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -32,7 +31,7 @@ func limit(c *timeline.Conn) timeline.Instant {
 
 // keepAlive demands that the broker closes a connection whose client fell
 // silent. A tenth and a second of tolerance are ours.
-func keepAlive(ev Evidence) reports.Check {
+func keepAlive(ev Evidence) Result {
 	if !slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Session.KeepAlive > 0 }) {
 		return notApplicable("no fleet of the plan has a keep alive")
 	}
@@ -53,7 +52,7 @@ func keepAlive(ev Evidence) reports.Check {
 				t.starve(1)
 				continue
 			}
-			t.fault(timeline.ChargeBroker, 1, "%s connection %d: keep alive %d s, silent for %s, open until %s",
+			t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d: keep alive %d s, silent for %s, open until %s",
 				c.ClientID, c.N, c.KeepAlive, time.Duration(gap).Round(time.Millisecond), clock(until))
 		}
 	}

@@ -4,12 +4,11 @@ import (
 	"fmt"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // kickEffective demands that a call that was answered with success ended a
 // connection: one that lived on is no client that is "back in 0 ms".
-func kickEffective(ev Evidence) reports.Check {
+func kickEffective(ev Evidence) Result {
 	if len(faults(ev.Plan, kicks)) == 0 {
 		return notApplicable("the plan closes no connection")
 	}

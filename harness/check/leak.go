@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // The bounds of a leak are ours: below so many cycles noise and leak look the
@@ -19,7 +18,7 @@ const (
 // comes back. Goroutines are charged by the function that started them; of a
 // file nobody tells who opened it, and heap is kept for many good reasons, so
 // that it only warns.
-func leak(ev Evidence) reports.Check {
+func leak(ev Evidence) Result {
 	l := ev.Leak
 	switch {
 	case l == nil:

@@ -13,7 +13,7 @@ import (
 // reached each subscriber that was owed it: at least once [MQTT-4.3.2-2],
 // exactly once [MQTT-4.3.3-2]. QoS 0 loss is counted and no failure (section
 // 4.3.1).
-func lost(ev Evidence) reports.Check {
+func lost(ev Evidence) Result {
 	switch {
 	case !owes(ev.Plan, 1):
 		return notApplicable("the plan owes nobody a message of QoS 1 or 2")
@@ -72,9 +72,9 @@ func lossCharges(ev Evidence, t *tally) int64 {
 		case x.Warn && !x.Fault:
 			t.warn(1, "%s", describe(x))
 		case x.Charge == timeline.ChargeNobody:
-			t.fault(timeline.ChargeBroker, 1, "%s", describe(x))
+			t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s", describe(x))
 		default:
-			t.fault(x.Charge, 1, "%s", describe(x))
+			t.faultOf(Fault{Exception: x}, x.Charge, "%s", describe(x))
 		}
 	}
 	return t.count

@@ -3,11 +3,11 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // messages is the check of one verdict of the accounts: what breaks the
@@ -21,7 +21,7 @@ type messages struct {
 	mixed   bool   // not each exception of this verdict is a fault
 }
 
-func (m messages) run(ev Evidence) reports.Check {
+func (m messages) run(ev Evidence) Result {
 	switch {
 	case m.qos == 0 && publishes(ev.Plan) != "":
 		return notApplicable("%s", publishes(ev.Plan))
@@ -54,12 +54,23 @@ func (m messages) gather(ev Evidence, t *tally) {
 		x := &ev.Exceptions[i]
 		switch {
 		case x.Verdict != m.verdict:
+		case x.Fault && x.Verdict == ledger.LostInClient && ev.underUsedID(x):
+			t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s, its packet id was in use for another message", describe(x))
 		case x.Fault:
-			t.fault(x.Charge, 1, "%s", describe(x))
+			t.faultOf(Fault{Exception: x}, x.Charge, "%s", describe(x))
 		case x.Warn:
 			t.warn(1, "%s", describe(x))
 		}
 	}
+}
+
+// underUsedID reports whether the broker sent a message under a packet id that
+// was in use: a client must take it for a copy of the message that it has, answer
+// it, and hand nothing over [MQTT-4.3.3-2].
+func (ev Evidence) underUsedID(x *ledger.Exception) bool {
+	return slices.ContainsFunc(ev.Findings, func(f timeline.Finding) bool {
+		return f.Rule == "packet-id" && f.Charge == timeline.ChargeBroker && f.ClientID == x.Subscriber && f.Stream == x.Stream && f.Seq == x.Seq
+	})
 }
 
 // looked is how many deliveries the verdict could have met.

@@ -20,6 +20,16 @@ func loose(at timeline.Instant, kind timeline.EndKind, change func(*timeline.Con
 
 func asIs(*timeline.Conn) {}
 
+// closedAt is an end by the library on b's second connection, and a breach on
+// it of a rule that no check of 3.1.1 looks at.
+func closedAt(at timeline.Instant, f timeline.Finding) func(*Evidence) {
+	return func(ev *Evidence) {
+		loose(at, timeline.EndLocal, asIs)(ev)
+		f.Rule, f.ClientID, f.N = "resend-timing", "b", 2
+		ev.Findings = append(ev.Findings, f)
+	}
+}
+
 func plantedEnds() []plant {
 	const quiet = 60 * sec // outside of the waves
 	limit := 15 * sec      // of a keep alive of 10 s
@@ -34,6 +44,11 @@ func plantedEnds() []plant {
 			c.PingReqs, c.LastIn = 2, quiet-sec
 		})},
 		{"the library closed with its pings answered", "unscripted", inv, "local-close 1", library, loose(quiet, timeline.EndLocal, func(c *timeline.Conn) { c.LastIn = quiet - 9*sec })},
+		{"the library closed at a breach of the broker", "unscripted", inv, "local-close 1", broker, closedAt(quiet, timeline.Finding{Charge: broker, At: quiet - sec})},
+		{"the library closed long after a breach of the broker", "unscripted", inv, "local-close 1", library, closedAt(quiet, timeline.Finding{Charge: broker, At: quiet - sec - 1})},
+		{"the library closed before a breach of the broker", "unscripted", inv, "local-close 1", library, closedAt(quiet, timeline.Finding{Charge: broker, At: quiet + 1})},
+		{"the library closed at a breach of its own", "unscripted", inv, "local-close 1", library, closedAt(quiet, timeline.Finding{Charge: library, At: quiet})},
+		{"the library closed at what is worth a warning", "unscripted", inv, "local-close 1", library, closedAt(quiet, timeline.Finding{Charge: broker, Warn: true, At: quiet})},
 		{"the library let its keep alive pass", "unscripted", inv, "eof 1", library, loose(quiet, timeline.EndEOF, func(c *timeline.Conn) { c.MaxOutGap = int64(limit + 1) })},
 		{"the library was silent to the end", "unscripted", inv, "eof 1", library, loose(quiet, timeline.EndEOF, func(c *timeline.Conn) { c.LastOut = quiet - limit - 1 })},
 		{"the broker closed just in time", "unscripted", inv, "eof 1", broker, loose(quiet, timeline.EndEOF, func(c *timeline.Conn) { c.MaxOutGap, c.LastOut = int64(limit), quiet-limit })},

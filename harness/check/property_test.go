@@ -81,12 +81,14 @@ func scatter(t *rapid.T, ev *Evidence) {
 	}
 }
 
-func wellFormed(t *rapid.T, c reports.Check) {
+func wellFormed(t *rapid.T, c Result) {
 	charged := int64(0)
 	for _, n := range c.Charges {
 		charged += n
 	}
 	switch {
+	case c.Named && (c.Verdict != reports.Invalid || int64(len(c.Faults)) < c.Count-c.Charges["harness"]):
+		t.Errorf("%s is %s: %d of %d findings are named, and it says all", c.Name, c.Verdict, len(c.Faults), c.Count)
 	case c.Detail == "":
 		t.Errorf("%s is %s and does not say why", c.Name, c.Verdict)
 	case c.Verdict == reports.Invalid && (c.Count < 1 || charged != c.Count || len(c.Examples) == 0):

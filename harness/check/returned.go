@@ -4,12 +4,11 @@ import (
 	"fmt"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // neverReturned demands that each client that was once there was back when the
 // run was stopped.
-func neverReturned(ev Evidence) reports.Check {
+func neverReturned(ev Evidence) Result {
 	switch {
 	case !ev.Complete:
 		return unknown("the evidence ends before the run did")
@@ -22,7 +21,7 @@ func neverReturned(ev Evidence) reports.Check {
 	known := ev.roster()
 	for _, id := range ev.Away {
 		charge, why := ev.away(known[id])
-		t.fault(charge, 1, "%s: %s", id, why)
+		t.faultOf(Fault{Client: id}, charge, "%s: %s", id, why)
 	}
 	return t.verdict(fmt.Sprintf("clients not back at the end: %d (%s)", len(ev.Away), t.charged()),
 		valid("every client was back at the end (%d outages)", ev.Returned))

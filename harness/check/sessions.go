@@ -6,18 +6,19 @@ import (
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // sessionForgotten demands that a kept session is there when its client comes
 // back. MQTT 3.1.1 knows no expiry [MQTT-3.1.2-4]; only a target whose ability
 // record says so may drop sessions.
-func sessionForgotten(ev Evidence) reports.Check {
+func sessionForgotten(ev Evidence) Result {
 	kept := func(f scenarios.PlanFleet) bool { return !f.Session.Clean }
 	switch {
 	case !slices.ContainsFunc(ev.Plan.Fleets, kept):
 		return notApplicable("no fleet of the plan keeps its session")
+	case ev.lacks("env.json"):
+		return unknown("the abilities of the target are not known")
 	case !ev.Target.Abilities.KeepsSession:
 		return notApplicable("the target does not promise to keep sessions")
 	}
@@ -30,7 +31,7 @@ func sessionForgotten(ev Evidence) reports.Check {
 			}
 			resumed++
 			if !c.SessionPresent { // [MQTT-3.2.2-2]
-				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
 			}
 		}
 	}
@@ -50,7 +51,7 @@ func sessionForgotten(ev Evidence) reports.Check {
 
 // sessionInvented demands that session present tells of no session that can
 // not exist.
-func sessionInvented(ev Evidence) reports.Check {
+func sessionInvented(ev Evidence) Result {
 	var t tally
 	for i := range ev.Clients {
 		cl := &ev.Clients[i]
@@ -58,7 +59,7 @@ func sessionInvented(ev Evidence) reports.Check {
 		fresh := ev.freshID(cl)
 		for k, c := range list {
 			if why := invented(list[:k], c, fresh); why != "" {
-				t.fault(timeline.ChargeBroker, 1, "%s connection %d at %s: session present 1 %s", c.ClientID, c.N, clock(c.Connack), why)
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d at %s: session present 1 %s", c.ClientID, c.N, clock(c.Connack), why)
 			}
 		}
 	}

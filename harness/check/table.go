@@ -1,18 +1,35 @@
 package check
 
 import (
-	"fmt"
-
 	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // Check is one row of the table of checks.
 type Check struct {
 	Name      string
-	Doc       string                          // what it demands, in a sentence
-	Statement string                          // ids of MQTT 3.1.1 that demand it; "" = the demand is ours
-	Run       func(ev Evidence) reports.Check // pure
+	Doc       string                   // what it demands, in a sentence
+	Statement string                   // ids of MQTT 3.1.1 that demand it; "" = the demand is ours
+	Run       func(ev Evidence) Result // pure
+}
+
+// Result is what one check says, with what its findings are about.
+type Result struct {
+	reports.Check
+	// Faults are the findings that turned the verdict, one by one. Where some of
+	// them were only counted, Named is false.
+	Faults []Fault
+	Named  bool
+}
+
+// Fault names what one finding is about: a message, a packet, a connection, or
+// else a client.
+type Fault struct {
+	Exception *ledger.Exception // a message
+	Finding   *timeline.Finding // a packet that broke a rule
+	Conn      *timeline.Conn    // a connection
+	Client    string            // a client that has no connection to blame
 }
 
 // Table lists the checks in the order in which they are run and printed.
@@ -66,12 +83,12 @@ func Table() []Check {
 
 // Run runs every check of the table. One that panics is unknown: it has shown
 // nothing.
-func Run(ev Evidence) []reports.Check {
+func Run(ev Evidence) []Result {
 	return runTable(Table(), ev)
 }
 
-func runTable(table []Check, ev Evidence) []reports.Check {
-	out := make([]reports.Check, 0, len(table))
+func runTable(table []Check, ev Evidence) []Result {
+	out := make([]Result, 0, len(table))
 	for _, row := range table {
 		c := runOne(row, ev)
 		c.Name = row.Name
@@ -88,14 +105,26 @@ var recordedSince = map[string]int{
 	"retained-on-resume": 2, "suback": 2, "unknown-ack": 2, "server-packet": 2, "will": 2,
 }
 
-func runOne(row Check, ev Evidence) (c reports.Check) {
+func runOne(row Check, ev Evidence) (c Result) {
 	if ev.Recorded != 0 && ev.Recorded < recordedSince[row.Name] {
 		return notApplicable("the version that recorded this run did not look for it")
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			c = reports.Check{Verdict: reports.Unknown, Detail: fmt.Sprintf("the check itself failed: %v", p)}
+			c = unknown("the check itself failed: %v", p)
 		}
 	}()
-	return row.Run(ev)
+	c = row.Run(ev)
+	if c.Verdict == reports.Valid && !ev.Complete && !ofAccounts[row.Name] {
+		c = unknown("the evidence ends before the run did; until then: %s", c.Detail)
+	}
+	return c
+}
+
+// ofAccounts names the checks that look at the accounts alone, which are there
+// whole or not at all. What the others look at may be cut: then it shows faults,
+// and not that there was none.
+var ofAccounts = map[string]bool{
+	"balance": true, "lost": true, "not-redelivered": true, "lost-in-client": true, "duplicated": true, "reordered": true,
+	"unexpected": true, "misrouted": true, "wrong-qos": true, "stuck": true,
 }

@@ -4,13 +4,12 @@ import (
 	"fmt"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // takeover demands that the broker closes the connection of a client that
 // connects again [MQTT-3.1.4-2]. How soon, the standard does not say: the 5 s
 // are ours.
-func takeover(ev Evidence) reports.Check {
+func takeover(ev Evidence) Result {
 	var t tally
 	seen := 0
 	for i := range ev.Clients {
@@ -30,7 +29,7 @@ func takeover(ev Evidence) reports.Check {
 			case ev.starved(by.Connack, deadline):
 				t.starve(1)
 			default:
-				t.fault(timeline.ChargeBroker, 1, "%s: %s was still open at %s, 5 s after %s was accepted at %s",
+				t.faultOf(Fault{Conn: old}, timeline.ChargeBroker, "%s: %s was still open at %s, 5 s after %s was accepted at %s",
 					old.ClientID, which(old), clock(deadline), which(by), clock(by.Connack))
 			}
 		}

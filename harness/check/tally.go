@@ -18,8 +18,9 @@ const unknownCharge = "unknown"
 
 // tally gathers what one check finds. The zero value is ready.
 type tally struct {
-	count    int64 // findings that turn the verdict
-	starved  int64 // findings that the harness's own starvation explains
+	count    int64   // findings that turn the verdict
+	faults   []Fault // those of count that are about one thing
+	starved  int64   // findings that the harness's own starvation explains
 	charges  map[string]int64
 	examples []string
 	warnings int64
@@ -31,6 +32,12 @@ func (t *tally) fault(charge timeline.Charge, n int64, format string, args ...an
 	t.count += n
 	t.charge(charge, n)
 	t.examples = example(t.examples, format, args)
+}
+
+// faultOf adds one finding with what it is about.
+func (t *tally) faultOf(f Fault, charge timeline.Charge, format string, args ...any) {
+	t.fault(charge, 1, format, args...)
+	t.faults = append(t.faults, f)
 }
 
 // starve adds a finding that is charged to the starved harness: alone it makes
@@ -67,11 +74,14 @@ func example(list []string, format string, args []any) []string {
 
 // verdict is invalid with the given words where there are findings, unknown
 // where only starvation explains them, else what the caller says.
-func (t *tally) verdict(words string, otherwise reports.Check) reports.Check {
+func (t *tally) verdict(words string, otherwise Result) Result {
 	c := otherwise
 	switch {
 	case t.count > 0:
-		c = reports.Check{Verdict: reports.Invalid, Count: t.count + t.starved, Detail: words, Examples: t.examples, Charges: t.charges}
+		c = Result{
+			Check: reports.Check{Verdict: reports.Invalid, Count: t.count + t.starved, Detail: words, Examples: t.examples, Charges: t.charges},
+			Named: t.count == int64(len(t.faults)), Faults: t.faults,
+		}
 		if t.starved > 0 {
 			c.Detail += fmt.Sprintf("; %d more are charged to the starved harness", t.starved)
 		}
@@ -94,16 +104,16 @@ func counted(counts map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
-func valid(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.Valid, Detail: fmt.Sprintf(format, args...)}
+func valid(format string, args ...any) Result {
+	return Result{Check: reports.Check{Verdict: reports.Valid, Detail: fmt.Sprintf(format, args...)}}
 }
 
-func unknown(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.Unknown, Detail: fmt.Sprintf(format, args...)}
+func unknown(format string, args ...any) Result {
+	return Result{Check: reports.Check{Verdict: reports.Unknown, Detail: fmt.Sprintf(format, args...)}}
 }
 
-func notApplicable(format string, args ...any) reports.Check {
-	return reports.Check{Verdict: reports.NotApplicable, Detail: fmt.Sprintf(format, args...)}
+func notApplicable(format string, args ...any) Result {
+	return Result{Check: reports.Check{Verdict: reports.NotApplicable, Detail: fmt.Sprintf(format, args...)}}
 }
 
 // clock writes an instant as seconds of the run.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -15,7 +14,7 @@ import (
 // takeover ended, and that no other did [MQTT-3.14.4-3]. A Will does not say of
 // which connection it is, so they are counted by client: no fewer than the ends
 // that certainly owe one, no more than those that can have caused one.
-func will(ev Evidence) reports.Check {
+func will(ev Evidence) Result {
 	if !slices.ContainsFunc(ev.Plan.Fleets, func(f scenarios.PlanFleet) bool { return f.Will != nil }) {
 		return notApplicable("no client of the plan has a Will")
 	}
@@ -39,7 +38,10 @@ func will(ev Evidence) reports.Check {
 		t.fault(timeline.ChargeBroker, int64(w.first), "%s: %d Wills of a client that is in no fleet", id, w.first)
 	}
 	otherwise := valid("%d of %d abnormal ends were watched, and each published its Will", watched, ends)
-	if ends > 0 && watched == 0 {
+	switch {
+	case ev.lacks("env.json"):
+		otherwise = unknown("the abilities of the target are not known")
+	case ends > 0 && watched == 0:
 		otherwise = unknown("%d connections ended abnormally, and none so that its Will could be seen", ends)
 	}
 	return t.verdict(fmt.Sprintf("Wills that are missing, too many or wrong: %d", t.count), otherwise)

@@ -126,11 +126,14 @@ func (b *testBook) Delivered(_ string, d mqtt.Delivery, _ timeline.Instant) {
 	h := d.Header
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	more := ""
 	if d.Again {
-		b.tell("delivered %d/%d on %d again", h.Stream, h.Seq, d.Conn)
-	} else {
-		b.tell("delivered %d/%d on %d", h.Stream, h.Seq, d.Conn)
+		more += " again"
 	}
+	if d.Retain {
+		more += " retained"
+	}
+	b.tell("delivered %d/%d on %d%s", h.Stream, h.Seq, d.Conn, more)
 	if b.delivered[h.Stream] == nil {
 		b.delivered[h.Stream] = map[uint64]int{}
 	}

@@ -27,12 +27,18 @@ type Tap interface {
 // the session's lock. What comes after End still reaches the accounts, but no
 // longer the record, which is written by then.
 type conn struct {
-	s       *session
-	rec     timeline.Conn
-	ring    ring             // nil = not known
-	done    bool             // ended
-	claimed bool             // somebody subscribes on it
-	pending map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
+	s   *session
+	rec timeline.Conn
+	// turn is its number for the monitor, which has to know in which order the
+	// broker took connections. That is the order of its CONNACKs, and when a rival
+	// and the client connect at the same time not that of the dials, nor of the
+	// CONNECTs. So the CONNECT is kept until another packet follows; 0 = none has.
+	turn     int
+	greeting *mqtt.Packet
+	ring     ring             // nil = not known
+	done     bool             // ended
+	claimed  bool             // somebody subscribes on it
+	pending  map[uint16][]int // SUBSCRIBEs by packet id: indexes of rec.Subs
 }
 
 // Rival reports whether the fault takeover made the connection, and not the
@@ -131,7 +137,11 @@ func (c *conn) subscribing(p *mqtt.Packet, at timeline.Instant, t *then) {
 	asked := make([]int, 0, len(filters))
 	for _, f := range filters {
 		i := c.sub(f.Topic)
-		c.rec.Subs[i] = timeline.Sub{Filter: f.Topic, QoS: f.QoS, Sent: at}
+		sent := at
+		if old := &c.rec.Subs[i]; old.Sent != 0 && old.Acked == 0 {
+			sent = old.Sent // asked again for want of an answer
+		}
+		c.rec.Subs[i] = timeline.Sub{Filter: f.Topic, QoS: f.QoS, Sent: sent}
 		asked = append(asked, i)
 	}
 	if c.pending == nil {
@@ -294,7 +304,7 @@ func (c *conn) probed(p *mqtt.Packet, at timeline.Instant) {
 func (c *conn) Unsent(p *mqtt.Packet) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.monitor.Unsent(c.rec.N, p)
+	c.s.monitor.Unsent(c.turn, p)
 	if c.done {
 		return
 	}
@@ -321,7 +331,7 @@ func (c *conn) End(e timeline.End) {
 	c.rec.End, c.rec.EndKind, c.rec.EndErr = e.At, e.Kind, e.Err
 	c.rec.PartialIn, c.rec.PartialOut, c.rec.Last = e.PartialIn, e.PartialOut, e.Last
 	c.rec.Scripted = s.closing
-	s.monitor.End(c.rec.N, e.At)
+	s.monitor.End(c.turn, e.At)
 	s.leave(c)
 	c.done = true
 	c.record()

@@ -206,3 +206,52 @@ func TestNoFindingsWithoutABreach(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// The broker answers CONNECTs in the order in which it takes the connections: a
+// rival that dialled first, or wrote its CONNECT first, and was answered later is
+// the newer one, and its packets are judged.
+func TestConnectionsAreFollowedInTheOrderOfTheirConnacks(t *testing.T) {
+	h := func(seq uint64) mqtt.Header { return mqtt.Header{Kind: mqtt.KindData, Stream: 1, Seq: seq} }
+	for name, early := range map[string]bool{"dialled first": false, "wrote first": true} {
+		got, _, s := watched(t)
+		rival := &wireOf{t: t, c: s.rival(100)}
+		greet := func() { rival.feed(true, 150, mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: s.id})) }
+		if early {
+			greet()
+		}
+		own := open(t, s, 200, false, false)
+		own.feed(false, 210, publish("t", 1, 7, h(1)))
+		if !early {
+			greet()
+		}
+		rival.feed(false, 221, mqtt.AppendConnack(nil, true, 0))
+		rival.feed(false, 222, publish("t", 1, 7, h(2)))
+		list := got.take()
+		if len(list) != 1 || list[0].Rule != "packet-id" || list[0].N != 1 || list[0].Seq != 2 {
+			t.Errorf("%s: an id that is in use, read by the rival: %+v", name, list)
+		}
+		own.feed(true, 230, mqtt.AppendPuback(nil, 7)) // of the message that the client has read
+		own.end(231)
+		rival.end(232)
+		if list := got.take(); list != nil {
+			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}
+
+// What a client writes before its CONNACK is followed at once, after its CONNECT.
+func TestPacketsBeforeTheConnackAreFollowed(t *testing.T) {
+	got, _, s := watched(t)
+	w := &wireOf{t: t, c: s.begin(100)}
+	w.feed(true, 101, mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: s.id}))
+	w.feed(true, 102, mqtt.AppendPuback(nil, 7))
+	if list := got.take(); len(list) != 1 || list[0].Rule != "unknown-ack" || list[0].At != 102 {
+		t.Errorf("an answer to nothing: %+v", list)
+	}
+	w.end(103)
+	w = &wireOf{t: t, c: s.begin(200)}
+	w.feed(true, 201, mqtt.AppendPingreq(nil))
+	if list := got.take(); len(list) != 1 || list[0].Detail != "PINGREQ before CONNECT" {
+		t.Errorf("no CONNECT: %+v", list)
+	}
+}

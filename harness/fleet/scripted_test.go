@@ -144,7 +144,7 @@ func TestQoS2OutOverCuts(t *testing.T) {
 	want := []string{
 		"connected on 1, present false", "attempted 4/1 on 1",
 		"connected on 2, present true", "attempted 4/1 on 2", "acked 4/1", "released 4/1 on 2",
-		"connected on 3, present true", "attempted 4/1 on 3", "released 4/1 on 3", "completed 4/1",
+		"connected on 3, present true", "attempted 4/1 on 3", "acked 4/1", "released 4/1 on 3", "completed 4/1",
 	}
 	var got []string
 	await(t, "the end of the exchange", func() bool {

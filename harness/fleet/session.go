@@ -50,7 +50,8 @@ type session struct {
 	issued uint64 // last probe number
 	floor  uint64 // last probe number before the current attempt: only later ones count
 
-	monitor protocol.Session // of all connections, those of rivals too
+	monitor protocol.Session // of all connections, those of rivals too, numbered by their turns
+	turns   int              // so far
 	broken  []protocol.Breach
 	report  func(protocol.Breach) // fills broken; made once, not per packet
 }
@@ -84,9 +85,22 @@ func (s *session) place(filter string) int {
 }
 
 // follow has the monitor follow a packet. s.mu is held.
-func (s *session) follow(c *conn, out bool, p *mqtt.Packet, at timeline.Instant) (protocol.Seen, []protocol.Breach) {
-	seen := s.monitor.Packet(c.rec.N, out, p, at, s.report)
-	broken := s.broken
+func (s *session) follow(c *conn, out bool, p *mqtt.Packet, at timeline.Instant) (seen protocol.Seen, broken []protocol.Breach) {
+	switch {
+	case c.turn != 0:
+		seen = s.monitor.Packet(c.turn, out, p, at, s.report)
+	case out && p.Type == mqtt.CONNECT && c.greeting == nil:
+		c.greeting = &mqtt.Packet{Type: p.Type, Flags: p.Flags, Body: slices.Clone(p.Body)}
+	default:
+		s.turns++
+		c.turn = s.turns
+		if c.greeting != nil {
+			s.monitor.Packet(c.turn, true, c.greeting, c.rec.Connect, s.report)
+			c.greeting = nil
+		}
+		seen = s.monitor.Packet(c.turn, out, p, at, s.report)
+	}
+	broken = s.broken
 	s.broken = nil
 	return seen, broken
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,5 +235,28 @@ func exactly(t *rapid.T, what string, qos []byte, name string, got map[string]in
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("%s in the order %q", what, order)
+	}
+}
+
+// A broker closes when it reads the DISCONNECT: that is no loss, after which the
+// client would dial again, whoever of its goroutines sees it first.
+func TestStrictDoesNotComeBackFromItsDisconnect(t *testing.T) {
+	for range 300 {
+		s := newScript(t)
+		set := s.settings()
+		var dials atomic.Int32
+		set.Dial = func(ctx context.Context) (net.Conn, error) {
+			dials.Add(1)
+			return s.dial(ctx)
+		}
+		c, conn := s.start(set)
+		left := make(chan struct{})
+		go func() { defer close(left); c.Disconnect() }()
+		conn.expect("DISCONNECT")
+		conn.cut()
+		<-left
+		if n := dials.Load(); n != 1 {
+			t.Fatalf("%d dials", n)
+		}
 	}
 }

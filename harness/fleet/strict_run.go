@@ -93,14 +93,11 @@ func (r *strictRun) reconnect() *strictLink {
 	if c.settings.Backoff == nil {
 		sleep = c.schedule.lost(time.Now())
 	}
-	for attempt := 1; ; attempt++ {
+	for attempt := 1; r.wanted(); attempt++ {
 		if c.settings.Backoff != nil {
-			if r.ctx.Err() != nil {
-				return nil
-			}
 			sleep = c.settings.Backoff(attempt)
 		}
-		if !pause(r.ctx, sleep) {
+		if !pause(r.ctx, sleep) || !r.wanted() {
 			return nil
 		}
 		if c.settings.OnReconnecting != nil {
@@ -114,6 +111,17 @@ func (r *strictRun) reconnect() *strictLink {
 			sleep = c.schedule.again(time.Now())
 		}
 	}
+	return nil
+}
+
+// wanted reports whether the application still wants the connection. A broker
+// ends it as soon as it has read the DISCONNECT, while Disconnect still waits
+// to hear that it was written: the run's context ends only then.
+func (r *strictRun) wanted() bool {
+	c := r.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.run == r
 }
 
 // pause sleeps; false when ctx ended.

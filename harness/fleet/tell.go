@@ -76,7 +76,7 @@ func (c *conn) tellReceived(p *mqtt.Packet, t *then, at timeline.Instant) {
 		c.found(t.broken, at)
 	}
 	if p.Type == mqtt.PUBLISH {
-		c.deliver(p, t.seen.Again, at)
+		c.deliver(p, t.seen, at)
 		return
 	}
 	if t.connected {
@@ -113,7 +113,7 @@ func (c *conn) acked(m *protocol.Message, at timeline.Instant) {
 }
 
 // deliver accounts for a PUBLISH that was read.
-func (c *conn) deliver(p *mqtt.Packet, again bool, at timeline.Instant) {
+func (c *conn) deliver(p *mqtt.Packet, seen protocol.Seen, at timeline.Instant) {
 	f, id := c.s.fleet, c.s.id
 	f.heard(at)
 	switch {
@@ -125,7 +125,8 @@ func (c *conn) deliver(p *mqtt.Packet, again bool, at timeline.Instant) {
 		f.cfg.Wills(p, at)
 	case p.Header.Kind == mqtt.KindData:
 		f.accounts.Deliveries.Delivered(id, mqtt.Delivery{
-			Header: p.Header, Topic: p.Topic, QoS: p.QoS(), DUP: p.Dup(), Retain: p.Retain(), Again: again, Conn: c.rec.N,
+			Header: p.Header, Topic: p.Topic, QoS: p.QoS(), DUP: p.Dup(),
+			Retain: p.Retain() && !seen.Unasked, Again: seen.Again, Conn: c.rec.N,
 		}, at)
 	}
 }

@@ -68,6 +68,19 @@ func TestAgainIsTold(t *testing.T) {
 	}
 }
 
+// A wrong RETAIN makes no retained copy of a message.
+func TestUnaskedIsTold(t *testing.T) {
+	b, _, s := lone(t, false)
+	c := s.begin(100)
+	p := mqtt.Packet{Type: mqtt.PUBLISH, Flags: 1, Topic: []byte("x"), Header: mqtt.Header{Kind: mqtt.KindData, Stream: 4, Seq: 8}}
+	for _, unasked := range []bool{false, true} {
+		c.tellReceived(&p, &then{seen: protocol.Seen{Step: protocol.Delivered, Unasked: unasked}}, 100)
+	}
+	if diff := cmp.Diff([]string{"delivered 4/8 on 1 retained", "delivered 4/8 on 1"}, b.book.told()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestSubscriptionsAreTold(t *testing.T) {
 	b, f, s := lone(t, false)
 	w := open(t, s, 100, false, false)
@@ -218,5 +231,28 @@ func TestRecordOfAConnect(t *testing.T) {
 		if r := b.conn(s.id, n); time.Duration(r.Backoff) != want || r.Will {
 			t.Errorf("attempt %d: slept %s, want %s; Will %v", n, time.Duration(r.Backoff), want, r.Will)
 		}
+	}
+}
+
+// A SUBSCRIBE that is written again for want of an answer is as old as the first.
+func TestAskedAgain(t *testing.T) {
+	_, _, s := lone(t, false)
+	w := open(t, s, 100, false, false)
+	ask := func(at timeline.Instant, id uint16) {
+		w.feed(true, at, mqtt.AppendSubscribe(nil, id, mqtt.Filter{Topic: s.wanted[0].Topic, QoS: 1}))
+	}
+	sub := func() timeline.Sub { return w.c.rec.Subs[0] }
+	ask(110, 1)
+	ask(120, 2)
+	if got := sub(); got.Sent != 110 || got.Acked != 0 {
+		t.Errorf("asked twice: %+v, want sent at 110", got)
+	}
+	w.feed(false, 130, mqtt.AppendSuback(nil, 2, 1))
+	if got := sub(); got.Sent != 110 || got.Acked != 130 {
+		t.Errorf("answered: %+v, want sent at 110", got)
+	}
+	ask(140, 3)
+	if got := sub(); got.Sent != 140 || got.Acked != 0 {
+		t.Errorf("asked anew: %+v, want sent at 140", got)
 	}
 }

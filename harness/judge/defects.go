@@ -3,48 +3,70 @@ package judge
 import (
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/rebound-mqtt/rebound/harness/ledger"
+	"github.com/rebound-mqtt/rebound/harness/check"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// condition says whether a known defect can have caused what happened to one
-// message. It must be one that the evidence can refute, message by message: a defect that
+// condition says whether a known defect can have caused one finding of a check.
+// It must be one that the evidence can refute, finding by finding: a defect that
 // would explain any loss explains none.
-type condition func(j *judgement, x ledger.Exception) bool
-
-// conditions is the table of conditions that rows of known defects name.
-var conditions = map[string]condition{
-	"acknowledged-while-resuming": (*judgement).whileResuming,
-	"stored-before-resume":        (*judgement).storedBeforeResume,
+type condition struct {
+	holds func(j *judgement, f check.Fault) bool
+	// could reports whether the run had anything that the defect needs to show
+	// at all: only then it is worth a word that it did not.
+	could func(j *judgement) bool
 }
 
-// known gives the references of the known defects that explain an invalid
-// check: each of its findings meets the condition of one of the target's or
-// driver's defects of this version. "" = something is not explained.
-func (j *judgement) known(name string) string {
-	var defects []reports.KnownDefect
+// conditions is the table of conditions that rows of known defects name; see
+// defects_conditions.go.
+var conditions = map[string]condition{
+	"acknowledged-while-resuming":    {(*judgement).whileResuming, (*judgement).anyResumedQueue},
+	"stored-before-resume":           {(*judgement).storedBeforeResume, (*judgement).anyResumedQueue},
+	"publisher-lost-under-it":        {(*judgement).publisherLost, (*judgement).anyPublisherBack},
+	"acknowledged-by-a-resume":       {(*judgement).ackedByResume, (*judgement).anyPublisherBack},
+	"sent-by-the-broker-at-a-resume": {(*judgement).brokerAtResume, (*judgement).anyResumedQueue},
+	"keep-alive-in-whole-seconds":    {(*judgement).keepAliveCut, (*judgement).anyOddKeepAlive},
+	"connects-overlap":               {(*judgement).connectsOverlap, (*judgement).anyOverlap},
+	"clean-connect-at-an-end":        {(*judgement).cleanAtEnd, (*judgement).anyCleanAtEnd},
+	"disconnect-at-a-takeover":       {(*judgement).toldOfTakeover, (*judgement).anyOverlap},
+	"published-again-at-a-reconnect": {(*judgement).againAtReconnect, (*judgement).anyPublisherBackAt2},
+	"first-sent-with-dup":            {(*judgement).firstWithDup, (*judgement).anyPublisherBack},
+	"pubrel-at-a-reconnect":          {(*judgement).pubrelAtReconnect, (*judgement).anyPublisherBackAt2},
+	"republished-after-pubrel":       {(*judgement).republishedAfterPubrel, (*judgement).anyPublisherBackAt2},
+	"republished-after-clean":        {(*judgement).republishedAfterClean, (*judgement).anyCleanPublisherBack},
+	"redelivered-before-pubrel":      {(*judgement).handledAgain, (*judgement).anyResumedQueue},
+}
+
+// defects gives the known defects of the target and of the driver, each of
+// the version that ran.
+func (j *judgement) defects() []reports.KnownDefect {
+	var list []reports.KnownDefect
 	for _, d := range j.r.Target.Abilities.KnownDefects {
-		if d.Check == name && ofVersion(d.Versions, j.r.Target.Version) {
-			defects = append(defects, d)
+		if ofVersion(d.Versions, j.r.Target.Version) {
+			list = append(list, d)
 		}
 	}
 	for _, d := range j.r.Driver.KnownDefects {
-		if d.Check == name && ofVersion(d.Versions, j.r.Driver.Version) {
-			defects = append(defects, d)
+		if ofVersion(d.Versions, j.r.Driver.Version) {
+			list = append(list, d)
 		}
 	}
-	if len(defects) == 0 {
+	return list
+}
+
+// explain gives the references of the known defects that explain an invalid
+// check: each single finding meets the condition of one of them. "" = something
+// is not explained, or was only counted so that nobody looked at it.
+func (j *judgement) explain(r check.Result) string {
+	if r.Verdict != reports.Invalid || !r.Named {
 		return ""
 	}
+	defects := slices.DeleteFunc(j.defects(), func(d reports.KnownDefect) bool { return d.Check != r.Name })
 	var used []string
-	for _, x := range j.account.Exceptions {
-		if string(x.Verdict) != name || !x.Fault {
-			continue
-		}
-		by := j.explainedBy(defects, x)
+	for _, f := range r.Faults {
+		by := j.explainedBy(defects, f)
 		if by == "" {
 			return ""
 		}
@@ -52,57 +74,85 @@ func (j *judgement) known(name string) string {
 			used = append(used, by)
 		}
 	}
-	if j.account.Unlisted[ledger.Verdict(name)] > 0 {
-		return "" // nobody looked at those
-	}
 	return strings.Join(used, ", ")
 }
 
-// explainedBy gives the reference of the first defect whose condition a
-// message meets.
-func (j *judgement) explainedBy(defects []reports.KnownDefect, x ledger.Exception) string {
+// explainedBy gives the reference of the first defect whose condition a finding
+// meets.
+func (j *judgement) explainedBy(defects []reports.KnownDefect, f check.Fault) string {
 	for _, d := range defects {
-		if holds := conditions[d.Condition]; holds != nil && holds(j, x) {
+		if c, ok := conditions[d.Condition]; ok && c.holds(j, f) {
 			return d.Reference
 		}
 	}
 	return ""
 }
 
-// routeSlack is how long after our reading of its PUBACK a message may still
-// have been on its way through the broker: mochi acknowledges before it routes,
-// and a goroutine that lost its core in between routes late.
-const routeSlack = timeline.Instant(20 * time.Millisecond)
-
-// whileResuming: the broker can have routed the message while it resumed the
-// subscriber's session. It routed the message between our writing it and
-// shortly after our reading its acknowledgement, and resumed the session
-// between our writing CONNECT and our reading CONNACK: where these two do not
-// overlap, it did one after the other and the resume has no part in the loss.
-func (j *judgement) whileResuming(x ledger.Exception) bool {
-	if x.Sent == 0 || x.Acked == 0 {
-		return false
-	}
-	for _, c := range j.connsOf(x.Subscriber) {
-		if c.SessionPresent && c.Connect != 0 && c.Connect <= x.Acked+routeSlack && x.Sent <= c.Connack {
-			return true
+// known gives the references of the known defects that explain a check of this
+// run, "" = it is not invalid, or not explained.
+func (j *judgement) known(name string) string {
+	for i := range j.r.Checks {
+		if j.r.Checks[i].Name == name {
+			return j.r.Checks[i].Known
 		}
 	}
-	return false
+	return ""
 }
 
-// storedBeforeResume: the message was read on a connection that resumed a kept
-// session, and was sent before that resume was over: the broker had it among
-// the messages that it keeps for the session. What was sent after our reading
-// the CONNACK it handed on as it came.
-func (j *judgement) storedBeforeResume(x ledger.Exception) bool {
-	if x.Sent == 0 || x.At == 0 {
-		return false
+// warnDefects names the known defects that showed, and in one line those that
+// could have and did not: an entry that never shows again has to go.
+func (j *judgement) warnDefects() {
+	valid := map[string]bool{}
+	for _, c := range j.r.Checks {
+		if c.Known != "" {
+			j.note("check %s is invalid by a known defect, proved in %s; --strict fails it", c.Name, c.Known)
+		}
+		valid[c.Name] = c.Verdict == reports.Valid
 	}
-	for _, c := range j.connsOf(x.Subscriber) {
-		if c.SessionPresent && c.Connack != 0 && c.Connack <= x.At && (c.End == 0 || x.At <= c.End) {
-			return x.Sent <= c.Connack+routeSlack
+	var absent []string
+	for _, d := range j.defects() {
+		c, ok := conditions[d.Condition]
+		if ok && valid[d.Check] && c.could(j) && !slices.Contains(absent, d.Reference) && !j.showed(d.Reference) {
+			absent = append(absent, d.Reference)
 		}
 	}
-	return false
+	if len(absent) > 0 {
+		j.note("known defects that could have shown and did not this time: %s", strings.Join(absent, ", "))
+	}
+}
+
+// showed reports whether a defect explains a check of this run.
+func (j *judgement) showed(reference string) bool {
+	return slices.ContainsFunc(j.r.Checks, func(c reports.Check) bool {
+		return slices.Contains(strings.Split(c.Known, ", "), reference)
+	})
+}
+
+// clientOf gives a device client by its id; nil = there is none.
+func (j *judgement) clientOf(id string) *Client {
+	if j.byClient == nil {
+		j.byClient = make(map[string]*Client, len(j.storm.Clients))
+		for _, cl := range j.storm.Clients {
+			j.byClient[cl.ID] = cl
+		}
+	}
+	return j.byClient[id]
+}
+
+// connsOf gives the connections that the library of a device client opened.
+func (j *judgement) connsOf(id string) []*timeline.Conn {
+	if cl := j.clientOf(id); cl != nil {
+		return cl.Conns
+	}
+	return nil
+}
+
+// connOf gives one of them by its number; nil = there is none.
+func (j *judgement) connOf(id string, n int) *timeline.Conn {
+	for _, c := range j.connsOf(id) {
+		if c.N == n {
+			return c
+		}
+	}
+	return nil
 }

@@ -87,13 +87,16 @@ func readEvidence(dir fs.FS) (*evidence, error) {
 			e.missing = append(e.missing, f.name+" "+inWords(err))
 		}
 	}
-	// A run without findings has no such file.
+	// A run without findings has no such file: the closing mark tells.
 	err = readFile(dir, "findings.jsonl.gz", func(r io.Reader) (err error) {
 		e.found, err = timeline.ReadFindings(r)
 		return err
 	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err != nil && (e.mark.Findings > 0 || !errors.Is(err, fs.ErrNotExist)):
 		e.missing = append(e.missing, "findings.jsonl.gz "+inWords(err))
+	case len(e.found) < e.mark.Findings:
+		e.missing = append(e.missing, fmt.Sprintf("findings.jsonl.gz has %d of %d lines", len(e.found), e.mark.Findings))
 	}
 	return e, nil
 }
@@ -155,7 +158,7 @@ func (e *evidence) readMark(m timeline.Mark) {
 		e.mark.RunID, e.mark.StartedAt = m.RunID, m.StartedAt
 	}
 	if m.Stop != 0 {
-		e.closed, e.mark.Stop = true, m.Stop
+		e.closed, e.mark.Stop, e.mark.Findings = true, m.Stop, m.Findings
 	}
 	e.mark.Interrupted = e.mark.Interrupted || m.Interrupted
 	if m.Aborted != "" {

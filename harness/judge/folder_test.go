@@ -24,6 +24,7 @@ type folder struct {
 	end     timeline.Mark
 	phases  []timeline.Phase
 	records []ledger.Record
+	found   []timeline.Finding
 	canary  map[string]time.Duration // phase -> lateness; nil = no health.csv
 	drop    []string                 // files that are left out
 	cut     []string                 // files that lose their second half
@@ -168,6 +169,9 @@ func (f *folder) fs(t *testing.T) fstest.MapFS {
 	if f.canary != nil {
 		files["health.csv"] = f.writeHealth
 	}
+	if f.found != nil {
+		files["findings.jsonl.gz"] = f.writeFindings
+	}
 	dir := fstest.MapFS{}
 	for name, write := range files {
 		if slices.Contains(f.drop, name) {
@@ -214,6 +218,10 @@ func (f *folder) writeEvents(w io.Writer) error {
 
 func (f *folder) writeAccounts(w io.Writer) error {
 	return timeline.WriteMember(w, func(w io.Writer) error { return ledger.WriteAccounts(w, slices.Values(f.records)) })
+}
+
+func (f *folder) writeFindings(w io.Writer) error {
+	return timeline.WriteMember(w, func(w io.Writer) error { return timeline.WriteFindings(w, f.found) })
 }
 
 func (f *folder) writeHealth(w io.Writer) error {

@@ -47,7 +47,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 // judgement is a report in the making. Each step fills its own part of the
 // report from the evidence and from what earlier steps found.
 type judgement struct {
-	byClient map[string][]*timeline.Conn // connections by client id, made on demand
+	byClient map[string]*Client // device clients by id, made on demand
 	e        *evidence
 	strict   bool
 	r        *reports.Report
@@ -110,17 +110,6 @@ func (j *judgement) connectedBy(t timeline.Instant) map[string]int {
 		}
 	}
 	return n
-}
-
-// connsOf gives the connections of a device by its client id.
-func (j *judgement) connsOf(id string) []*timeline.Conn {
-	if j.byClient == nil {
-		j.byClient = make(map[string][]*timeline.Conn, len(j.storm.Clients))
-		for _, cl := range j.storm.Clients {
-			j.byClient[cl.ID] = cl.Conns
-		}
-	}
-	return j.byClient[id]
 }
 
 // firstUseful is when a client first had its subscriptions; 0 = never.
@@ -204,14 +193,11 @@ func (j *judgement) unscripted() {
 	j.r.Unscripted = u
 }
 
-// checks runs the table of checks and marks those that a known defect of the
-// target explains.
+// checks runs the table of checks and marks those that known defects of the
+// target or the driver explain.
 func (j *judgement) checks() {
-	j.r.Checks = check.Run(j.evidence())
-	for i := range j.r.Checks {
-		c := &j.r.Checks[i]
-		if c.Verdict == reports.Invalid {
-			c.Known = j.known(c.Name)
-		}
+	for _, r := range check.Run(j.evidence()) {
+		r.Known = j.explain(r)
+		j.r.Checks = append(j.r.Checks, r.Check)
 	}
 }

@@ -142,6 +142,7 @@ func TestBrokenEvidence(t *testing.T) {
 		"cut events":      func(f *folder) { f.cut = []string{"events.jsonl.gz"} },
 		"cut accounts":    func(f *folder) { f.cut = []string{"accounts.jsonl.gz"} },
 		"cut health":      func(f *folder) { f.cut = []string{"health.csv"} },
+		"no findings":     func(f *folder) { f.end.Findings = 2 },
 		"no closing mark": func(f *folder) { f.end = timeline.Mark{} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,8 +251,8 @@ func (f *folder) loseResuming(client int, seq uint64) {
 func TestKnownDefectIsMarked(t *testing.T) {
 	f := newFolder()
 	f.know(reports.KnownDefect{Check: "lost", Condition: "acknowledged-while-resuming", Reference: "issue 545"})
-	if r := f.judge(t); warns(r, "issue 545") {
-		t.Errorf("a defect that did not show is named: %q", r.Warnings)
+	if r := f.judge(t); warns(r, "by a known defect") {
+		t.Errorf("a defect that did not show explains something: %q", r.Warnings)
 	}
 	f.loseResuming(2, 9)
 	r := f.judge(t)

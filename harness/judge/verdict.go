@@ -87,12 +87,3 @@ func (j *judgement) warnSpread(w *waveFacts) {
 		j.note("%s wave %d: planned within %s, issued within %s", w.wave.Phase, w.wave.Wave, show("s", seconds(wanted)), show("s", seconds(reached)))
 	}
 }
-
-// warnDefects names the known defects that showed.
-func (j *judgement) warnDefects() {
-	for _, c := range j.r.Checks {
-		if c.Known != "" {
-			j.note("check %s is invalid by a known defect of the target, proved in %s; --strict fails it", c.Name, c.Known)
-		}
-	}
-}

@@ -94,7 +94,7 @@ func (u *unanswered) pending(done Set) []Pending {
 // Answered says that the first PUBACK or PUBREC of a delivery was written on
 // the client's connection number conn.
 func (b *Book) Answered(client string, id uint32, seq uint64, conn int, at timeline.Instant) {
-	d := b.lockCurrent(client, id, at)
+	d := b.lockCurrent(client, id, seq, at)
 	if d == nil {
 		return
 	}
@@ -106,7 +106,7 @@ func (b *Book) Answered(client string, id uint32, seq uint64, conn int, at timel
 
 // Handled says that the application's handler was called with a message.
 func (b *Book) Handled(client string, id uint32, seq uint64) {
-	d := b.lockCurrent(client, id, 0)
+	d := b.lockCurrent(client, id, seq, 0)
 	if d == nil {
 		return
 	}
@@ -121,7 +121,7 @@ func (b *Book) Handled(client string, id uint32, seq uint64) {
 // SentinelDelivered says that the message that closes a stream was read. A
 // group gets one too, by one of its members.
 func (b *Book) SentinelDelivered(client string, id uint32, at timeline.Instant) {
-	d := b.lockCurrent(client, id, at)
+	d := b.lockCurrent(client, id, 0, at)
 	if d == nil {
 		return
 	}
@@ -139,11 +139,14 @@ func (b *Book) SentinelDelivered(client string, id uint32, at timeline.Instant) 
 }
 
 // lockCurrent gives the client's account of a stream in its current epoch, with
-// the stream's lock held.
-func (b *Book) lockCurrent(client string, id uint32, at timeline.Instant) *delivery {
+// the stream's lock held. An unknown stream is a stray, once: what was read of it
+// is also answered and handled.
+func (b *Book) lockCurrent(client string, id uint32, seq uint64, at timeline.Instant) *delivery {
 	st := b.streams.get(id)
 	if st == nil {
-		b.stray(Stray{Client: client, Stream: id, Why: WhyUnknownStream, At: at})
+		if seq == 0 || !b.strayed(client, id, seq) {
+			b.stray(Stray{Client: client, Stream: id, Seq: seq, Why: WhyUnknownStream, At: at})
+		}
 		return nil
 	}
 	st.mu.Lock()

@@ -225,3 +225,13 @@ func (b *Book) stray(s Stray) {
 	}
 	b.strays.more[strayKind{s.Why, s.QoS}]++
 }
+
+// strayed reports whether a message of a stream was booked as a stray of this
+// client, or may have been: the list is full.
+func (b *Book) strayed(client string, id uint32, seq uint64) bool {
+	b.strays.mu.Lock()
+	defer b.strays.mu.Unlock()
+	return len(b.strays.list) == maxStrays || slices.ContainsFunc(b.strays.list, func(s Stray) bool {
+		return s.Client == client && s.Stream == id && s.Seq == seq
+	})
+}

@@ -17,8 +17,8 @@ import (
 // At QoS 1 and 2 a message is owed to each subscriber that expects it once it
 // is acknowledged; at QoS 2 not if the publisher's session was lost between
 // PUBREC and PUBCOMP. Owed and not read, it is
-//   - lost, if a later one of its stream was read in that epoch (its gap can
-//     not fill any more), or if the sentinel was read;
+//   - lost, if one that was certainly sent later on its stream was read in that
+//     epoch (its gap can not fill any more), or if the sentinel was read;
 //   - a legal loss, if its epoch ended and it is in the tail;
 //   - undetermined, if the subscriber is away at the end, the run did not
 //     drain, or nothing was read behind it;

@@ -33,6 +33,7 @@ type delivery struct {
 	unanswered          unanswered
 	application         handling // handler calls
 	order               order
+	behind              Set    // once the epoch is over: unordered
 	high                uint64 // highest expected number that was delivered
 	recopied            uint64 // the last further copy, if no first one was read since
 	overtook            bool   // an old connection was still read while this account was open
@@ -45,6 +46,7 @@ type strange struct {
 	top, below          Set // with several filters: read at the expected QoS, below it
 	retained            int
 	kept                Set // the messages of those
+	again               Set // at QoS 2: read again before the delivery was released
 	extra               map[uint64]Extra
 	reordered, final    []Reorder
 }
@@ -82,7 +84,7 @@ func (d *delivery) end(last int, at timeline.Instant) {
 // finished marks the account as over. What only its further course needs goes:
 // of a fleet without kept sessions there are many such accounts.
 func (d *delivery) finished(last int, at timeline.Instant) {
-	d.over, d.ended, d.last = true, at, last
+	d.over, d.ended, d.last, d.behind = true, at, last, d.unordered()
 	d.order, d.unanswered, d.answers.doneHere = order{}, unanswered{}, Set{}
 }
 
@@ -219,6 +221,7 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	}
 	switch {
 	case again: // of a delivery that was not yet released: no second one
+		d.odd().again.Add(h.Seq)
 	case !d.delivered.Add(h.Seq):
 		d.copied(p, inOrder, at)
 	case d.group != nil:

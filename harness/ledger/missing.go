@@ -66,10 +66,11 @@ func (c *closing) atQoS0(s *closingStream, d *DeliveryAccount, owed, read Set) {
 func (c *closing) acknowledged(s *closingStream, ep epoch, d *DeliveryAccount, owed, read Set) {
 	missing := owed.Minus(read)
 	// The tail is what no later one was read behind. A number that was first
-	// written after a higher one is not before it, so no gap can be told.
+	// written after a higher one is not before it, so no gap can be told, and
+	// neither of one that was written again after it.
 	var gap Set
 	if ep.last > 0 {
-		gap = missing.Within(0, ep.last-1).Minus(s.Late)
+		gap = missing.Within(0, ep.last-1).Minus(s.Late).Minus(d.Unordered)
 	}
 	l := losses{s: s, d: d}
 	switch tail := missing.Minus(gap); {

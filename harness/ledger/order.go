@@ -129,6 +129,37 @@ func (o *order) overtaken(m *message) uint64 {
 	return 0
 }
 
+// follow reports whether any witness certainly was sent after m.
+func (o *order) follow(m *message) bool {
+	return slices.ContainsFunc(o.witnesses, func(w witness) bool { return w.follows(m) })
+}
+
+// plain reports whether a packet was written once and answered: its place in
+// the order is that of its number.
+func (k *track) plain() bool { return k.first.place != 0 && len(k.more) == 0 && k.done != 0 }
+
+// unordered gives the messages that the account expects and lacks and that
+// nothing it got was certainly sent after. A publisher sends what was on its
+// way again when it is back, and a message with a higher number may pass it
+// there: that one was read says nothing of when the lower one reached the
+// broker. The caller holds the stream's lock.
+func (d *delivery) unordered() Set {
+	if d.sub.group != nil {
+		return Set{} // the order of a group is nobody's
+	}
+	var out Set
+	for seq := range d.expected.Minus(d.delivered).Within(0, d.high).All() {
+		m := d.st.open.find(seq)
+		if m == nil || m.publish.plain() && (d.st.qos < 2 || m.release.plain()) {
+			continue
+		}
+		if !d.order.follow(m) {
+			out.Add(seq)
+		}
+	}
+	return out
+}
+
 // delivered makes m a witness against what is delivered after it.
 func (o *order) delivered(m *message) {
 	if m.untraceable {

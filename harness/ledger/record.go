@@ -100,6 +100,10 @@ type DeliveryAccount struct {
 	To     uint64 `json:"to"`
 	Except Set    `json:"except,omitzero"`
 
+	// Unordered: of the expected, not delivered, and written again or not
+	// answered, so that nothing delivered in the epoch was certainly sent after it.
+	Unordered Set `json:"unordered,omitzero"`
+
 	Delivered Set              `json:"delivered"`          // complete PUBLISH read at the tap
 	Answered  Set              `json:"answered,omitzero"`  // of Delivered: PUBACK or PUBREC of some copy written
 	Pending   []Pending        `json:"pending,omitempty"`  // the others that want an answer, latest connection first
@@ -107,6 +111,7 @@ type DeliveryAccount struct {
 	Calls     []Calls          `json:"calls,omitempty"`    // handler called more than once
 	Retained  int              `json:"retained,omitempty"` // copies with RETAIN, sent for a SUBSCRIBE: not among Delivered
 	Kept      Set              `json:"kept,omitzero"`      // the messages of those
+	Again     Set              `json:"again,omitzero"`     // at QoS 2: read again before the PUBREL, as it must be after a loss: no second delivery
 	Misrouted Set              `json:"misrouted,omitzero"` // read, and no filter of the client matched
 	WrongQoS  Set              `json:"wrong_qos,omitzero"` // some copy at a QoS that no matching filter explains
 	Below     Set              `json:"below,omitzero"`     // with several filters: expected, and no copy at the highest QoS

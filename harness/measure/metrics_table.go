@@ -169,7 +169,7 @@ func attempted(m *reports.Messages) int64  { return m.Attempted }
 // ever connected there was nothing to end.
 func connections() []Metric {
 	return []Metric{
-		number(Metric{Name: "unscripted", Doc: "ends of the device fleets' connections that no fault explains", Scope: ScopeRun, Better: Lower},
+		number(Metric{Name: "unscripted", Doc: "ends of the device fleets' connections that no fault explains", Scope: ScopeRun, Better: Lower, Check: "unscripted"},
 			func(r *reports.Report, _ *reports.Wave) (float64, int64) {
 				return float64(r.Unscripted.Ends), int64(r.Connect.Connected)
 			}),

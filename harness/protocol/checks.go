@@ -61,7 +61,7 @@ func dupFlag(ev *event) {
 	switch {
 	case p.QoS() == 0 && dup:
 		ev.breach(ev.publisher(), "DUP=1 at QoS 0")
-	case ev.rel == again && !dup && !e.maybe && !ev.late():
+	case ev.rel == again && !dup && !e.maybe && !ev.late() && ev.resent():
 		ev.breach(ev.publisher(), "DUP=0 on a resend of PUBLISH %d", p.ID)
 	case ev.rel == fresh && ev.new && dup:
 		// A library may count it as an attempt that it took the message on.
@@ -98,7 +98,7 @@ func resendOrder(ev *event) {
 		}
 	case ev.p.Type == mqtt.PUBREL:
 		if e != nil && ev.releases() && e.turn < c.released[side(ev.out)] && (ev.out || ev.overtaken(func(f *exchange) bool {
-			return f.rel == c.n && f.lead > e.turn
+			return f.rel == c.n && f.turn > e.turn
 		})) {
 			ev.breach(ev.publisher(), "PUBREL %d sent after one whose PUBREC came later", ev.p.ID)
 		}
@@ -139,6 +139,7 @@ func retainedOnResume(ev *event) {
 		ev.warn(timeline.ChargeBroker, text+"; that of an earlier one may not be answered in full", p.Topic)
 		return
 	}
+	ev.unasked = true
 	ev.breach(timeline.ChargeBroker, text, p.Topic)
 }
 
@@ -157,6 +158,8 @@ func unknownAck(ev *event) {
 			ev.breach(timeline.ChargeBroker, "UNSUBACK %d for no UNSUBSCRIBE", p.ID)
 		}
 	case ev.rel != alien:
+	case ev.out && ev.e != nil && ev.e.stage == over:
+		ev.breach(timeline.ChargeSubscriber, "%v %d written again", p.Type, p.ID)
 	case ev.out:
 		ev.breach(timeline.ChargeSubscriber, "%v %d written and nothing read that it answers", p.Type, p.ID)
 	default:

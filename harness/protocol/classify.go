@@ -11,11 +11,11 @@ type relation byte
 const (
 	alien   relation = iota // it is in no exchange, or in one that is not known
 	fresh                   // PUBLISH: a new exchange
-	again                   // PUBLISH: the same message once more. PUBREL: once more
+	again                   // PUBLISH: the same message once more
 	clash                   // PUBLISH: another message, under an id that is in use
 	moved                   // PUBLISH: the same message under another id
 	revived                 // PUBLISH, PUBREL: of state that the client had to discard
-	answers                 // it is the next step of its exchange
+	answers                 // it is the next step of its exchange, or a PUBREL once more
 	extra                   // an acknowledgement of a transmission that has one already
 	early                   // PUBREL before any PUBREC
 	stale                   // a newer connection has gone on with the exchange since
@@ -30,11 +30,12 @@ type event struct {
 	p     *mqtt.Packet
 	at    timeline.Instant
 
-	ours bool // the exchange is of a message that the client publishes
-	id   identity
-	rel  relation
-	new  bool      // PUBLISH written: given to the client after all that it has written before
-	e    *exchange // as it was before this packet; nil = none that counts
+	ours    bool // the exchange is of a message that the client publishes
+	id      identity
+	rel     relation
+	new     bool      // PUBLISH written: given to the client after all that it has written before
+	unasked bool      // PUBLISH read: a breach of retained-on-resume
+	e       *exchange // as it was before this packet; nil = none that counts
 
 	rule   *Rule // that is being asked
 	report func(Breach)
@@ -167,13 +168,11 @@ func (ev *event) pubrel() {
 		ev.rel = fresh
 	case ev.discarded(e):
 		ev.rel = revived
-	case e.qos != 2, e.stage == published && !e.recd && !e.maybe:
+	case e.qos != 2, e.stage == published:
 		ev.rel = early
 		if e.stage == over { // a QoS 1 message had the id since
 			ev.rel = fresh
 		}
-	case e.stage == released, e.stage == over:
-		ev.rel = again
 	default:
 		ev.rel = answers
 	}
@@ -188,9 +187,17 @@ func (ev *event) ack() {
 	case ev.rel == stale:
 	case fits && !ev.lapsed():
 		ev.rel = answers
-	case *ev.owed().of(p.Type) > 0:
+	case *ev.owed().of(p.Type) > 0, ev.repeats():
 		ev.rel = extra
 	}
+}
+
+// repeats reports whether the broker says a PUBREC again on a new connection,
+// as it may do once: it can not know whether it arrived.
+func (ev *event) repeats() bool {
+	e := ev.e
+	return e != nil && ev.ours && ev.p.Type == mqtt.PUBREC && e.qos == 2 &&
+		(e.stage == received || e.stage == released) && e.rec < ev.c.n && !ev.lapsed()
 }
 
 // fits reports whether the exchange waits for this acknowledgement.
@@ -212,8 +219,9 @@ type owed [mqtt.PUBCOMP - mqtt.PUBACK + 1]int
 func (o *owed) of(t mqtt.Type) *int { return &o[t-mqtt.PUBACK] }
 
 // owed counts the acknowledgements that are owed beyond one for each exchange,
-// because a packet was sent twice. One that is read answers what was written on
-// its own connection; one that the client writes may come late.
+// because a packet was sent twice in an epoch: each transmission may get its
+// own, and that of an earlier connection may come with that of this one. What
+// the client writes may come later still.
 func (ev *event) owed() *owed {
 	if ev.ours {
 		return &ev.c.owed

@@ -12,6 +12,7 @@ type conn struct {
 	n     int32
 	epoch uint32
 	fence int32            // what connections before this one left behind was discarded by a clean session
+	began timeline.Instant // CONNECT
 	since timeline.Instant // CONNACK
 
 	connected    bool // CONNECT was written
@@ -79,7 +80,7 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	}
 	s.last = max(s.last, n)
 	c = s.room()
-	*c = conn{n: n, epoch: s.epoch, fence: s.clean, asked: c.asked[:0]}
+	*c = conn{n: n, epoch: s.epoch, fence: s.clean + 1, asked: c.asked[:0]}
 	return c, true
 }
 

@@ -50,22 +50,22 @@ const (
 // over, since its sender may not know that yet.
 type exchange struct {
 	identity
-	sent  timeline.Instant // latest transmission of the PUBLISH
+	since timeline.Instant // first transmission of the PUBLISH
+	sent  timeline.Instant // latest one
 	first uint64           // place of the first transmission among the session's packets
-	due   uint64           // place of the PUBLISH whose acknowledgement is due
-	turn  uint64           // place of the latest PUBREC; 0 = none
-	lead  uint64           // and of the first
+	due   uint64           // place of the PUBLISH whose acknowledgement is due; 0 = none
+	turn  uint64           // place of the PUBREC, if there was one only; 0 = none
 	born  int32            // connection of the first transmission
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it
 	rel   int32            // latest connection with a PUBREL of it
+	rec   int32            // latest connection with a PUBREC that answers no PUBLISH of its own
 	epoch uint32           // epoch of conn
 	id    uint16
 	stage stage
 	pubs  byte // transmissions of the PUBLISH, as far as 2
 	rels  byte // transmissions of the PUBREL, as far as 2
 	slot  byte // when it is over: its place in the ring
-	recd  bool // a PUBREC was seen
 	maybe bool // its latest packet was taken back: it was sent, or it was not
 	loose bool // its place in the order of sending is not known
 }
@@ -104,7 +104,6 @@ type table struct {
 	n     int
 	ended [keep]uint16 // ids of the exchanges that ended last, a ring
 	turn  byte         // where the next one goes
-	full  bool
 }
 
 // index is the slot of an id, or -1.
@@ -167,13 +166,12 @@ func (t *table) remove(id uint16) {
 // finish ends an exchange and forgets the one that ended keep exchanges ago.
 func (t *table) finish(e *exchange) {
 	id, oldest := e.id, t.ended[t.turn]
-	e.stage, e.turn, e.lead, e.slot = over, 0, 0, t.turn
+	e.stage, e.turn, e.slot = over, 0, t.turn
 	t.ended[t.turn] = id
-	if o := t.find(oldest); t.full && oldest != id && o != nil && o.stage == over && o.slot == t.turn {
+	if o := t.find(oldest); oldest != id && o != nil && o.stage == over && o.slot == t.turn {
 		t.remove(oldest)
 	}
 	t.turn = (t.turn + 1) % keep
-	t.full = t.full || t.turn == 0
 }
 
 // epoch begins a new epoch with connection conn: what was sent on conn already,

@@ -20,7 +20,7 @@ func (ev *event) follow() Seen {
 }
 
 func (ev *event) followPublish() Seen {
-	seen := Seen{Step: published.step(ev.out)}
+	seen := Seen{Step: published.step(ev.out), Unasked: ev.unasked}
 	if h := &ev.p.Header; ev.p.HeaderErr == nil {
 		seen.Message = Message{h.Kind, h.Stream, h.Seq, ev.at}
 	}
@@ -59,7 +59,7 @@ func (ev *event) begin() {
 		*ev.owed().of(ev.e.answer())++
 	}
 	ev.table().put(exchange{
-		identity: ev.id, sent: ev.at, first: place, due: place, epoch: c.epoch,
+		identity: ev.id, sent: ev.at, since: ev.at, first: place, due: place, epoch: c.epoch,
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
 		// With DUP it was sent before, we do not know when.
 		loose: ev.rel != fresh || ev.p.Dup(),
@@ -79,15 +79,13 @@ func (ev *event) repeat() {
 	}
 	switch {
 	case ev.lapsed(), e.stage == over: // the receiver begins anew
-		e.stage, e.recd, e.turn, e.lead = published, false, 0, 0
+		e.stage, e.turn = published, 0
 	case e.stage == published:
 		e.loose = e.loose || e.maybe
 		if e.maybe {
 			e.pubs = 0 // of those that are certain
 		}
-		if !ev.ours || e.pub == c.n {
-			*ev.owed().of(e.answer())++
-		}
+		*ev.owed().of(e.answer())++
 	case ev.ours || e.stage == released:
 		*ev.owed().of(mqtt.PUBREC)++ // it has its PUBREC and gets one more
 	}
@@ -102,7 +100,7 @@ func (ev *event) followPubrel() Seen {
 	case ev.rel == fresh:
 		ev.table().put(exchange{
 			identity: identity{qos: 2}, first: ev.s.place, born: c.n, conn: c.n, rel: c.n, epoch: c.epoch,
-			id: ev.p.ID, stage: released, rels: 1, recd: true, loose: true,
+			id: ev.p.ID, stage: released, rels: 1, loose: true,
 		})
 		return Seen{}
 	case e == nil, e.qos != 2:
@@ -113,9 +111,9 @@ func (ev *event) followPubrel() Seen {
 	}
 	if ev.releases() {
 		mark := &c.released[side(ev.out)]
-		*mark = max(*mark, e.lead)
+		*mark = max(*mark, e.turn)
 	}
-	if e.stage == released && !ev.lapsed() && (!ev.ours || e.rel == c.n) {
+	if e.stage == released && !ev.lapsed() {
 		*ev.owed().of(e.answer())++
 	}
 	if e.pubs == 0 {
@@ -149,23 +147,22 @@ func (ev *event) followAck() Seen {
 		seen = Seen{Step: ackStep(ev.p.Type, ev.ours), Message: e.message()}
 	}
 	switch ev.rel {
+	case alien:
+		if e != nil && ev.p.Type == mqtt.PUBREC {
+			e.turn = 0 // the sender may go by this one
+		}
 	case extra:
-		*ev.owed().of(ev.p.Type)--
-		if e == nil || ev.p.Type != mqtt.PUBREC || e.qos != 2 || !ev.awaitsPubrel() {
+		if !ev.repeats() {
+			*ev.owed().of(ev.p.Type)--
+		}
+		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage < received || e.stage == over {
 			return Seen{}
 		}
-		e.turn = ev.s.place // the PUBREL is due in the order of any of its PUBRECs
+		e.conn, e.rec, e.turn = ev.c.n, ev.c.n, 0
 	case answers:
 		ev.acknowledge()
 	}
 	return seen
-}
-
-// awaitsPubrel reports whether a PUBREC, read once more, has its PUBREL still to
-// come: the first one, or that of this connection.
-func (ev *event) awaitsPubrel() bool {
-	e := ev.e
-	return e.stage == received || e.stage == released && e.rel < ev.c.n
 }
 
 // acknowledge takes an exchange on to its next stage, or ends it.
@@ -175,15 +172,15 @@ func (ev *event) acknowledge() {
 		mark := c.acks(ev.p.Type)
 		*mark = max(*mark, e.due)
 	}
-	e.conn, e.maybe = c.n, false
-	if ev.p.Type == mqtt.PUBREC {
-		e.stage, e.recd, e.turn = received, true, ev.s.place
-		if e.lead == 0 {
-			e.lead = e.turn
-		}
-		return
+	e.conn, e.maybe, e.due = c.n, false, 0
+	switch {
+	case ev.p.Type != mqtt.PUBREC:
+		ev.table().finish(e)
+	case e.stage == received: // which of the two the sender goes by is not known
+		e.turn = 0
+	default:
+		e.stage, e.rec, e.turn = received, c.n, ev.s.place
 	}
-	ev.table().finish(e)
 }
 
 // acks is the mark of the order of the PUBACKs or PUBRECs that the client writes.
@@ -203,6 +200,15 @@ func (ev *event) resends() bool {
 	return ev.rel == again && e.pub < ev.c.n && !e.loose && !e.maybe && !ev.late()
 }
 
+// resent reports whether the PUBLISH certainly was written after an earlier
+// one. Of connections that overlap, as in a takeover, nothing says which one the
+// broker took first: what one of them reads it may have been sent before what
+// the other has read already.
+func (ev *event) resent() bool {
+	e := ev.e
+	return ev.out || e.pub == ev.c.n || e.since < ev.c.began
+}
+
 // late reports whether the packet is a PUBLISH after its PUBREL.
 func (ev *event) late() bool {
 	return ev.rel == again && ev.e.qos == 2 && ev.e.stage >= released
@@ -212,14 +218,14 @@ func (ev *event) late() bool {
 // known place on this connection. A PUBREC may be said again at any time.
 func (ev *event) inTurn() bool {
 	e := ev.e
-	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > e.turn && ev.p.Type != mqtt.PUBCOMP
+	return ev.rel == answers && !ev.ours && e.conn == ev.c.n && e.due > 0 && ev.p.Type != mqtt.PUBCOMP
 }
 
 // releases reports whether the packet is the first PUBREL of this connection
 // for a message whose PUBREC has a known place.
 func (ev *event) releases() bool {
 	e := ev.e
-	return (ev.rel == answers || ev.rel == again) && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
+	return ev.rel == answers && e.turn > 0 && e.rel < ev.c.n && !e.maybe && !ev.lapsed()
 }
 
 // followConn follows the packets that belong to the connection.
@@ -228,6 +234,7 @@ func (ev *event) followConn() {
 	switch {
 	case ev.out && p.Type == mqtt.CONNECT:
 		info, _ := p.Connect() // the flags are read whatever the level
+		c.began = ev.at
 		if c.connected = true; info.Clean {
 			c.clean, c.fence = true, c.n
 		}
@@ -267,7 +274,7 @@ func (s *Session) connected(c *conn, kept bool) {
 		}
 		for i := range s.conns {
 			if d := &s.conns[i]; d.n > c.n {
-				d.epoch, d.fence = s.epoch, max(d.fence, s.clean)
+				d.epoch, d.fence = s.epoch, max(d.fence, s.clean+1)
 			}
 		}
 	}

@@ -202,7 +202,7 @@ func (v *view) swap(what string, typ mqtt.Type, t *table) []entry {
 			return false
 		}
 		if typ == mqtt.PUBREL {
-			return x.turn > 0 && x.lead == x.turn && x.rel < int32(e.conn) // of two PUBRECs either may be the one that it answers
+			return x.turn > 0 && x.rel < int32(e.conn)
 		}
 		return !x.loose && x.seq == uint64(e.m) && x.pub < int32(e.conn) && (x.qos == 1 || x.stage < released)
 	}

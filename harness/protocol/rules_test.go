@@ -76,6 +76,12 @@ var histories = []struct{ name, text string }{
 		in  SUBACK 1 1
 		in  PUBACK 2               => acked m1`},
 
+	{"PINGREQ before CONNACK", `
+		out CONNECT
+		out PINGREQ
+		in  CONNACK
+		in  PINGRESP`},
+
 	// packet-id
 	{"id in use by another message", connect + `
 		out PUBLISH 7 q1 m1
@@ -145,6 +151,14 @@ var histories = []struct{ name, text string }{
 	{"the same payload given again is another message", connect + `
 		out PUBLISH 7 q1 m1
 		out PUBLISH 8 q1 m1 young  => published m1`},
+	{"payloads that are not ours are not told apart", connect + `
+		out PUBLISH 7 q1 raw
+		out PUBLISH 8 q1 raw
+		in  PUBLISH 7 q1 raw` + resume + `
+		in  PUBLISH 8 q1 raw dup`},
+	{"a copy without DUP under another id is new", connect + `
+		in PUBLISH 7 q1 m1` + resume + `
+		in PUBLISH 8 q1 m1`},
 	{"requests share the ids", connect + `
 		out PUBLISH 7 q1 m1
 		out SUBSCRIBE 7 t:1        ! packet-id client
@@ -193,7 +207,9 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 7 q2 m1
 		out PUBREC 7
 		in  PUBREL 7` + resume + `
-		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker`},
+		in  PUBLISH 7 q2 m1 dup    => delivered m1 ! publish-after-pubrel broker
+		out PUBREC 7
+		out PUBCOMP 7              => ended m1`},
 	{"the broker's PUBLISH after PUBCOMP", connect + `
 		in  PUBLISH 7 q2 m1
 		out PUBREC 7
@@ -230,6 +246,22 @@ var histories = []struct{ name, text string }{
 		out PUBREC 8` + resume + `
 		in PUBLISH 7 q1 m1         => delivered m1 ! dup-flag broker
 		in PUBLISH 8 q2 m2         => delivered m2 again ! dup-flag broker`},
+	{"DUP=0 on a connection that a rival took the session from, read late", connect + `
+		3: out CONNECT
+		2: out CONNECT
+		3: in  CONNACK sp=1
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
+	{"DUP=0 on a resend to a connection that began after the first copy", connect + `
+		in  PUBLISH 7 q1 m1
+		3: out CONNECT
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup => delivered m1
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 7 q1 m1     => delivered m1 ! dup-flag broker`},
 	{"DUP=0 on the broker's new publication after PUBACK", connect + `
 		in  PUBLISH 7 q1 m1
 		out PUBACK 7
@@ -273,6 +305,13 @@ var histories = []struct{ name, text string }{
 		out PUBREL 2               ! resend-after-clean publisher
 		in  PUBCOMP 2
 		out PUBLISH 4 q1 m3        ! resend-after-clean publisher`},
+	{"a clean session ends with its connection", cleanStart + `
+		out PUBLISH 1 q1 m1` + connect + `
+		out PUBLISH 1 q1 m1 dup    ! resend-after-clean publisher`},
+	{"a session after a clean one has state of its own", cleanStart + connect + `
+		out PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 1 q1 m1 dup` + connect + `
+		out PUBLISH 1 q1 m1 dup`},
 	{"a clean session resends before its CONNACK", cleanStart + `
 		out PUBLISH 1 q1 m1
 		out CONNECT clean
@@ -317,7 +356,7 @@ var histories = []struct{ name, text string }{
 		out PUBLISH 2 q2 m2 t=b` + resume + `
 		out PUBLISH 2 q2 m2 dup t=b
 		out PUBLISH 1 q1 m1 dup t=a  ! resend-order publisher`},
-	{"PUBREL in the order of the PUBRECs of this connection, where PUBLISH was sent again after it", connect + `
+	{"PUBREL in the order of either PUBREC, where PUBLISH was sent again after it", connect + `
 		out PUBLISH 1 q2 m1
 		in  PUBREC 1
 		out PUBREL 1` + resume + `
@@ -329,16 +368,6 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1
 		in  PUBCOMP 2
 		in  PUBCOMP 1`},
-	{"or in the order of the first ones", connect + `
-		out PUBLISH 1 q2 m1
-		in  PUBREC 1
-		out PUBREL 1` + resume + `
-		out PUBLISH 2 q2 m2
-		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
-		in  PUBREC 2
-		in  PUBREC 1
-		out PUBREL 1
-		out PUBREL 2`},
 	{"two PUBRECs, and the PUBREL answers the first", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
@@ -357,15 +386,6 @@ var histories = []struct{ name, text string }{
 		in  PUBREC 2
 		out PUBREL 1
 		out PUBREL 2`},
-	{"two PUBRECs, and the PUBREL comes before that of an earlier one", connect + `
-		out PUBLISH 1 q2 m1
-		out PUBLISH 2 q2 m2
-		out PUBLISH 2 q2 m2 dup
-		in  PUBREC 1
-		in  PUBREC 2
-		in  PUBREC 2
-		out PUBREL 2
-		out PUBREL 1               ! resend-order publisher`},
 	{"PUBREL in the order of PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
@@ -450,6 +470,95 @@ var histories = []struct{ name, text string }{
 		out PUBACK 2
 		out PUBACK 1`},
 
+	{"two copies, acknowledged in the order of the first ones", connect + `
+		in  PUBLISH 1 q1 m1
+		in  PUBLISH 2 q1 m2
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 1
+		out PUBACK 2
+		out PUBACK 1`},
+	{"what was taken back has no place in the order", connect + `
+		out PUBLISH 1 q1 m1
+		out PUBLISH 2 q1 m2
+		unsent PUBLISH 2 q1 m2` + resume + `
+		out PUBLISH 2 q1 m2
+		out PUBLISH 1 q1 m1 dup` + resume + `
+		out PUBLISH 2 q1 m2 dup
+		out PUBLISH 1 q1 m1 dup`},
+
+	{"PUBREL of what the library does not know to be complete", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2
+		in  PUBCOMP 1` + resume + `
+		out PUBREL 2
+		out PUBREL 1               => released m1
+		in  PUBCOMP 2
+		in  PUBCOMP 1              => completed m1`},
+
+	{"a PUBREC that came twice gives no order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 2
+		out PUBREL 1
+		in  PUBLISH 1 q2 m3
+		in  PUBLISH 2 q2 m4
+		in  PUBLISH 1 q2 m3 dup
+		out PUBREC 1
+		out PUBREC 2
+		out PUBREC 1` + resume + `
+		in  PUBREL 1
+		in  PUBREL 2`},
+	{"a PUBREC too many gives no order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		in  PUBREC 1               ! unknown-ack broker
+		out PUBREL 2
+		out PUBREL 1`},
+	{"PUBREL of a PUBLISH after PUBREL", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2` + resume + `
+		out PUBREL 2
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 1
+		out PUBREL 1`},
+	{"PUBREL in the order of the first PUBRECs, of which the broker repeats some", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2` + resume + `
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBLISH 1 q2 m1 dup
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 2`},
+	{"PUBREL in the order of the PUBRECs of its connection, where PUBLISH was sent after PUBREL", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 2 q2 m2 dup
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
@@ -487,6 +596,11 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 proves nothing about what is still to come", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH q0 m1 young retain` + resume + `
+		in  PUBLISH 1 q1 m2 retain ! retained-on-resume? broker`},
 	{"RETAIN=1 on a copy of what the SUBSCRIBE brought", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1
@@ -557,6 +671,88 @@ var histories = []struct{ name, text string }{
 		out PUBREC 2               ! unknown-ack subscriber
 		out PUBCOMP 2
 		out PUBCOMP 2              ! unknown-ack subscriber`},
+	{"one PUBREC for each copy", connect + `
+		in  PUBLISH 1 q2 m1
+		out PUBREC 1` + resume + `
+		in  PUBLISH 1 q2 m1 dup
+		out PUBREC 1
+		in  PUBREL 1
+		out PUBREC 1               ! unknown-ack subscriber`},
+	{"late acknowledgements of a second transmission", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		out PUBREL 1
+		out PUBREL 1
+		in  PUBCOMP 1
+		out PUBLISH 1 q2 m2
+		in  PUBREC 1               => received m2
+		in  PUBCOMP 1              => none
+		in  PUBREC 1               => received m2
+		in  PUBCOMP 1              ! unknown-ack broker
+		out PUBREL 1
+		in  PUBCOMP 1              => completed m2`},
+	{"a late acknowledgement when the exchange is forgotten", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		out PUBREL 1
+		in  PUBCOMP 1
+		out PUBLISH 2 q1 m2
+		out PUBLISH 3 q1 m3
+		out PUBLISH 4 q1 m4
+		out PUBLISH 5 q1 m5
+		out PUBLISH 6 q1 m6
+		out PUBLISH 7 q1 m7
+		out PUBLISH 8 q1 m8
+		out PUBLISH 9 q1 m9
+		in  PUBACK 2
+		in  PUBACK 3
+		in  PUBACK 4
+		in  PUBACK 5
+		in  PUBACK 6
+		in  PUBACK 7
+		in  PUBACK 8
+		in  PUBACK 9
+		in  PUBREC 1               => none`},
+	{"the broker acknowledges both transmissions on the second connection", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q1 m2` + resume + `
+		out PUBLISH 1 q2 m1 dup
+		out PUBLISH 2 q1 m2 dup
+		in  PUBREC 1
+		in  PUBACK 2
+		out PUBREL 1
+		in  PUBREC 1
+		in  PUBACK 2
+		out PUBREL 1
+		in  PUBREC 1               ! unknown-ack broker
+		in  PUBACK 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again on a new connection", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1` + resume + `
+		in  PUBREC 1               => received m1
+		in  PUBREC 2               => received m2
+		in  PUBREC 2               ! unknown-ack broker
+		out PUBREL 1
+		out PUBREL 2
+		in  PUBCOMP 1
+		in  PUBCOMP 2
+		in  PUBREC 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again and answers the copy", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1` + resume + `
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		in  PUBREC 1
+		in  PUBREC 1               ! unknown-ack broker`},
+	{"the broker says PUBREC again in a new epoch", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1` + connect + `
+		in  PUBREC 1               ! unknown-ack broker`},
 	{"PUBREL before PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBREL 1               ! unknown-ack publisher
@@ -627,6 +823,11 @@ var histories = []struct{ name, text string }{
 		out AUTH                   ! server-packet client
 		out PINGREQ
 		in  PINGRESP`},
+	{"an UNSUBACK of the client answers nothing", connect + `
+		out UNSUBSCRIBE 7
+		out UNSUBACK 7             ! server-packet client
+		in  UNSUBACK 7
+		in  UNSUBACK 7             ! unknown-ack broker`},
 	{"MQTT 5.0 lets the broker disconnect", "level 5" + connect + `
 		in  DISCONNECT`},
 	{"QoS 3", connect + `
@@ -654,6 +855,19 @@ var histories = []struct{ name, text string }{
 		in  PINGRESP
 		unsent PINGREQ
 		end` + connect},
+	{"what the socket refused is what it says", connect + `
+		out DISCONNECT
+		out PINGREQ
+		unsent PUBLISH q0 m1
+		settle                     ! server-packet client
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 2 q1 m1
+		settle                     ! server-packet client`},
+	{"a DISCONNECT that the socket refused, after the next packet", connect + `
+		out DISCONNECT
+		out PINGREQ
+		unsent DISCONNECT
+		settle`},
 	{"a DISCONNECT that the socket refused", connect + `
 		out DISCONNECT
 		unsent DISCONNECT
@@ -677,6 +891,10 @@ var histories = []struct{ name, text string }{
 		unsent PUBLISH 1 q1 m1` + resume + `
 		out PUBLISH 1 q1 m1` + resume + `
 		out PUBLISH 1 q1 m1        ! dup-flag publisher`},
+	{"a PUBLISH taken back: taken on anew", connect + `
+		out PUBLISH 1 q1 m1
+		unsent PUBLISH 1 q1 m1` + resume + `
+		out PUBLISH 2 q1 m1        => published m1`},
 	{"a PUBLISH taken back: dropped by the library", connect + `
 		out PUBLISH 1 q1 m1
 		unsent PUBLISH 1 q1 m1` + resume + `
@@ -703,6 +921,13 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1
 		unsent PUBREL 1
 		in  PUBCOMP 1              => completed m1`},
+	{"a PUBLISH after PUBREL taken back", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		unsent PUBLISH 1 q2 m1 dup` + resume + `
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher`},
 	{"acknowledgements taken back", connect + `
 		in  PUBLISH 1 q1 m1
 		out PUBACK 1
@@ -771,6 +996,14 @@ var histories = []struct{ name, text string }{
 		3: out PUBACK 2            => answered m3
 		3: out PUBACK 1            => answered m4
 		3: out PUBLISH 1 q1 m2 dup ! resend-after-clean publisher`},
+	{"copies on an older connection that are deliveries of their own", connect + connect + `
+		in PUBLISH 1 q1 m1
+		in PUBLISH 2 q2 m2
+		1: in PUBLISH 1 q1 m1      => delivered m1
+		1: in PUBLISH 2 q2 m2      => delivered m2`},
+	{"a QoS 1 copy on an older connection", connect + resume + `
+		in PUBLISH 1 q1 m1 dup
+		1: in PUBLISH 1 q1 m1      => delivered m1`},
 	{"a connection that ended last is still judged", connect + `
 		out DISCONNECT
 		end` + connect + `

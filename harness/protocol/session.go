@@ -51,6 +51,9 @@ type Seen struct {
 	// yet discharged (same packet id, same epoch, no PUBREL read): legal, and
 	// no second delivery.
 	Again bool
+	// Unasked: of Delivered, RETAIN is 1 where no SUBSCRIBE can have asked for a
+	// retained message. It is a delivery as any other, with a wrong flag.
+	Unasked bool
 	// Moved: of Published, the message has another packet id already: to the
 	// broker this is a new message.
 	Moved bool
@@ -128,7 +131,9 @@ func (s *Session) Unsent(conn int, p *mqtt.Packet) {
 	}
 	switch p.Type {
 	case mqtt.DISCONNECT:
-		c.disconnected = false
+		if c.disconnected = false; s.held.conn == n {
+			s.held = held{}
+		}
 	case mqtt.PUBLISH, mqtt.PUBREL:
 		if e := s.ours.find(p.ID); e != nil && e.conn == n {
 			e.unsend(p)
@@ -187,7 +192,7 @@ func (s *Session) outstanding(t *table, out bool) []Open {
 	for i := range t.slots {
 		e := &t.slots[i]
 		lapsed := e.epoch < s.epoch
-		if e.stage == free || e.stage == over || lapsed && (!out || e.conn < s.clean) {
+		if e.stage == free || e.stage == over || lapsed && (!out || e.conn <= s.clean) {
 			continue
 		}
 		es = append(es, e)

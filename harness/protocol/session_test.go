@@ -39,8 +39,12 @@ func TestBreachTellsWhichMessage(t *testing.T) {
 	if d := cmp.Diff(want, h.breachs); d != "" {
 		t.Error(d)
 	}
+	h.play(`out PUBLISH 7 q1 m2 ! packet-id publisher`)
+	if b := h.breachs[0]; b.Seq != 2 {
+		t.Errorf("%+v", b)
+	}
 	h.play(`in PUBCOMP 7 ! unknown-ack broker`)
-	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 1 {
+	if b := h.breachs[0]; b.PacketID != 7 || b.Stream != 1 || b.Seq != 2 {
 		t.Errorf("%+v", b)
 	}
 	h.play(`in PUBCOMP 8 ! unknown-ack broker`)
@@ -58,6 +62,33 @@ func TestSeenTellsTheLatestTransmission(t *testing.T) {
 	got := h.Packet(2, false, &mqtt.Packet{Type: mqtt.PUBACK, ID: 7}, 9999, nil)
 	if d := cmp.Diff(Seen{Step: Acked, Message: Message{mqtt.KindData, 1, 1, resent}}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A message with RETAIN=1 that no SUBSCRIBE can have asked for is no retained
+// copy; where one can, it may be.
+func TestUnasked(t *testing.T) {
+	const subscribed = connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1`
+	for _, c := range []struct {
+		name, before string
+		flags        byte
+		want         bool
+	}{
+		{"on a resume", subscribed + `
+			in  PUBLISH q0 m1 young` + resume, 1, true},
+		{"without RETAIN", subscribed + `
+			in  PUBLISH q0 m1 young` + resume, 0, false},
+		{"on the connection of the SUBSCRIBE", subscribed, 1, false},
+		{"on a resume, the SUBSCRIBE perhaps not answered in full", subscribed + resume, 1, false},
+	} {
+		h := newPlayer(t)
+		h.play(c.before)
+		p := mqtt.Packet{Type: mqtt.PUBLISH, Flags: c.flags, Topic: []byte("t"), Header: mqtt.Header{Kind: mqtt.KindData, Stream: 1, Seq: 5}}
+		if got := h.Packet(h.conn, false, &p, 9999, func(Breach) {}); got.Unasked != c.want {
+			t.Errorf("%s: unasked %v, want %v", c.name, got.Unasked, c.want)
+		}
 	}
 }
 

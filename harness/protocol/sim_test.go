@@ -28,6 +28,8 @@ type sim struct {
 	msgs    int
 	retries bool
 
+	ephemeral bool // the session ends with its connection
+
 	delivered map[int]int // of the epoch: message → deliveries that are no further copy
 }
 
@@ -314,6 +316,10 @@ func (s *sim) connect(kind string) {
 		s.old, s.oldLeft = s.link, 4
 	}
 	first := s.conns == 0
+	if s.ephemeral && kind != "clean" {
+		kind = "after clean"
+	}
+	s.ephemeral = kind == "clean"
 	s.conns++
 	l := &link{n: s.conns}
 	s.link = nil
@@ -331,7 +337,7 @@ func (s *sim) connect(kind string) {
 		s.cut()
 		return
 	}
-	if clean {
+	if clean || kind == "after clean" {
 		s.client.forget()
 	}
 	s.read(l, true)

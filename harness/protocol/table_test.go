@@ -112,6 +112,18 @@ func TestTableGivesRoomBack(t *testing.T) {
 	if tab.fit(); len(tab.slots) != 32 {
 		t.Errorf("%d slots for %d exchanges", len(tab.slots), tab.n)
 	}
+	for id := range uint16(9_993) {
+		tab.remove(id)
+	}
+	if tab.fit(); len(tab.slots) != 32 || tab.n != 6 {
+		t.Errorf("%d slots for %d exchanges", len(tab.slots), tab.n)
+	}
+	for id := range uint16(9_997) {
+		tab.remove(id)
+	}
+	if tab.fit(); len(tab.slots) != room || tab.n != 2 {
+		t.Errorf("%d slots for %d exchanges", len(tab.slots), tab.n)
+	}
 	for id := range uint16(9_999) {
 		tab.remove(id)
 	}

@@ -45,7 +45,7 @@ type End struct {
 type Sub struct {
 	Filter   string  `json:"filter"`
 	QoS      byte    `json:"qos"`
-	Sent     Instant `json:"sent,omitempty"`
+	Sent     Instant `json:"sent,omitempty"` // the first SUBSCRIBE for it since the last answer
 	Acked    Instant `json:"acked,omitempty"`
 	Granted  byte    `json:"granted"` // SUBACK return code; 0x80 = refused
 	Restored bool    `json:"restored,omitempty"`
@@ -200,7 +200,8 @@ type Mark struct {
 	Monotonic   int64   `json:"monotonic_ns,omitempty"`
 	Stop        Instant `json:"stop,omitempty"` // the harness stopped its clients here: the horizon of all that is open
 	Interrupted bool    `json:"interrupted,omitempty"`
-	Aborted     string  `json:"aborted,omitempty"` // why a phase before any fault gave up
+	Aborted     string  `json:"aborted,omitempty"`  // why a phase before any fault gave up
+	Findings    int     `json:"findings,omitempty"` // with Stop: lines that were written to findings.jsonl.gz, which a run without any does not have
 }
 
 // Event is one line of events.jsonl.gz: exactly one field is set.

@@ -1,0 +1,141 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/harness/wire"
+)
+
+// startControl lays out the streams, opens their accounts and connects the
+// built-in fleet, before there is anything to probe or publish to.
+func (r *run) startControl(ctx context.Context) error {
+	streams, err := fleet.Streams(r.plan, r.id, fleet.DefaultControl)
+	if err != nil {
+		return err
+	}
+	for _, s := range streams {
+		r.book.AddStream(s.ID, s.Publisher, s.Topic, s.QoS)
+	}
+	r.sentinels.streams = streams
+	r.traffic, err = fleet.NewTraffic(fleet.TrafficConfig{
+		Clock: r.clock, Items: r.plan.Traffic, Streams: streams, Accounts: r.accounts(),
+	})
+	if err != nil {
+		return err
+	}
+	r.later(r.traffic.Close) // after the fleets
+	r.control, err = fleet.NewControl(fleet.ControlConfig{
+		Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
+		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(), Finding: r.find,
+	})
+	if err != nil {
+		return err
+	}
+	r.later(r.control.Close)
+	r.watcher, err = fleet.NewWatcher(fleet.WatcherConfig{
+		Plan: r.plan, Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
+		Dial: r.dial, Clock: r.clock, Record: r.note,
+		Will: func(w timeline.Will) { r.ev.add(timeline.Event{Will: &w}) },
+	})
+	if err != nil {
+		return err
+	}
+	r.later(r.watcher.Close)
+	r.control.Start(ctx)
+	r.watcher.Start(ctx)
+	ready, cancel := context.WithTimeout(ctx, controlWait)
+	defer cancel()
+	err = errors.Join(r.control.Ready(ready), r.watcher.Ready(ready))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return fmt.Errorf("%w: the control connections: %w", target.ErrUnreachable, err)
+	}
+	return nil
+}
+
+// controlWait bounds the first connect of the control fleet.
+const controlWait = 10 * time.Second
+
+// makeFleets makes the clients; nothing dials before the first phase.
+func (r *run) makeFleets() error {
+	for i, pf := range r.plan.Fleets {
+		f, err := fleet.New(fleet.Config{
+			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
+			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
+			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
+			Will: fleet.Wills(r.plan, i, r.id, r.number),
+		})
+		if err != nil {
+			return err
+		}
+		for i := range f.Len() {
+			r.book.AddSubscriber(f.ID(i))
+			r.where[f.ID(i)] = place{f, i}
+		}
+		r.fleets = append(r.fleets, f)
+		r.byName[pf.Name] = f
+		r.later(f.Close)
+	}
+	return r.traffic.Join(append(r.fleets, r.control.Fleet)...)
+}
+
+// connect begins to connect the clients by their schedules, once: in the first
+// phase, so that its connects are measured in it.
+func (r *run) connect(ctx context.Context) {
+	if r.connecting {
+		return
+	}
+	r.connecting = true
+	for _, f := range r.fleets {
+		f.Start(ctx)
+	}
+}
+
+// accounts joins the fleet's books to the ledger.
+func (r *run) accounts() fleet.Accounts {
+	return fleet.Accounts{
+		Sessions: r.book, Publications: r.book, Deliveries: r.book, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
+	}
+}
+
+// dial gives a client its connection: TCP, under the fault layer, under the
+// tap (library ↔ tap ↔ frame faults ↔ netfault ↔ TCP).
+func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.Tap) (net.Conn, string, string, error) {
+	u, err := url.Parse(addr)
+	if err != nil {
+		return nil, "", "", fmt.Errorf("target address: %w", err)
+	}
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, "", "", err
+	}
+	local, remote := raw.LocalAddr().String(), raw.RemoteAddr().String()
+	var conn net.Conn = raw
+	if r.opts.WrapConn != nil {
+		conn = r.opts.WrapConn(clientID, conn)
+	}
+	if r.plan.Closer == CloserFIN {
+		conn = r.fins.Wrap(clientID, conn)
+	}
+	if rival, ok := tap.(interface{ Rival() bool }); r.frames != nil && !(ok && rival.Rival()) {
+		conn = r.frames.Wrap(clientID, n, conn) // a rule armed on a client is for its own connections
+	}
+	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
+}
+
+// place is where a client id belongs.
+type place struct {
+	fleet *fleet.Fleet
+	index int
+}

@@ -1,0 +1,167 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/judge"
+	"github.com/rebound-mqtt/rebound/harness/measure"
+	"github.com/rebound-mqtt/rebound/harness/netfault"
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// startTarget starts the broker, or finds it, makes sure that it speaks MQTT,
+// and picks who closes connections.
+func (r *run) startTarget(ctx context.Context) error {
+	o := r.opts.Broker
+	o.Clock = r.clock
+	if broker.IsCommand(r.plan.Target) {
+		// Not one of the evidence's files: the broker writes on while it ends,
+		// when those are closed.
+		log, err := os.OpenFile(filepath.Join(r.opts.Dir, "broker.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrEvidence, err)
+		}
+		r.later(log.Close)
+		o.BrokerLog = &atMost{w: log, left: maxBrokerLog}
+	}
+	t, err := StartTarget(ctx, r.plan.Target, TargetOptions{Broker: o, Endpoint: r.opts.Endpoint})
+	if err != nil {
+		return err
+	}
+	r.target = t
+	r.later(func() error {
+		// A broker that died in mid-run is what the run was to find out: the ends
+		// of its clients tell, and it is no failure of ours.
+		died := ended(t)
+		if err := t.Close(); err != nil && !died {
+			return err
+		}
+		return nil
+	})
+	info := t.Info()
+	for _, addr := range info.Addresses[:1] {
+		if err := broker.Preflight(ctx, addr); err != nil {
+			return err
+		}
+	}
+	r.fins = netfault.NewRegistry(r.clock.Now)
+	if r.plan.HasFault(isFrame) {
+		r.frames = netfault.NewFrames(r.clock.Now)
+	}
+	if r.plan.Closer == CloserFIN {
+		r.closer = r.fins
+	} else {
+		client, err := closeconn.NewClient(closeconn.ClientConfig{
+			Endpoint: info.Endpoint, Clock: r.clock, SameClock: info.SameClock,
+		})
+		if err != nil {
+			return err
+		}
+		r.closer, r.closePool = client, client.Close
+		r.later(client.Close)
+		if info.Kind == broker.KindAddress {
+			if err := checkEndpoint(ctx, client, info.Endpoint); err != nil {
+				return err
+			}
+		}
+	}
+	if r.opts.WrapClose != nil {
+		r.closer = r.opts.WrapClose(r.closer)
+	}
+	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
+		r.opts.OnPID(pid)
+	}
+	if r.opts.OnTarget != nil {
+		f := r.plan.Fleets[0]
+		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
+	}
+	return nil
+}
+
+// maxBrokerLog bounds broker.log, in bytes.
+const maxBrokerLog = 64 << 20
+
+// atMost lets the first bytes through and drops the rest: a broker that floods
+// its log must not fill the disk.
+type atMost struct {
+	w    io.Writer
+	left int
+}
+
+func (a *atMost) Write(b []byte) (int, error) {
+	n := min(len(b), a.left)
+	a.left -= n
+	if _, err := a.w.Write(b[:n]); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// describe writes what the run knows of itself before it begins.
+func (r *run) describe() error {
+	info := r.target.Info()
+	env := judge.EnvFile{
+		SchemaVersion: judge.EnvVersion, Rebound: r.opts.Version, RunID: r.id, Strict: r.opts.Strict,
+		Driver: r.driver.Info(), Environment: measure.Fingerprint(),
+		Target: reports.Target{
+			Kind: info.Kind, Broker: info.Broker, Version: info.Version, Closer: r.plan.Closer,
+			Transport: "tcp", Settings: info.Settings, Abilities: info.Abilities,
+		},
+	}
+	if r.opts.Scenario != nil {
+		if err := r.ev.whole("scenario.yaml", writeBytes(r.opts.Scenario)); err != nil {
+			return err
+		}
+	}
+	if err := r.ev.whole("target.yaml", func(w io.Writer) error { return writeTarget(w, env.Target) }); err != nil {
+		return err
+	}
+	if err := r.ev.whole("plan.yaml", func(w io.Writer) error { return scenarios.WritePlan(w, r.plan, false) }); err != nil {
+		return err
+	}
+	return r.ev.whole("env.json", func(w io.Writer) error { return judge.WriteEnv(w, env) })
+}
+
+// checkEndpoint calls a foreign CloseConnection endpoint once, for a client that
+// does not exist, so that a wrong URL is known before the fleet is connected.
+// Any answer of the API will do.
+func checkEndpoint(ctx context.Context, c *closeconn.Client, url string) error {
+	_, err := c.CloseConnection(ctx, "rb-preflight-no-such-client")
+	var answer *closeconn.APIError
+	if err == nil || errors.As(err, &answer) && answer.Code != "" {
+		return nil
+	}
+	return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, url, err)
+}
+
+// ended reports whether a target with a process of its own has lost it.
+func ended(t target.Target) bool {
+	p, ok := t.(interface{ Done() <-chan struct{} })
+	if !ok {
+		return false
+	}
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// brokerPID is the broker's own process, where it has one.
+func (r *run) brokerPID() int {
+	if c, ok := r.target.(interface{ PID() int }); ok {
+		return c.PID()
+	}
+	return 0
+}
