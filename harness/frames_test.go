@@ -49,10 +49,10 @@ type pcAct struct {
 }
 
 var pcActs = []pcAct{
-	{"swallowed", "swallow: {%s}", "for: 500ms", false, false},
-	{"swallowed, closed", "swallow: {%s, then: close}", "until: {back: 100%}, timeout: 3s", true, false},
-	{"cut before", "cut: {%s, side: before}", "until: {back: 100%}, timeout: 3s", true, false},
-	{"cut after", "cut: {%s, side: after}", "until: {back: 100%}, timeout: 3s", true, true},
+	{"swallowed", "swallow: {%s}", "for: 1s", false, false},
+	{"swallowed, closed", "swallow: {%s, then: close}", "until: {back: 100%}, timeout: 20s", true, false},
+	{"cut before", "cut: {%s, side: before}", "until: {back: 100%}, timeout: 20s", true, false},
+	{"cut after", "cut: {%s, side: after}", "until: {back: 100%}, timeout: 20s", true, true},
 }
 
 // pcStandStill is how many messages stand still for each packet that is lost
@@ -142,16 +142,27 @@ func TestFramesStrict(t *testing.T) {
 //     [MQTT-4.3.2-1].
 var pcPahoKnown = map[string][]string{
 	"publish-after-pubrel": {pcPublisher},
-	"duplicated":           {pcPublisher, pcSubscriber, pcPublisher + "+" + pcSubscriber},
+	"duplicated":           {pcPublisher, pcSubscriber},
 	"dup-flag":             {pcPublisher},
 }
 
-// onlyPaho says that nothing turned but the known faults of paho.
-func (r pcRun) onlyPaho(t *testing.T) {
+// pcMosquittoKnown is the true fault of mosquitto 2.0.11 that a loss right after
+// a loss can show: if a CONNACK can not be written, the PUBRELs that were to be
+// sent again after it are forgotten, and the next connection gets the PUBLISHes
+// once more [MQTT-4.3.3-1] (TestTrackRecordMosquittoRepublish).
+var pcMosquittoKnown = map[string][]string{
+	"publish-after-pubrel": {string(timeline.ChargeBroker)},
+	"duplicated":           {string(timeline.ChargeBroker)},
+}
+
+// only says that nothing turned but known faults.
+func (r pcRun) only(t *testing.T, known ...map[string][]string) {
 	t.Helper()
-	for name, charge := range r.turned() {
-		if !slices.Contains(pcPahoKnown[name], charge) {
-			t.Errorf("%s turned, by %s", name, charge)
+	for name, charges := range r.turned() {
+		for charge := range strings.SplitSeq(charges, "+") {
+			if !slices.ContainsFunc(known, func(k map[string][]string) bool { return slices.Contains(k[name], charge) }) {
+				t.Errorf("%s turned, by %s", name, charge)
+			}
 		}
 	}
 	if t.Failed() {
@@ -176,7 +187,7 @@ func TestFramesPaho(t *testing.T) {
 			r.exactly(t, pcWant{})
 			return
 		}
-		r.onlyPaho(t)
+		r.only(t, pcPahoKnown)
 		got := r.turned()
 		for name, charge := range pcPahoMust[cell+" "+act.name] {
 			if !strings.Contains(got[name], charge) {
@@ -196,18 +207,19 @@ func TestEndsOfVictims(t *testing.T) {
 		name, fault string
 		victims     int
 		check       string // has something to look at
+		quick       bool   // a loss can come right after a loss
 	}{
-		{"takeover", "takeover: {fleet: nodes, hold: 50ms}", 2, "takeover"},
-		{"disconnect", "disconnect: {fleet: nodes}", 2, "kick-effective"},
-		{"takeovers of one client", "takeover: {fleet: nodes, who: {count: 1}, times: 20, every: 150ms, hold: 50ms}", 20, "takeover"},
-		{"disconnects of one client", "disconnect: {fleet: nodes, who: {count: 1}, times: 20, every: 100ms}", 20, "kick-effective"},
-		{"closes of one client", "close: {fleet: nodes, who: {count: 1}, times: 60, every: 40ms, jitter: 50%}", 60, "kick-effective"},
+		{"takeover", "takeover: {fleet: nodes, hold: 50ms}", 2, "takeover", false},
+		{"disconnect", "disconnect: {fleet: nodes}", 2, "kick-effective", false},
+		{"takeovers of one client", "takeover: {fleet: nodes, who: {count: 1}, times: 20, every: 150ms, hold: 50ms}", 20, "takeover", true},
+		{"disconnects of one client", "disconnect: {fleet: nodes, who: {count: 1}, times: 20, every: 100ms}", 20, "kick-effective", true},
+		{"closes of one client", "close: {fleet: nodes, who: {count: 1}, times: 60, every: 40ms, jitter: 50%}", 60, "kick-effective", true},
 	} {
 		for _, d := range []fleet.Driver{fleet.Paho{}, fleet.Strict{}} {
 			name := d.Info().Name
 			t.Run(c.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				r := pcPlay(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 6s}")
+				r := pcPlay(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 20s}")
 				w := r.Total
 				if w.Victims != c.victims || w.Unaffected != 0 || w.Hit+w.LateHit+w.NoOp+w.Missed != c.victims || w.Hit < c.victims/2 {
 					t.Errorf("outcomes: %+v", w)
@@ -220,11 +232,14 @@ func TestEndsOfVictims(t *testing.T) {
 						t.Errorf("QoS %d: %+v", m.QoS, m)
 					}
 				}
-				if name == "strict" {
-					r.exactly(t, pcWant{})
-					return
+				var known []map[string][]string
+				if name == "paho" {
+					known = append(known, pcPahoKnown)
 				}
-				r.onlyPaho(t)
+				if c.quick {
+					known = append(known, pcMosquittoKnown)
+				}
+				r.only(t, known...)
 			})
 		}
 	}

@@ -23,8 +23,7 @@ import (
 )
 
 // pcWant is what a planted fault must turn: by check, whom its findings charge,
-// and nobody else; "unknown" = the check is unknown, "!CHARGE" = it stays as it
-// is and warns.
+// and nobody else; "unknown" = the check is unknown.
 type pcWant map[string]string
 
 const (
@@ -63,6 +62,9 @@ type pcRun struct {
 func pcPlay(t *testing.T, text string, driver fleet.Driver, change ...string) pcRun {
 	t.Helper()
 	pcNeedMosquitto(t)
+	if pcRaces && driver.Info().Name == "paho" {
+		t.Skip("SKIPPED: paho races with itself across reconnects, and that is not what is looked for")
+	}
 	return pcPlayOn(t, "mosquitto", text, driver, change...)
 }
 
@@ -259,17 +261,6 @@ func pcDialled(wrap func(net.Conn) net.Conn) func(*fleet.Settings) {
 			return wrap(c), nil
 		}
 	}
-}
-
-// pcConns gives the connections of a client by number, as they ended.
-func (r pcRun) conns(fleetName string) map[int]*timeline.Conn {
-	out := map[int]*timeline.Conn{}
-	for _, e := range r.events {
-		if e.Conn != nil && pcFirst(fleetName, e.Conn.ClientID) {
-			out[e.Conn.N] = e.Conn
-		}
-	}
-	return out
 }
 
 // frames gives the packets that frame faults acted on.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 // The planted suite of the client library: one fault above the tap, or in a
@@ -51,7 +52,7 @@ phases:
 // when it acts.
 func pcStorm(fault string, bursts ...string) []string {
 	return []string{
-		"# storm", "- {name: storm, faults: [" + fault + "], until: {back: 100%}, timeout: 2s}",
+		"# storm", "- {name: storm, faults: [" + fault + "], until: {back: 100%}, timeout: 20s}",
 		"# bursts", strings.Join(bursts, "\n  "),
 	}
 }
@@ -166,7 +167,7 @@ func TestPlantedClient(t *testing.T) {
 		{name: "PINGREQ after DISCONNECT", calm: pcStorm("disconnect: {fleet: sinks}"), want: pcWant{"server-packet": pcClient}, lib: func(fired *atomic.Int64) fleet.Driver {
 			return pcLib("sinks", func() lie { return pcAfterDisconnect(fired) })
 		}},
-		{name: "never returns", calm: pcStorm("close: {fleet: sinks}"), want: pcWant{"never-returned": pcClient}, lib: func(fired *atomic.Int64) fleet.Driver {
+		{name: "never returns", calm: []string{"# storm", "- {name: storm, faults: [close: {fleet: sinks}], until: {back: 100%}, timeout: 2s}"}, want: pcWant{"never-returned": pcClient}, lib: func(fired *atomic.Int64) fleet.Driver {
 			return pcBent("sinks", func(s *fleet.Settings) {
 				s.Backoff = func(int) time.Duration { fired.Add(1); return time.Hour }
 			})
@@ -234,6 +235,9 @@ phases:
 			return passes(raw)
 		}
 	}))
+	if strings.Contains(r.turned()["unscripted"], string(timeline.ChargeHarness)) {
+		t.Skip("SKIPPED: this machine is too busy to keep even the keep alive of the others")
+	}
 	if fired.Load() == 0 || r.Unscripted.Clients != 1 || r.Unscripted.Ends != 1 {
 		t.Errorf("%d PINGREQs were swallowed, %+v", fired.Load(), r.Unscripted)
 	}
@@ -245,11 +249,11 @@ phases:
 // turns. So neither the broker nor the harness made them.
 func TestPlantedControl(t *testing.T) {
 	storms := []string{"# storm", strings.Join([]string{
-		"- {name: uncompleted, faults: [cut: {fleet: nodes, packet: PUBCOMP, direction: in, side: before}], until: {back: 100%}, timeout: 3s}",
-		"- {name: unreceived, faults: [cut: {fleet: nodes, packet: PUBREC, direction: out, side: before}], until: {back: 100%}, timeout: 3s}",
+		"- {name: uncompleted, faults: [cut: {fleet: nodes, packet: PUBCOMP, direction: in, side: before}], until: {back: 100%}, timeout: 20s}",
+		"- {name: unreceived, faults: [cut: {fleet: nodes, packet: PUBREC, direction: out, side: before}], until: {back: 100%}, timeout: 20s}",
 	}, "\n  ")}
 	clean := []string{
-		"# storm", "- {name: unacknowledged, faults: [cut: {fleet: nodes, times: 5, every: 100ms, packet: PUBACK, direction: in, side: before}], until: {back: 100%}, timeout: 3s}",
+		"# storm", "- {name: unacknowledged, faults: [cut: {fleet: nodes, times: 5, every: 100ms, packet: PUBACK, direction: in, side: before}], until: {back: 100%}, timeout: 20s}",
 		`subscribe: [{topic: "down`, `session: {clean: true}` + "\n    " + `subscribe: [{topic: "down`,
 	}
 	for _, c := range []struct {
@@ -401,21 +405,30 @@ func pcSwapped(fired *atomic.Int64, qos byte) lie {
 	}
 }
 
-// pcMoved sends one PUBLISH again under another id, under which the rest of its
-// exchange goes on.
+// pcMoved sends one message again under another id, now and whenever it comes,
+// and the rest of its exchange goes on there.
 func pcMoved(fired *atomic.Int64, qos byte) lie {
 	const other = 40000
 	meant := pcResent(qos)
 	var id uint16
+	var stream uint32
+	var seq uint64
 	return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+		if meant(out, p) && id == 0 {
+			id, stream, seq = p.ID, p.Header.Stream, p.Header.Seq
+			fired.Add(1)
+		}
 		switch {
-		case meant(out, p) && fired.Add(1) == 1:
-			id = p.ID
+		case id == 0:
+		case meant(out, p) && p.Header.Stream == stream && p.Header.Seq == seq, out && p.Type == mqtt.PUBREL && p.ID == id:
 			return passes(pcID(p, raw, other))
-		case id != 0 && p.Type == mqtt.PUBREL && out && p.ID == id:
-			return passes(pcID(p, raw, other))
-		case id != 0 && !out && p.ID == other && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC || p.Type == mqtt.PUBCOMP):
-			return passes(pcID(p, raw, id))
+		case !out && (p.Type == mqtt.PUBACK || p.Type == mqtt.PUBREC || p.Type == mqtt.PUBCOMP):
+			switch p.ID {
+			case other:
+				return passes(pcID(p, raw, id))
+			case id:
+				return nil // of the exchange that is not gone on with
+			}
 		}
 		return passes(raw)
 	}

@@ -368,6 +368,24 @@ var histories = []struct{ name, text string }{
 		out PUBREL 1
 		in  PUBCOMP 2
 		in  PUBCOMP 1`},
+	{"two PUBRECs, and the PUBREL answers the first", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 2
+		out PUBREL 1`},
+	{"two PUBRECs, and the PUBREL answers the second", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		out PUBLISH 2 q2 m2 dup
+		in  PUBREC 2
+		in  PUBREC 1
+		in  PUBREC 2
+		out PUBREL 1
+		out PUBREL 2`},
 	{"PUBREL in the order of PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
