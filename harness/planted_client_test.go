@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -237,6 +238,49 @@ phases:
 		t.Errorf("%d PINGREQs were swallowed, %+v", fired.Load(), r.Unscripted)
 	}
 	r.exactly(t, pcWant{"unscripted": pcClient})
+}
+
+// TestPlantedControl is the control experiment: the same storms with the library
+// under test, whose own faults show, and with the strict one, with which nothing
+// turns. So neither the broker nor the harness made them.
+func TestPlantedControl(t *testing.T) {
+	storms := []string{"# storm", strings.Join([]string{
+		"- {name: uncompleted, faults: [cut: {fleet: nodes, packet: PUBCOMP, direction: in, side: before}], until: {back: 100%}, timeout: 3s}",
+		"- {name: unreceived, faults: [cut: {fleet: nodes, packet: PUBREC, direction: out, side: before}], until: {back: 100%}, timeout: 3s}",
+	}, "\n  ")}
+	clean := []string{
+		"# storm", "- {name: unacknowledged, faults: [cut: {fleet: nodes, times: 5, every: 100ms, packet: PUBACK, direction: in, side: before}], until: {back: 100%}, timeout: 3s}",
+		`subscribe: [{topic: "down`, `session: {clean: true}` + "\n    " + `subscribe: [{topic: "down`,
+	}
+	for _, c := range []struct {
+		name        string
+		change      []string
+		must, might pcWant // with paho
+	}{
+		{"storms", storms, pcWant{"publish-after-pubrel": pcPublisher, "duplicated": pcPublisher + "+" + pcSubscriber}, pcWant{"dup-flag": pcPublisher}},
+		{"clean starts", clean, pcWant{"resend-after-clean": pcPublisher}, pcWant{"duplicated": pcPublisher, "dup-flag": pcPublisher}},
+	} {
+		for _, d := range []fleet.Driver{fleet.Paho{}, fleet.Strict{}} {
+			t.Run(c.name+" "+d.Info().Name, func(t *testing.T) {
+				t.Parallel()
+				r := pcPlay(t, pcNodes, d, c.change...)
+				if d == (fleet.Driver)(fleet.Strict{}) {
+					r.exactly(t, pcWant{})
+					return
+				}
+				got := r.turned()
+				for name, charge := range c.might {
+					if got[name] == charge {
+						delete(got, name)
+					}
+				}
+				if !maps.Equal(got, c.must) {
+					t.Errorf("turned %v, want %v", got, c.must)
+					r.show(t)
+				}
+			})
+		}
+	}
 }
 
 // pcOnce puts something else in the place of the first packet that is meant.

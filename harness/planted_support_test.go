@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -96,7 +97,7 @@ type pbConn struct {
 	below    net.Conn
 	id       string
 	n        int    // number of the dial in the life of its client, from 1
-	next     []byte // read after the next packet
+	next     []byte // read before the next packet
 	rec, rel uint16 // latest PUBREC written and PUBREL read of the broker's own ids
 	after    []byte // PUBRELs of ours that are due after the PUBREL of rec
 
@@ -135,17 +136,21 @@ func (c *pbConn) tell(out bool, p *mqtt.Packet, raw []byte) (instead [][]byte) {
 		return nil
 	}
 	instead = c.wire.lie(c, out, p, raw)
-	switch {
-	case out && p.Type == mqtt.PUBREC:
-		c.rec = p.ID
-	case !out && p.Type == mqtt.PUBREL:
-		if c.rel = p.ID; c.rel == c.rec {
-			c.next, c.after = append(c.next, c.after...), nil
+	if out {
+		if p.Type == mqtt.PUBREC {
+			c.rec = p.ID
 		}
+		return instead
 	}
-	if !out && len(c.next) > 0 {
-		instead = append(instead, c.next)
+	if len(c.next) > 0 {
+		instead = append([][]byte{c.next}, instead...)
 		c.next = nil
+	}
+	if p.Type == mqtt.PUBREL {
+		if c.rel = p.ID; c.rel == c.rec && len(c.after) > 0 {
+			instead = append(instead, c.after)
+			c.after = nil
+		}
 	}
 	return instead
 }
@@ -353,6 +358,20 @@ func pbPlay(t *testing.T, sc *scenarios.Scenario, o Options) (*reports.Report, s
 		t.Fatal(err)
 	}
 	return r, o.Dir
+}
+
+// pbLibrary is the driver that keeps to the letter, but for what a lie above the
+// tap makes of it. All lies of one client come one after the other.
+func pbLibrary(make func(clientID string) lie) []fleet.Driver {
+	return []fleet.Driver{lyingLibrary(fleet.Strict{}, func(id string) lie {
+		var mu sync.Mutex
+		l := make(id)
+		return func(out bool, p *mqtt.Packet, raw []byte) [][]byte {
+			mu.Lock()
+			defer mu.Unlock()
+			return l(out, p, raw)
+		}
+	})}
 }
 
 // pbAtOnce is how many cases are played side by side: they wait for most of

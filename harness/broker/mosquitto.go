@@ -27,6 +27,11 @@ func mosquitto() program {
 			KeepsSession: true, SendsWill: true, KickAsync: true,
 			Persistence: "lazy", // a snapshot at the end and every half hour
 			Queued:      mosquittoQueued,
+			KnownDefects: []reports.KnownDefect{{
+				Check: "unscripted", Condition: "keep-alive-in-whole-seconds",
+				Doc:       "the silence of a client and 1.5 times its keep alive are counted in whole seconds",
+				Reference: "docs/track-record.md#mosquitto-keepalive-seconds", Versions: "2.0.11",
+			}},
 		},
 		version: mosquittoVersion,
 		prepare: mosquittoPrepare,

@@ -65,14 +65,41 @@ func mochiAbilities() reports.Abilities {
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
 		RedeliveryWait:  0,           // resends when the client reconnects, never on a timer
-		KnownDefects: []reports.KnownDefect{{
-			Check: "lost", Condition: "acknowledged-while-resuming",
-			Doc:       "a QoS 1 message that is handled while its subscriber's session is being resumed is acknowledged and stored in the old session's object, which is thrown away",
-			Reference: "docs/track-record.md#mochi-resume-race", Versions: "2.7.9",
-		}, {
-			Check: "reordered", Condition: "stored-before-resume",
-			Doc:       "the messages that were kept for an absent session are sent in random order within each second when it is resumed",
-			Reference: "docs/track-record.md#mochi-offline-order", Versions: "2.7.9",
-		}},
+		KnownDefects:    mochiDefects(),
 	}
+}
+
+// mochiDefects is the table of known defects of mochi: each row is proved in
+// docs/track-record.md.
+func mochiDefects() []reports.KnownDefect {
+	var table []reports.KnownDefect
+	row := func(name, doc, condition string, checks ...string) {
+		for _, c := range checks {
+			table = append(table, reports.KnownDefect{
+				Check: c, Condition: condition, Doc: doc,
+				Reference: "docs/track-record.md#" + name, Versions: "2.7.9",
+			})
+		}
+	}
+	row("mochi-resume-race", "a message that is handled while its subscriber's session is being resumed is acknowledged and stored in the old session's object, which is thrown away",
+		"acknowledged-while-resuming", "lost")
+	row("mochi-unrouted-ack", "a message whose publisher is lost before its acknowledgement is written is not routed, and is acknowledged when the session is resumed",
+		"acknowledged-by-a-resume", "lost")
+	row("mochi-offline-order", "the messages that were kept for an absent session are sent in random order within each second when it is resumed",
+		"stored-before-resume", "reordered")
+	row("mochi-late-routing", "a message is acknowledged before it is routed, and what was acknowledged on a lost connection is routed beside what comes on the next one",
+		"publisher-lost-under-it", "reordered")
+	row("mochi-offline-order", "what is sent again for a session is sent in random order within each second when it is resumed",
+		"sent-by-the-broker-at-a-resume", "resend-order")
+	row("mochi-repeated-ack", "acknowledgements of the connection before are sent again when a session is resumed",
+		"sent-by-the-broker-at-a-resume", "unknown-ack")
+	row("mochi-keepalive-integer", "1.5 times an odd keep alive is counted in whole seconds",
+		"keep-alive-in-whole-seconds", "unscripted", "never-returned")
+	row("mochi-takeover-race", "two connections of one client that connect at the same time are both left open, and one of them is deaf",
+		"connects-overlap", "takeover", "deaf", "never-returned")
+	row("mochi-clean-takeover", "a client with a clean session that is back while the end of its old connection is handled is taken out of the client table",
+		"clean-connect-at-an-end", "deaf", "never-returned")
+	row("mochi-disconnect-sent", "an MQTT 3.1.1 client that is taken over is sent a DISCONNECT",
+		"disconnect-at-a-takeover", "server-packet")
+	return table
 }

@@ -216,6 +216,7 @@ func (h *windowHook) wait(t *testing.T) {
 // finder speaks MQTT 3.1.1 by hand, so that no library's behaviour is in
 // the way of the broker's.
 type finder struct {
+	mute           bool // it acknowledges no PUBLISH
 	t              *testing.T
 	conn           net.Conn
 	framer         mqtt.Framer
@@ -225,10 +226,16 @@ type finder struct {
 
 type found struct {
 	kind    mqtt.Type
+	id      uint16
+	dup     bool
 	payload string
 }
 
 func dialFinder(t *testing.T, addr, id string, clean bool) *finder {
+	return dialFinderAs(t, addr, mqtt.ConnectInfo{ClientID: id, Clean: clean, KeepAlive: 60})
+}
+
+func dialFinderAs(t *testing.T, addr string, info mqtt.ConnectInfo) *finder {
 	u, err := url.Parse(addr)
 	if err != nil {
 		t.Error(err)
@@ -247,7 +254,7 @@ func dialFinder(t *testing.T, addr, id string, clean bool) *finder {
 		t.Error(err)
 	}
 	c := &finder{t: t, conn: conn}
-	c.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: id, Clean: clean, KeepAlive: 60}))
+	c.write(mqtt.AppendConnect(nil, info))
 	c.read(mqtt.CONNACK)
 	return c
 }
@@ -291,24 +298,27 @@ func (c *finder) upTo(marker string) []string {
 
 // read waits for the next packet of one type and gives a PUBLISH's payload,
 // acknowledging it.
-func (c *finder) read(want mqtt.Type) string {
+func (c *finder) read(want mqtt.Type) string { return c.next(want).payload }
+
+// next is read with all that is known of the packet.
+func (c *finder) next(want mqtt.Type) found {
 	buf := make([]byte, 4096)
 	for {
 		for len(c.packets) > 0 {
 			p := c.packets[0]
 			c.packets = c.packets[1:]
 			if p.kind == want {
-				return p.payload
+				return p
 			}
 		}
 		n, err := c.conn.Read(buf)
 		if err != nil {
 			c.t.Errorf("waiting for %s: %v", want, err)
-			return ""
+			return found{}
 		}
 		raw := buf[:n]
 		err = c.framer.Feed(raw, 0, func(p *mqtt.Packet) {
-			got := found{kind: p.Type}
+			got := found{kind: p.Type, id: p.ID, dup: p.Type == mqtt.PUBLISH && p.Dup()}
 			switch p.Type {
 			case mqtt.CONNACK:
 				c.sessionPresent, _, _ = p.Connack()
@@ -316,13 +326,15 @@ func (c *finder) read(want mqtt.Type) string {
 				// Small packets arrive whole: the payload is the packet's tail.
 				end := indexAfter(raw, p)
 				got.payload = string(raw[end-p.Payload : end])
-				c.write(mqtt.AppendPuback(nil, p.ID))
+				if !c.mute {
+					c.write(mqtt.AppendPuback(nil, p.ID))
+				}
 			}
 			c.packets = append(c.packets, got)
 		})
 		if err != nil {
 			c.t.Error(err)
-			return ""
+			return found{}
 		}
 	}
 }

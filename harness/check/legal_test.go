@@ -72,6 +72,14 @@ func legals() []legal {
 			ev.at(b, 1).Subs = append(ev.at(b, 1).Subs, timeline.Sub{QoS: 0, Acked: 1}, timeline.Sub{QoS: 2, Granted: 1, Restored: true})
 		}},
 
+		{"a SUBSCRIBE that was answered after 5 s, one that could not be yet", "", "", func(ev *Evidence) {
+			ev.at(b, 1).Subs = []timeline.Sub{{QoS: 1, Sent: 50 * sec, Acked: 55 * sec}, {QoS: 1, Sent: stopped - 5*sec}, {QoS: 1, Restored: true}}
+		}},
+		{"a SUBSCRIBE whose answer a fault swallowed", "", "", func(ev *Evidence) {
+			ev.at(b, 1).Subs = []timeline.Sub{{QoS: 1, Sent: 50 * sec}}
+			ev.Frames = append(ev.Frames, timeline.Frame{ClientID: "b", N: 2, Type: "SUBACK"})
+		}},
+
 		{"a session that a CONNECT left whose CONNACK was never read", "", "", func(ev *Evidence) {
 			ev.Clients[c].Conns = append([]*timeline.Conn{{ClientID: "c", Dial: 50 * ms, Connect: 51 * ms, End: 60 * ms}}, ev.Clients[c].Conns...)
 			ev.at(c, 1).SessionPresent = true

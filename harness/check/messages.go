@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -53,12 +54,23 @@ func (m messages) gather(ev Evidence, t *tally) {
 		x := &ev.Exceptions[i]
 		switch {
 		case x.Verdict != m.verdict:
+		case x.Fault && x.Verdict == ledger.LostInClient && ev.underUsedID(x):
+			t.faultOf(Fault{Exception: x}, timeline.ChargeBroker, "%s, its packet id was in use for another message", describe(x))
 		case x.Fault:
 			t.faultOf(Fault{Exception: x}, x.Charge, "%s", describe(x))
 		case x.Warn:
 			t.warn(1, "%s", describe(x))
 		}
 	}
+}
+
+// underUsedID reports whether the broker sent a message under a packet id that
+// was in use: a client must take it for a copy of the message that it has, answer
+// it, and hand nothing over [MQTT-4.3.3-2].
+func (ev Evidence) underUsedID(x *ledger.Exception) bool {
+	return slices.ContainsFunc(ev.Findings, func(f timeline.Finding) bool {
+		return f.Rule == "packet-id" && f.Charge == timeline.ChargeBroker && f.ClientID == x.Subscriber && f.Stream == x.Stream && f.Seq == x.Seq
+	})
 }
 
 // looked is how many deliveries the verdict could have met.

@@ -172,7 +172,21 @@ func plantedRules() []plant {
 		}},
 		{"one filter lowered, one not answered", "suback", inv, "", broker, func(ev *Evidence) {
 			granting(1, 1)(ev)
-			ev.at(b, 1).Subs = append(ev.at(b, 1).Subs, timeline.Sub{QoS: 1, Sent: 1, Granted: 1})
+			ev.at(b, 1).Subs = append(ev.at(b, 1).Subs, timeline.Sub{QoS: 1, Sent: stopped - sec, Granted: 1})
+		}},
+		{"a SUBSCRIBE that was never answered", "suback", inv, "no SUBACK for 2 filters", broker, func(ev *Evidence) {
+			ev.at(b, 1).Subs = []timeline.Sub{{QoS: 1, Sent: 50 * sec}, {QoS: 1, Sent: 50 * sec}, {QoS: 1, Sent: 1, Acked: 2}}
+		}},
+		{"a SUBSCRIBE that was answered when it was sent again", "suback", inv, "no SUBACK for 1 filters", broker, func(ev *Evidence) {
+			ev.at(b, 1).Subs = []timeline.Sub{{QoS: 1, Sent: 50 * sec, Acked: 55*sec + 1}}
+		}},
+		{"a SUBSCRIBE that a starved harness had no answer to", "suback", no, "starved", "", func(ev *Evidence) {
+			ev.at(b, 1).Subs = []timeline.Sub{{QoS: 1, Sent: 50 * sec, Acked: 56 * sec}}
+			ev.Unfit = []Span{{52 * sec, 53 * sec}}
+		}},
+		{"handed over under a used packet id", "lost-in-client", inv, "in use for another", broker, func(ev *Evidence) {
+			add(ledger.Exception{Verdict: ledger.LostInClient, Fault: true, Charge: timeline.ChargeSubscriber, Subscriber: "b", Stream: 3, Seq: 4})(ev)
+			ev.Findings = append(ev.Findings, timeline.Finding{Rule: "packet-id", Charge: broker, ClientID: "b", Stream: 3, Seq: 4, Warn: true})
 		}},
 		{"a grant that is as asked", "suback", inv, "", broker, granting(1, 2)},
 		{"a lower grant of a target without a limit", "suback", inv, "", broker, func(ev *Evidence) {

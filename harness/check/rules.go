@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,12 +18,12 @@ type rule struct {
 }
 
 func (r rule) run(ev Evidence) Result {
-	return r.weigh(ev, func(timeline.Finding) bool { return false })
+	return r.weigh(ev, func(timeline.Finding) bool { return false }, func(*tally) {})
 }
 
-// weigh counts the breaches of the rule. Those that mild names are worth a
-// warning only.
-func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) Result {
+// weigh counts the breaches of the rule, and what more finds. Those breaches that
+// mild names are worth a warning only.
+func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool, more func(*tally)) Result {
 	if why := r.subject(ev.Plan); why != "" {
 		return notApplicable("%s", why)
 	}
@@ -39,6 +40,7 @@ func (r rule) weigh(ev Evidence, mild func(timeline.Finding) bool) Result {
 			t.faultOf(Fault{Finding: &ev.Findings[i]}, f.Charge, "%s", breach(f))
 		}
 	}
+	more(&t)
 	otherwise := valid("no breach on %d connections", ev.connacks())
 	switch {
 	case ev.lacks("findings.jsonl.gz"):
@@ -99,12 +101,45 @@ func (ev Evidence) excused(f timeline.Finding) bool {
 }
 
 // suback is a rule of its own: where the target is known to grant no more than
-// a certain QoS, a grant of just that is no fault.
+// a certain QoS, a grant of just that is no fault. And no packet shows that one
+// never came.
 func suback(ev Evidence) Result {
 	top, known := ev.Target.Abilities.MaxQoS, ev.roster()
 	return rule{"suback", subscribes}.weigh(ev, func(f timeline.Finding) bool {
 		c := known.conn(f.ClientID, f.N)
 		return top != nil && c != nil && downgraded(c.Subs, *top)
+	}, ev.unanswered)
+}
+
+// unanswered finds SUBSCRIBEs that had no SUBACK in 5 s on a connection that
+// lived on [MQTT-3.8.4-1]. The bound is ours.
+func (ev Evidence) unanswered(t *tally) {
+	for i := range ev.Clients {
+		for _, c := range ev.Clients[i].Conns {
+			open := 0
+			var sent timeline.Instant
+			for _, s := range c.Subs {
+				if s.Sent != 0 && cmp.Or(s.Acked, ev.until(c))-s.Sent > patience {
+					open, sent = open+1, s.Sent
+				}
+			}
+			switch {
+			case open == 0 || ev.swallowedOn(c, "SUBSCRIBE", "SUBACK"):
+			case ev.starved(sent, sent+patience):
+				t.starve(1)
+			default:
+				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d: no SUBACK for %d filters that were asked for at %s, open until %s",
+					c.ClientID, c.N, open, clock(sent), clock(ev.until(c)))
+			}
+		}
+	}
+}
+
+// swallowedOn reports whether a frame fault kept a packet of one of the types from
+// passing on a connection.
+func (ev Evidence) swallowedOn(c *timeline.Conn, types ...string) bool {
+	return slices.ContainsFunc(ev.Frames, func(f timeline.Frame) bool {
+		return f.ClientID == c.ClientID && f.N == c.N && !f.Passed && slices.Contains(types, f.Type)
 	})
 }
 

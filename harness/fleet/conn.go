@@ -137,7 +137,11 @@ func (c *conn) subscribing(p *mqtt.Packet, at timeline.Instant, t *then) {
 	asked := make([]int, 0, len(filters))
 	for _, f := range filters {
 		i := c.sub(f.Topic)
-		c.rec.Subs[i] = timeline.Sub{Filter: f.Topic, QoS: f.QoS, Sent: at}
+		sent := at
+		if old := &c.rec.Subs[i]; old.Sent != 0 && old.Acked == 0 {
+			sent = old.Sent // asked again for want of an answer
+		}
+		c.rec.Subs[i] = timeline.Sub{Filter: f.Topic, QoS: f.QoS, Sent: sent}
 		asked = append(asked, i)
 	}
 	if c.pending == nil {

@@ -52,7 +52,31 @@ type Paho struct{}
 
 // Info implements Driver.
 func (Paho) Info() reports.Driver {
-	return reports.Driver{Name: "paho", Version: moduleVersion(pahoModule, pahoVersion)}
+	return reports.Driver{Name: "paho", Version: moduleVersion(pahoModule, pahoVersion), KnownDefects: pahoDefects()}
+}
+
+// pahoDefects is the library's table of known defects: each row is proved in
+// docs/track-record.md.
+func pahoDefects() []reports.KnownDefect {
+	var table []reports.KnownDefect
+	row := func(name, check, condition, doc string) {
+		table = append(table, reports.KnownDefect{
+			Check: check, Condition: condition, Doc: doc, Reference: "docs/track-record.md#" + name, Versions: pahoVersion,
+		})
+	}
+	row("paho-pubrel-forgotten", "publish-after-pubrel", "published-again-at-a-reconnect",
+		"no PUBREL is stored: after a reconnect the exchange begins again with PUBLISH")
+	row("paho-pubrel-forgotten", "duplicated", "republished-after-pubrel",
+		"a PUBLISH that comes again after its PUBREL is a new message to the broker")
+	row("paho-pubrel-forgotten", "resend-order", "pubrel-at-a-reconnect",
+		"a PUBREL that should have been sent again first comes after the PUBLISH that was sent again, and its PUBREC")
+	row("paho-resume-after-clean", "duplicated", "republished-after-clean",
+		"with a clean session, what the store holds is sent again after a reconnect")
+	row("paho-handled-twice", "duplicated", "redelivered-before-pubrel",
+		"a QoS 2 PUBLISH that is sent again before its PUBREL is handed to the application again")
+	row("paho-dup-on-first", "dup-flag", "first-sent-with-dup",
+		"a message that was given while the library was away is sent with DUP = 1")
+	return table
 }
 
 // moduleVersion is the version of a module that this binary was built with.
@@ -112,7 +136,7 @@ func (c *pahoClient) options(server string) *paho.ClientOptions {
 	o.SetProtocolVersion(4) // else a refused first connect is dialled again at once as MQTT 3.1
 	o.SetCleanSession(s.Clean)
 	o.SetKeepAlive(s.KeepAlive)
-	o.SetStore(paho.NewOrderedMemoryStore()) // the default one re-sends in random order
+	o.SetStore(newPahoStore())
 	o.SetOrderMatters(true)
 	o.SetResumeSubs(false)   // resubscribing is the fleet's choice, made from the tap
 	o.SetConnectRetry(false) // a failed first connect is the fleet's to repeat

@@ -233,3 +233,26 @@ func TestRecordOfAConnect(t *testing.T) {
 		}
 	}
 }
+
+// A SUBSCRIBE that is written again for want of an answer is as old as the first.
+func TestAskedAgain(t *testing.T) {
+	_, _, s := lone(t, false)
+	w := open(t, s, 100, false, false)
+	ask := func(at timeline.Instant, id uint16) {
+		w.feed(true, at, mqtt.AppendSubscribe(nil, id, mqtt.Filter{Topic: s.wanted[0].Topic, QoS: 1}))
+	}
+	sub := func() timeline.Sub { return w.c.rec.Subs[0] }
+	ask(110, 1)
+	ask(120, 2)
+	if got := sub(); got.Sent != 110 || got.Acked != 0 {
+		t.Errorf("asked twice: %+v, want sent at 110", got)
+	}
+	w.feed(false, 130, mqtt.AppendSuback(nil, 2, 1))
+	if got := sub(); got.Sent != 110 || got.Acked != 130 {
+		t.Errorf("answered: %+v, want sent at 110", got)
+	}
+	ask(140, 3)
+	if got := sub(); got.Sent != 140 || got.Acked != 0 {
+		t.Errorf("asked anew: %+v, want sent at 140", got)
+	}
+}

@@ -22,18 +22,21 @@ type condition struct {
 // conditions is the table of conditions that rows of known defects name; see
 // defects_conditions.go.
 var conditions = map[string]condition{
-	"acknowledged-while-resuming":    {(*judgement).whileResuming, (*judgement).anyResumed},
-	"stored-before-resume":           {(*judgement).storedBeforeResume, (*judgement).anyResumed},
-	"acknowledged-by-a-resume":       {(*judgement).ackedByResume, (*judgement).anyResumed},
-	"sent-by-the-broker-at-a-resume": {(*judgement).brokerAtResume, (*judgement).anyResumed},
+	"acknowledged-while-resuming":    {(*judgement).whileResuming, (*judgement).anyResumedQueue},
+	"stored-before-resume":           {(*judgement).storedBeforeResume, (*judgement).anyResumedQueue},
+	"publisher-lost-under-it":        {(*judgement).publisherLost, (*judgement).anyPublisherBack},
+	"acknowledged-by-a-resume":       {(*judgement).ackedByResume, (*judgement).anyPublisherBack},
+	"sent-by-the-broker-at-a-resume": {(*judgement).brokerAtResume, (*judgement).anyResumedQueue},
 	"keep-alive-in-whole-seconds":    {(*judgement).keepAliveCut, (*judgement).anyOddKeepAlive},
 	"connects-overlap":               {(*judgement).connectsOverlap, (*judgement).anyOverlap},
 	"clean-connect-at-an-end":        {(*judgement).cleanAtEnd, (*judgement).anyCleanAtEnd},
 	"disconnect-at-a-takeover":       {(*judgement).toldOfTakeover, (*judgement).anyOverlap},
-	"published-again-at-a-reconnect": {(*judgement).againAtReconnect, (*judgement).anyReconnect},
-	"first-sent-with-dup":            {(*judgement).firstWithDup, (*judgement).anyReconnect},
-	"republished-after-pubrel":       {(*judgement).republished, (*judgement).anyReconnect},
-	"redelivered-after-a-resume":     {(*judgement).handledAtResume, (*judgement).anyResumed},
+	"published-again-at-a-reconnect": {(*judgement).againAtReconnect, (*judgement).anyPublisherBackAt2},
+	"first-sent-with-dup":            {(*judgement).firstWithDup, (*judgement).anyPublisherBack},
+	"pubrel-at-a-reconnect":          {(*judgement).pubrelAtReconnect, (*judgement).anyPublisherBackAt2},
+	"republished-after-pubrel":       {(*judgement).republishedAfterPubrel, (*judgement).anyPublisherBackAt2},
+	"republished-after-clean":        {(*judgement).republishedAfterClean, (*judgement).anyCleanPublisherBack},
+	"redelivered-before-pubrel":      {(*judgement).handledAgain, (*judgement).anyResumedQueue},
 }
 
 // defects gives the known defects of the target and of the driver, each of

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
+	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // The conditions of known defects. Each names the clause of the finding's
@@ -68,6 +70,20 @@ func (j *judgement) ackedByResume(f check.Fault) bool {
 	})
 }
 
+// publisherLost: the publisher lost the connection on which it wrote the message,
+// and the message was read around its return: the broker can have handled what
+// came on the two connections at one time. A publisher that stayed connected from
+// the one to the other, or that was back for long, refutes it.
+func (j *judgement) publisherLost(f check.Fault) bool {
+	x := f.Exception
+	if x == nil || x.Sent == 0 || x.At == 0 {
+		return false
+	}
+	return slices.ContainsFunc(j.connsOf(x.Publisher), func(c *timeline.Conn) bool {
+		return accepted(c) && x.Sent < c.Dial && c.Connect <= x.At && x.At <= c.Connack+resumeSlack
+	})
+}
+
 // brokerAtResume: the broker sent the packet on a connection that had resumed a
 // kept session just before: it can be one of those that it sends again. On a
 // new session, or later in the life of the connection, it is not.
@@ -76,12 +92,13 @@ func (j *judgement) brokerAtResume(f check.Fault) bool {
 }
 
 // againAtReconnect: the publisher's library sent a PUBLISH again just after it
-// had connected again, when it sends what its store holds. A PUBREL of the id on
-// this very connection before it, or a later PUBLISH, refutes it.
+// had connected again, when it sends what its store holds. A PUBLISH of the id on
+// this very connection before it refutes it, as one that came later does. (A
+// PUBREL does not: a broker that repeats a PUBREC has the library write one.)
 func (j *judgement) againAtReconnect(f check.Fault) bool {
 	g := f.Finding
 	return j.publishedAtReconnect(g) && !slices.ContainsFunc(g.Last, func(p timeline.Packet) bool {
-		return p.Out && p.Type == "PUBREL" && p.ID == g.PacketID
+		return p.Out && p.Type == "PUBLISH" && p.ID == g.PacketID && p.At < g.At
 	})
 }
 
@@ -89,25 +106,37 @@ func (j *judgement) againAtReconnect(f check.Fault) bool {
 // after it had connected again. One without DUP refutes it, as a later one does.
 func (j *judgement) firstWithDup(f check.Fault) bool { return j.publishedAtReconnect(f.Finding) }
 
+// pubrelAtReconnect: the publisher's library sent the PUBREL just after a
+// reconnect, when it began an exchange again that it should have gone on with.
+func (j *judgement) pubrelAtReconnect(f check.Fault) bool {
+	return j.sentAtReconnect(f.Finding, "PUBREL", 0)
+}
+
 // publishedAtReconnect reports whether a packet is a PUBLISH with DUP = 1 that
 // the publisher's library wrote just after a reconnect.
 func (j *judgement) publishedAtReconnect(f *timeline.Finding) bool {
+	return j.sentAtReconnect(f, "PUBLISH", flagDUP)
+}
+
+func (j *judgement) sentAtReconnect(f *timeline.Finding, kind string, flags byte) bool {
 	if !charged(f, timeline.ChargePublisher) || f.N < 2 {
 		return false
 	}
 	p, ok := packetOf(f)
-	return ok && p.Out && p.Type == "PUBLISH" && p.Flags&flagDUP != 0 && j.atResume(f, false)
+	return ok && p.Out && p.Type == kind && p.Flags&flags == flags && j.atResume(f, false)
 }
 
 const flagDUP = 0x08 // in the fixed header of a PUBLISH
 
 // packetOf gives the packet that a finding is about: the last one of its
-// connection then.
+// instant. A packet of the other direction can have come after it.
 func packetOf(f *timeline.Finding) (timeline.Packet, bool) {
-	if len(f.Last) == 0 {
-		return timeline.Packet{}, false
+	for _, p := range slices.Backward(f.Last) {
+		if p.At == f.At && p.ID == f.PacketID {
+			return p, true
+		}
 	}
-	return f.Last[len(f.Last)-1], true
+	return timeline.Packet{}, false
 }
 
 // atResume reports whether a packet came within the slack after the CONNACK of
@@ -119,52 +148,62 @@ func (j *judgement) atResume(f *timeline.Finding, resumed bool) bool {
 
 func charged(f *timeline.Finding, whom timeline.Charge) bool { return f != nil && f.Charge == whom }
 
-// republished: the publisher's library is charged with the second delivery, and
-// its wire shows the PUBLISH of this very message after its PUBREL, just after a
-// reconnect.
-func (j *judgement) republished(f check.Fault) bool {
+// republishedAfterPubrel: the publisher's library is charged with the second
+// delivery, and its wire shows the PUBLISH of this very message after its PUBREL,
+// just after a reconnect.
+func (j *judgement) republishedAfterPubrel(f check.Fault) bool {
+	return j.republished(f, "publish-after-pubrel")
+}
+
+// republishedAfterClean: the same of a PUBLISH of a session that was discarded.
+func (j *judgement) republishedAfterClean(f check.Fault) bool {
+	return j.republished(f, "resend-after-clean")
+}
+
+func (j *judgement) republished(f check.Fault, rule string) bool {
 	x := f.Exception
 	if x == nil || x.Charge != timeline.ChargePublisher {
 		return false
 	}
 	return slices.ContainsFunc(j.e.found, func(g timeline.Finding) bool {
-		return g.Rule == "publish-after-pubrel" && g.ClientID == x.Publisher && g.Stream == x.Stream && g.Seq == x.Seq &&
+		return g.Rule == rule && g.ClientID == x.Publisher && g.Stream == x.Stream && g.Seq == x.Seq &&
 			j.againAtReconnect(check.Fault{Finding: &g})
 	})
 }
 
-// handledAtResume: the subscriber's library is charged with a further call of
-// the handler, and the subscriber lost a connection on which it can have read
-// the message, and resumed the session: a broker then sends what was not
-// discharged again. A connection that lives on past the message, or a message
-// that was sent after the resume, refutes it.
-func (j *judgement) handledAtResume(f check.Fault) bool {
+// handledAgain: the subscriber's library is charged with a further call of the
+// handler, and the wire shows that the broker sent this very message again before
+// the delivery was released. A message that was read once refutes it.
+func (j *judgement) handledAgain(f check.Fault) bool {
 	x := f.Exception
-	if x == nil || x.Charge != timeline.ChargeSubscriber || x.QoS != 2 || x.Sent == 0 {
+	if x == nil || x.Charge != timeline.ChargeSubscriber {
 		return false
 	}
-	conns := j.connsOf(x.Subscriber)
-	for i, c := range conns[:max(0, len(conns)-1)] {
-		read := accepted(c) && c.End != 0 && x.Sent <= c.End && c.End <= x.Sent+lifeSign
-		if read && slices.ContainsFunc(conns[i+1:], func(c *timeline.Conn) bool { return c.SessionPresent }) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.e.records, func(r ledger.Record) bool {
+		d := r.Delivery
+		return d != nil && d.Stream == x.Stream && d.Client == x.Subscriber && d.Epoch == x.Epoch && d.Again.Contains(x.Seq)
+	})
 }
 
 // keepAliveCut: the broker ended a connection whose client had been silent for
 // its keep alive and half of it, rounded down to whole seconds, and not yet for
 // the 1.5 times of it that [MQTT-3.1.2-24] gives. A connection that ended
 // sooner, one that ended later, or one with an even keep alive ended for
-// another reason.
+// another reason. A PINGREQ that went out just before the end, and has no answer,
+// can have crossed with it: the silence is then the one before it.
+//
+// Of a client that was not back it is its last connection; one that stayed away
+// for longer than its policy may sleep refutes it.
 func (j *judgement) keepAliveCut(f check.Fault) bool {
-	c := f.Conn
-	if c == nil || c.End == 0 || c.LastOut == 0 || (c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset) {
+	c := j.lastOf(f)
+	if c == nil || f.Conn == nil && c.End+timeline.Instant(j.rules.Max[c.Fleet]) < j.storm.Stop || c.End == 0 || c.LastOut == 0 || (c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset) {
 		return false
 	}
 	const second = timeline.Instant(time.Second)
 	silent, keep := c.End-c.LastOut, timeline.Instant(c.KeepAlive)
+	if silent < routeSlack && c.PingReqs > c.PingResps {
+		silent = timeline.Instant(c.MaxOutGap)
+	}
 	return c.KeepAlive%2 == 1 && silent >= (keep+keep/2)*second && 2*silent < 3*keep*second
 }
 
@@ -172,7 +211,7 @@ func (j *judgement) keepAliveCut(f check.Fault) bool {
 // the broker at the same time: between our writing its CONNECT and our reading
 // its CONNACK. Two that came one after the other refute it.
 func (j *judgement) connectsOverlap(f check.Fault) bool {
-	c := f.Conn
+	c := j.lastOf(f)
 	return c != nil && slices.ContainsFunc(j.allOf(c.ClientID), func(o *timeline.Conn) bool { return o != c && overlap(o, c) })
 }
 
@@ -193,15 +232,17 @@ func (j *judgement) allOf(id string) []*timeline.Conn {
 // that began while the broker can have been busy with the end of the one before:
 // that ended less than the slack before the CONNACK, or later.
 func (j *judgement) cleanAtEnd(f check.Fault) bool {
-	c := f.Conn
-	if c == nil {
-		conns := j.connsOf(f.Client)
-		if len(conns) == 0 {
-			return false
-		}
-		c = conns[len(conns)-1]
+	c := j.lastOf(f)
+	return c != nil && j.cleanAfter(c)
+}
+
+// lastOf gives the connection that a finding is about, of a client the last one
+// that its library opened.
+func (j *judgement) lastOf(f check.Fault) *timeline.Conn {
+	if conns := j.connsOf(f.Client); f.Conn == nil && len(conns) > 0 {
+		return conns[len(conns)-1]
 	}
-	return j.cleanAfter(c)
+	return f.Conn
 }
 
 func (j *judgement) cleanAfter(c *timeline.Conn) bool {
@@ -230,12 +271,34 @@ func (j *judgement) anyConn(is func(c *timeline.Conn) bool) bool {
 	return slices.ContainsFunc(j.storm.Clients, func(cl *Client) bool { return slices.ContainsFunc(cl.Conns, is) })
 }
 
-func (j *judgement) anyResumed() bool {
-	return j.anyConn(func(c *timeline.Conn) bool { return c.SessionPresent })
+// anyResumedQueue: a session was resumed to which the plan has messages of QoS 1
+// or 2.
+func (j *judgement) anyResumedQueue() bool {
+	return j.anyConn(func(c *timeline.Conn) bool {
+		return c.SessionPresent && j.carries(1, func(t scenarios.Traffic) bool { return t.To == c.Fleet })
+	})
 }
 
-func (j *judgement) anyReconnect() bool {
-	return j.anyConn(func(c *timeline.Conn) bool { return c.N > 1 && accepted(c) })
+// anyPublisherBack: a client came back whose fleet publishes at QoS 1 or 2.
+func (j *judgement) anyPublisherBack() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return j.publisherBack(c, 1) })
+}
+
+func (j *judgement) anyPublisherBackAt2() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return c.SessionPresent && j.publisherBack(c, 2) })
+}
+
+func (j *judgement) anyCleanPublisherBack() bool {
+	return j.anyConn(func(c *timeline.Conn) bool { return c.Clean && j.publisherBack(c, 2) })
+}
+
+func (j *judgement) publisherBack(c *timeline.Conn, qos byte) bool {
+	return c.N > 1 && accepted(c) && j.carries(qos, func(t scenarios.Traffic) bool { return t.From == c.Fleet })
+}
+
+// carries reports whether the plan has such traffic of this QoS or above.
+func (j *judgement) carries(qos byte, such func(scenarios.Traffic) bool) bool {
+	return slices.ContainsFunc(j.e.plan.Traffic, func(t scenarios.Traffic) bool { return t.QoS >= qos && such(t) })
 }
 
 func (j *judgement) anyOddKeepAlive() bool {

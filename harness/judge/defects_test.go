@@ -36,6 +36,9 @@ func conditionCases() map[string][]conditionCase {
 		return check.Fault{Exception: &x}
 	}
 	found := func(n int, at timeline.Instant, charge timeline.Charge, last ...timeline.Packet) check.Fault {
+		if k := len(last) - 1; k >= 0 {
+			last[k].At, last[k].ID = at*ms, 7
+		}
 		return check.Fault{Finding: &timeline.Finding{ClientID: clientID(0), N: n, At: at * ms, Charge: charge, PacketID: 7, Last: packets(last...)}}
 	}
 	dup := timeline.Packet{Type: "PUBLISH", Out: true, Flags: 0x0c, ID: 7}
@@ -75,6 +78,13 @@ func conditionCases() map[string][]conditionCase {
 			{"the session was new", false, func(j *judgement) { j.connOf(clientID(1), 2).SessionPresent = false }, sub(ledger.Exception{Sent: 999 * ms, Acked: 1014 * ms})},
 			{"never acknowledged", false, nil, sub(ledger.Exception{Sent: 999 * ms})},
 		},
+		"publisher-lost-under-it": {
+			{"sent on 1, read when 2 was there", true, nil, sub(ledger.Exception{Sent: 999 * ms, At: 1020 * ms})},
+			{"read before", false, nil, sub(ledger.Exception{Sent: 998 * ms, At: 999 * ms})},
+			{"sent and read on 2", false, nil, sub(ledger.Exception{Sent: 1020 * ms, At: 1030 * ms})},
+			{"read long after", false, nil, sub(ledger.Exception{Sent: 999 * ms, At: 2100 * ms})},
+			{"never read", false, nil, sub(ledger.Exception{Sent: 999 * ms})},
+		},
 		"sent-by-the-broker-at-a-resume": {
 			{"with the CONNACK", true, nil, found(2, 1014, timeline.ChargeBroker)},
 			{"long after it", false, nil, found(2, 2100, timeline.ChargeBroker)},
@@ -86,12 +96,26 @@ func conditionCases() map[string][]conditionCase {
 		"keep-alive-in-whole-seconds": {
 			{"silent for 4.1 s of 4.5", true, nil, end(14_100)},
 			{"by a reset", true, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndReset })},
+			{"a PINGREQ crossed with it", true, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_001*ms, int64(4100*ms), 1
+			})},
+			{"that had its answer", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs, c.PingResps = 10_001*ms, int64(4100*ms), 1, 1
+			})},
+			{"that was not so late", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_001*ms, int64(3900*ms), 1
+			})},
+			{"that went out before", false, nil, ended(func(c *timeline.Conn) {
+				c.End, c.MaxOutGap, c.PingReqs = 10_100*ms, int64(4100*ms), 1
+			})},
 			{"silent for 3.9 s", false, nil, end(13_900)},
 			{"silent for 4.5 s: the broker had to", false, nil, end(14_500)},
 			{"an even keep alive", false, nil, ended(func(c *timeline.Conn) { c.KeepAlive, c.End = 2, 13_100*ms })},
+			{"a client that sleeps after it", true, sleeper(61_000), check.Fault{Client: clientID(0)}},
+			{"a client that should have been back", false, sleeper(99_000), check.Fault{Client: clientID(0)}},
 			{"no keep alive", false, nil, ended(func(c *timeline.Conn) { c.KeepAlive, c.End = 0, 10_100*ms })},
 			{"the library closed it", false, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndLocal })},
-			{"about a client", false, nil, check.Fault{Client: clientID(0)}},
+			{"a client on a live connection", false, nil, check.Fault{Client: clientID(0)}},
 		},
 		"connects-overlap": {
 			{"one after the other", false, nil, check.Fault{Conn: &timeline.Conn{ClientID: clientID(0), N: 9, Connect: 1020 * ms, Connack: 1030 * ms}}},
@@ -116,8 +140,10 @@ func conditionCases() map[string][]conditionCase {
 		},
 		"published-again-at-a-reconnect": {
 			{"with the CONNACK", true, nil, found(2, 1015, timeline.ChargePublisher, dup)},
-			{"the PUBREL went out on this connection", false, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7}, dup)},
-			{"that of another id did", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 8}, dup)},
+			{"the PUBREL of a repeated PUBREC before it", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7}, dup)},
+			{"it went out on this connection before", false, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBLISH", Out: true, ID: 7}, dup)},
+			{"one of another id did", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBLISH", Out: true, ID: 8}, dup)},
+			{"and a packet came in after it", true, nil, after(found(2, 1015, timeline.ChargePublisher, dup), timeline.Packet{Type: "PUBREC", At: 1016 * ms, ID: 9})},
 			{"long after", false, nil, found(2, 2100, timeline.ChargePublisher, dup)},
 			{"on the first connection", false, nil, found(1, 6, timeline.ChargePublisher, dup)},
 			{"by the broker", false, nil, found(2, 1015, timeline.ChargeBroker, dup)},
@@ -130,22 +156,31 @@ func conditionCases() map[string][]conditionCase {
 			{"no packet was kept", false, nil, check.Fault{Finding: &timeline.Finding{ClientID: clientID(0), N: 2, At: 1015 * ms, Charge: timeline.ChargePublisher}}},
 			{"about no packet", false, nil, end(14_100)},
 		},
+		"pubrel-at-a-reconnect": {
+			{"with the CONNACK", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"another packet", false, nil, found(2, 1015, timeline.ChargePublisher, dup)},
+			{"long after", false, nil, found(2, 2100, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"on the first connection", false, nil, found(1, 6, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7})},
+			{"by the broker", false, nil, found(2, 1015, timeline.ChargeBroker, timeline.Packet{Type: "PUBREL", ID: 7})},
+		},
+		"republished-after-clean": {
+			{"with such a finding", true, republish("resend-after-clean", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"with one of another rule", false, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"with none", false, nil, sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+		},
 		"republished-after-pubrel": {
-			{"with such a finding", true, republish(1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"of another message", false, republish(1, 3, 5), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"of another publisher", false, republish(0, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
-			{"charged to the broker", false, republish(1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargeBroker})},
+			{"with such a finding", true, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"of another message", false, republish("publish-after-pubrel", 1, 3, 5), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"of another publisher", false, republish("publish-after-pubrel", 0, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargePublisher})},
+			{"charged to the broker", false, republish("publish-after-pubrel", 1, 3, 4), sub(ledger.Exception{Stream: 3, Seq: 4, Charge: timeline.ChargeBroker})},
 			{"about no message", false, nil, end(14_100)},
 		},
-		"redelivered-after-a-resume": {
-			{"sent before the loss", true, nil, sub(ledger.Exception{QoS: 2, Sent: 990 * ms, Charge: timeline.ChargeSubscriber})},
-			{"sent long before it", false, func(j *judgement) { j.connOf(clientID(0), 1).End, j.connOf(clientID(0), 2).End = 6000*ms, 9000*ms }, sub(ledger.Exception{QoS: 2, Sent: 100 * ms, Charge: timeline.ChargeSubscriber})},
-			{"sent on the last connection", false, nil, sub(ledger.Exception{QoS: 2, Sent: 3600 * ms, Charge: timeline.ChargeSubscriber})},
-			{"at QoS 1", false, nil, sub(ledger.Exception{QoS: 1, Sent: 990 * ms, Charge: timeline.ChargeSubscriber})},
-			{"charged to the broker", false, nil, sub(ledger.Exception{QoS: 2, Sent: 990 * ms, Charge: timeline.ChargeBroker})},
-			{"no session was resumed", false, func(j *judgement) {
-				j.connOf(clientID(0), 2).SessionPresent, j.connOf(clientID(0), 3).SessionPresent = false, false
-			}, sub(ledger.Exception{QoS: 2, Sent: 990 * ms, Charge: timeline.ChargeSubscriber})},
+		"redelivered-before-pubrel": {
+			{"the message was read again", true, readAgain(4), sub(ledger.Exception{Stream: 3, Seq: 4, Epoch: 1, Charge: timeline.ChargeSubscriber})},
+			{"another one was", false, readAgain(5), sub(ledger.Exception{Stream: 3, Seq: 4, Epoch: 1, Charge: timeline.ChargeSubscriber})},
+			{"in another epoch", false, readAgain(4), sub(ledger.Exception{Stream: 3, Seq: 4, Epoch: 2, Charge: timeline.ChargeSubscriber})},
+			{"of another stream", false, readAgain(4), sub(ledger.Exception{Stream: 2, Seq: 4, Epoch: 1, Charge: timeline.ChargeSubscriber})},
+			{"charged to the broker", false, readAgain(4), sub(ledger.Exception{Stream: 3, Seq: 4, Epoch: 1, Charge: timeline.ChargeBroker})},
 			{"about no message", false, nil, end(14_100)},
 		},
 	}
@@ -158,12 +193,38 @@ type conditionCase struct {
 	fault check.Fault
 }
 
-// republish adds the finding of a PUBLISH after its PUBREL, at a reconnect.
-func republish(client int, stream uint32, seq uint64) func(j *judgement) {
+// after has a packet come after the one that a finding is about.
+func after(f check.Fault, p timeline.Packet) check.Fault {
+	f.Finding.Last = append(f.Finding.Last, p)
+	return f
+}
+
+// sleeper cuts dev-a's last connection for its keep alive, at 60 s, and stops the
+// run at an instant; its policy sleeps for 30 s at most.
+func sleeper(stop timeline.Instant) func(j *judgement) {
+	return func(j *judgement) {
+		c := j.connOf(clientID(0), 3)
+		c.KeepAlive, c.LastOut, c.End, c.EndKind = 1, 58_900*ms, 60_000*ms, timeline.EndEOF
+		j.rules, j.storm.Stop = testRules("first-message"), stop*ms
+	}
+}
+
+// readAgain has dev-a read message seq of stream 3 again before its PUBREL.
+func readAgain(seq uint64) func(j *judgement) {
+	return func(j *judgement) {
+		j.e.records = append(j.e.records, ledger.Record{Delivery: &ledger.DeliveryAccount{
+			Stream: 3, Client: clientID(0), Epoch: 1, Again: ledger.NewSet(seq),
+		}})
+	}
+}
+
+// republish adds the finding of a PUBLISH that must not have come again, at a
+// reconnect.
+func republish(rule string, client int, stream uint32, seq uint64) func(j *judgement) {
 	return func(j *judgement) {
 		j.e.found = append(j.e.found, timeline.Finding{
-			Rule: "publish-after-pubrel", ClientID: clientID(client), N: 2, At: 1016 * ms, Charge: timeline.ChargePublisher,
-			Stream: stream, Seq: seq, Last: packets(timeline.Packet{Type: "PUBLISH", Out: true, Flags: 0x0c}),
+			Rule: rule, ClientID: clientID(client), N: 2, At: 1016 * ms, Charge: timeline.ChargePublisher,
+			Stream: stream, Seq: seq, PacketID: 7, Last: packets(timeline.Packet{At: 1016 * ms, Type: "PUBLISH", Out: true, Flags: 0x0c, ID: 7}),
 		})
 	}
 }

@@ -46,6 +46,7 @@ type strange struct {
 	top, below          Set // with several filters: read at the expected QoS, below it
 	retained            int
 	kept                Set // the messages of those
+	again               Set // at QoS 2: read again before the delivery was released
 	extra               map[uint64]Extra
 	reordered, final    []Reorder
 }
@@ -220,6 +221,7 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	}
 	switch {
 	case again: // of a delivery that was not yet released: no second one
+		d.odd().again.Add(h.Seq)
 	case !d.delivered.Add(h.Seq):
 		d.copied(p, inOrder, at)
 	case d.group != nil:

@@ -94,7 +94,7 @@ func (d *delivery) record() *DeliveryAccount {
 		From: d.expected.Min(), To: d.expected.Max(),
 		Delivered: d.delivered.Clone(), Answered: d.answers.done.Clone(), Pending: d.unanswered.pending(d.answers.done),
 		Handled: d.application.done.Clone(), Calls: d.application.more(),
-		Retained: odd.retained, Kept: odd.kept.Clone(), Misrouted: odd.misrouted.Clone(), WrongQoS: odd.wrongQoS.Clone(),
+		Retained: odd.retained, Kept: odd.kept.Clone(), Again: odd.again.Clone(), Misrouted: odd.misrouted.Clone(), WrongQoS: odd.wrongQoS.Clone(),
 		Below:     odd.below.Minus(odd.top).Intersect(d.expected),
 		Extra:     slices.SortedFunc(maps.Values(odd.extra), func(x, y Extra) int { return cmp.Compare(x.Seq, y.Seq) }),
 		Reordered: slices.Clone(odd.reordered), Final: slices.Clone(odd.final), Sentinel: d.sentinel,

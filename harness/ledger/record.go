@@ -111,6 +111,7 @@ type DeliveryAccount struct {
 	Calls     []Calls          `json:"calls,omitempty"`    // handler called more than once
 	Retained  int              `json:"retained,omitempty"` // copies with RETAIN, sent for a SUBSCRIBE: not among Delivered
 	Kept      Set              `json:"kept,omitzero"`      // the messages of those
+	Again     Set              `json:"again,omitzero"`     // at QoS 2: read again before the PUBREL, as it must be after a loss: no second delivery
 	Misrouted Set              `json:"misrouted,omitzero"` // read, and no filter of the client matched
 	WrongQoS  Set              `json:"wrong_qos,omitzero"` // some copy at a QoS that no matching filter explains
 	Below     Set              `json:"below,omitzero"`     // with several filters: expected, and no copy at the highest QoS

@@ -158,6 +158,8 @@ func unknownAck(ev *event) {
 			ev.breach(timeline.ChargeBroker, "UNSUBACK %d for no UNSUBSCRIBE", p.ID)
 		}
 	case ev.rel != alien:
+	case ev.out && ev.e != nil && ev.e.stage == over:
+		ev.breach(timeline.ChargeSubscriber, "%v %d written again", p.Type, p.ID)
 	case ev.out:
 		ev.breach(timeline.ChargeSubscriber, "%v %d written and nothing read that it answers", p.Type, p.ID)
 	default:

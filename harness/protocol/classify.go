@@ -193,11 +193,11 @@ func (ev *event) ack() {
 }
 
 // repeats reports whether the broker says a PUBREC again on a new connection,
-// before anything else of the exchange: it can not know whether it arrived.
+// as it may do once: it can not know whether it arrived.
 func (ev *event) repeats() bool {
 	e := ev.e
 	return e != nil && ev.ours && ev.p.Type == mqtt.PUBREC && e.qos == 2 &&
-		(e.stage == received || e.stage == released) && e.conn < ev.c.n && !ev.lapsed()
+		(e.stage == received || e.stage == released) && e.rec < ev.c.n && !ev.lapsed()
 }
 
 // fits reports whether the exchange waits for this acknowledgement.

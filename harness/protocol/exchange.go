@@ -59,6 +59,7 @@ type exchange struct {
 	conn  int32            // latest connection that it was seen on
 	pub   int32            // latest connection with a PUBLISH of it
 	rel   int32            // latest connection with a PUBREL of it
+	rec   int32            // latest connection with a PUBREC that answers no PUBLISH of its own
 	epoch uint32           // epoch of conn
 	id    uint16
 	stage stage

@@ -148,14 +148,18 @@ func (ev *event) followAck() Seen {
 		seen = Seen{Step: ackStep(ev.p.Type, ev.ours), Message: e.message()}
 	}
 	switch ev.rel {
+	case alien:
+		if e != nil && ev.p.Type == mqtt.PUBREC {
+			e.turn = 0 // the sender may go by this one
+		}
 	case extra:
-		if n := ev.owed().of(ev.p.Type); *n > 0 {
-			*n--
+		if !ev.repeats() {
+			*ev.owed().of(ev.p.Type)--
 		}
 		if e == nil || ev.p.Type != mqtt.PUBREC || e.stage < received || e.stage == over {
 			return Seen{}
 		}
-		e.conn, e.turn = ev.c.n, 0
+		e.conn, e.rec, e.turn = ev.c.n, ev.c.n, 0
 	case answers:
 		ev.acknowledge()
 	}
@@ -176,7 +180,7 @@ func (ev *event) acknowledge() {
 	case e.stage == received: // which of the two the sender goes by is not known
 		e.turn = 0
 	default:
-		e.stage, e.turn = received, ev.s.place
+		e.stage, e.rec, e.turn = received, c.n, ev.s.place
 	}
 }
 

@@ -356,6 +356,18 @@ var histories = []struct{ name, text string }{
 		out PUBLISH 2 q2 m2 t=b` + resume + `
 		out PUBLISH 2 q2 m2 dup t=b
 		out PUBLISH 1 q1 m1 dup t=a  ! resend-order publisher`},
+	{"PUBREL in the order of either PUBREC, where PUBLISH was sent again after it", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1
+		out PUBREL 1` + resume + `
+		out PUBLISH 2 q2 m2
+		out PUBLISH 1 q2 m1 dup    ! publish-after-pubrel publisher
+		in  PUBREC 2
+		in  PUBREC 1
+		out PUBREL 2
+		out PUBREL 1
+		in  PUBCOMP 2
+		in  PUBCOMP 1`},
 	{"PUBREL in the order of PUBREC", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
@@ -487,6 +499,14 @@ var histories = []struct{ name, text string }{
 		out PUBREC 1` + resume + `
 		in  PUBREL 1
 		in  PUBREL 2`},
+	{"a PUBREC too many gives no order", connect + `
+		out PUBLISH 1 q2 m1
+		out PUBLISH 2 q2 m2
+		in  PUBREC 1
+		in  PUBREC 2
+		in  PUBREC 1               ! unknown-ack broker
+		out PUBREL 2
+		out PUBREL 1`},
 	{"PUBREL of a PUBLISH after PUBREL", connect + `
 		out PUBLISH 1 q2 m1
 		out PUBLISH 2 q2 m2
@@ -731,6 +751,13 @@ var histories = []struct{ name, text string }{
 		in  PUBCOMP 1
 		in  PUBCOMP 2
 		in  PUBREC 2               ! unknown-ack broker`},
+	{"the broker says PUBREC again and answers the copy", connect + `
+		out PUBLISH 1 q2 m1
+		in  PUBREC 1` + resume + `
+		out PUBLISH 1 q2 m1 dup
+		in  PUBREC 1
+		in  PUBREC 1
+		in  PUBREC 1               ! unknown-ack broker`},
 	{"the broker says PUBREC again in a new epoch", connect + `
 		out PUBLISH 1 q2 m1
 		in  PUBREC 1` + connect + `

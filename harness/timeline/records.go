@@ -45,7 +45,7 @@ type End struct {
 type Sub struct {
 	Filter   string  `json:"filter"`
 	QoS      byte    `json:"qos"`
-	Sent     Instant `json:"sent,omitempty"`
+	Sent     Instant `json:"sent,omitempty"` // the first SUBSCRIBE for it since the last answer
 	Acked    Instant `json:"acked,omitempty"`
 	Granted  byte    `json:"granted"` // SUBACK return code; 0x80 = refused
 	Restored bool    `json:"restored,omitempty"`

@@ -429,10 +429,17 @@ func wants(t *testing.T, path, text, what, name string) {
 // its make target is there.
 func TestKnownDefectsAreProved(t *testing.T) {
 	all := pages(t)
+	tables := map[string][]reports.KnownDefect{}
 	for _, r := range broker.Rows() {
-		for _, d := range r.Abilities.KnownDefects {
+		tables["target "+r.Name] = r.Abilities.KnownDefects
+	}
+	for _, d := range fleet.Drivers() {
+		tables["driver "+d.Info().Name] = d.Info().KnownDefects
+	}
+	for whose, table := range tables {
+		for _, d := range table {
 			if why := broken(page{path: "README.md"}, d.Reference, all); why != "" {
-				t.Errorf("target %s: %s: %s", r.Name, d.Reference, why)
+				t.Errorf("%s: %s: %s", whose, d.Reference, why)
 			}
 			_, name, _ := strings.Cut(d.Reference, "#")
 			if !slices.Contains(makeTargets(read(t, "Makefile")), "repro-"+name) {
