@@ -61,8 +61,9 @@ func (ev *event) begin() {
 	ev.table().put(exchange{
 		identity: ev.id, sent: ev.at, since: ev.at, first: place, due: place, epoch: c.epoch,
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
-		// With DUP it was sent before, we do not know when.
-		loose: ev.rel != fresh || ev.p.Dup(),
+		// With DUP it was sent before, we do not know when; and what an older
+		// connection reads was sent before all that a newer one has read.
+		loose: ev.rel != fresh || ev.p.Dup() || !ev.out && c.n < ev.s.last,
 		maybe: ev.out && c.epoch < ev.s.epoch, // a newer connection has begun a session: the broker reads no more here
 	})
 }

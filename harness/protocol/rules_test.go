@@ -567,6 +567,33 @@ var histories = []struct{ name, text string }{
 		out PUBREL 2
 		out PUBREL 1`},
 
+	{"what an older connection reads late, of exchanges that are over, has no place", connect + resume + `
+		in  PUBLISH 1 q1 m1 dup
+		out PUBACK 1
+		in  PUBLISH 2 q1 m2
+		out PUBACK 2
+		in  PUBLISH 3 q1 m3
+		out PUBACK 3
+		in  PUBLISH 4 q1 m4
+		out PUBACK 4
+		in  PUBLISH 5 q1 m5
+		out PUBACK 5
+		in  PUBLISH 6 q1 m6
+		out PUBACK 6
+		in  PUBLISH 7 q1 m7
+		out PUBACK 7
+		in  PUBLISH 8 q1 m8
+		out PUBACK 8
+		in  PUBLISH 9 q1 m9
+		out PUBACK 9
+		in  PUBLISH 10 q1 m10
+		out PUBACK 10
+		1: in  PUBLISH 1 q1 m1     => delivered m1
+		3: out CONNECT
+		in  CONNACK sp=1
+		in  PUBLISH 1 q1 m1 dup
+		in  PUBLISH 10 q1 m10 dup  => delivered m10`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
