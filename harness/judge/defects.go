@@ -147,9 +147,17 @@ func (j *judgement) connsOf(id string) []*timeline.Conn {
 	return nil
 }
 
+// allOf gives the connections of a client, those of its rivals included.
+func (j *judgement) allOf(id string) []*timeline.Conn {
+	if cl := j.clientOf(id); cl != nil {
+		return slices.Concat(cl.Conns, cl.Rivals)
+	}
+	return nil
+}
+
 // connOf gives one of them by its number; nil = there is none.
 func (j *judgement) connOf(id string, n int) *timeline.Conn {
-	for _, c := range j.connsOf(id) {
+	for _, c := range j.allOf(id) {
 		if c.N == n {
 			return c
 		}

@@ -33,7 +33,7 @@ func (j *judgement) whileResuming(f check.Fault) bool {
 	if x == nil || x.Sent == 0 || x.Acked == 0 {
 		return false
 	}
-	return slices.ContainsFunc(j.connsOf(x.Subscriber), func(c *timeline.Conn) bool {
+	return slices.ContainsFunc(j.allOf(x.Subscriber), func(c *timeline.Conn) bool {
 		return c.SessionPresent && c.Connect != 0 && c.Connect <= x.Acked+routeSlack && x.Sent <= c.Connack
 	})
 }
@@ -47,12 +47,10 @@ func (j *judgement) storedBeforeResume(f check.Fault) bool {
 	if x == nil || x.Sent == 0 || x.At == 0 {
 		return false
 	}
-	for _, c := range j.connsOf(x.Subscriber) {
-		if c.SessionPresent && c.Connack != 0 && c.Connack <= x.At && (c.End == 0 || x.At <= c.End) {
-			return x.Sent <= c.Connack+routeSlack
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.allOf(x.Subscriber), func(c *timeline.Conn) bool {
+		read := c.SessionPresent && c.Connack != 0 && c.Connack <= x.At && (c.End == 0 || x.At <= c.End)
+		return read && x.Sent <= c.Connack+routeSlack
+	})
 }
 
 // ackedByResume: the message was written on one connection of its publisher and
@@ -218,14 +216,6 @@ func (j *judgement) connectsOverlap(f check.Fault) bool {
 // overlap reports whether two accepted connections were handled at one time.
 func overlap(a, b *timeline.Conn) bool {
 	return accepted(a) && accepted(b) && a.Connect <= b.Connack && b.Connect <= a.Connack
-}
-
-// allOf gives the connections of a client, those of its rivals included.
-func (j *judgement) allOf(id string) []*timeline.Conn {
-	if cl := j.clientOf(id); cl != nil {
-		return slices.Concat(cl.Conns, cl.Rivals)
-	}
-	return nil
 }
 
 // cleanAtEnd: the connection, or the last one of the client, is a clean session

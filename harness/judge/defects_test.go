@@ -66,6 +66,7 @@ func conditionCases() map[string][]conditionCase {
 		},
 		"stored-before-resume": {
 			{"sent while away", true, nil, sub(ledger.Exception{Sent: 1005 * ms, At: 1020 * ms})},
+			{"read by a rival that resumed", true, rival, sub(ledger.Exception{Sent: 1505 * ms, At: 1515 * ms})},
 			{"sent after the resume", false, nil, sub(ledger.Exception{Sent: 1040 * ms, At: 1050 * ms})},
 			{"read on a new session", false, nil, sub(ledger.Exception{Sent: 500 * ms, At: 600 * ms})},
 			{"about no message", false, nil, end(14_100)},
@@ -191,6 +192,12 @@ type conditionCase struct {
 	holds bool
 	bend  func(j *judgement)
 	fault check.Fault
+}
+
+// rival takes dev-a's session over at 1510 ms.
+func rival(j *judgement) {
+	cl := j.clientOf(clientID(0))
+	cl.Rivals = append(cl.Rivals, &timeline.Conn{ClientID: cl.ID, N: 9, Rival: true, SessionPresent: true, Connect: 1508 * ms, Connack: 1510 * ms, End: 1600 * ms})
 }
 
 // after has a packet come after the one that a finding is about.
