@@ -221,6 +221,9 @@ func (f *Fleet) close() error {
 	go func() { f.own.Wait(); close(own) }()
 	select {
 	case <-own:
+		for _, c := range f.clients {
+			c.session.settle(f.cfg.Clock.Now())
+		}
 		f.findings.flush(f.cfg.Fleet.Name, f.cfg.Clock.Now())
 		return nil
 	case <-time.After(ownWait):

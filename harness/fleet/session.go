@@ -52,6 +52,7 @@ type session struct {
 
 	monitor protocol.Session // of all connections, those of rivals too, numbered by their turns
 	turns   int              // so far
+	latest  *conn            // opened last
 	broken  []protocol.Breach
 	report  func(protocol.Breach) // fills broken; made once, not per packet
 }
@@ -145,10 +146,11 @@ func (s *session) rival(at timeline.Instant) *conn {
 // open opens the record of a connection. s.mu is held.
 func (s *session) open(at timeline.Instant) *conn {
 	s.n++
-	return &conn{s: s, rec: timeline.Conn{
+	s.latest = &conn{s: s, rec: timeline.Conn{
 		Fleet: s.fleet.cfg.Fleet.Name, Client: s.index, ClientID: s.id, N: s.n, Dial: at,
 		Clean: s.fleet.cfg.Fleet.Session.Clean,
 	}}
+	return s.latest
 }
 
 // leave takes the counters back when a connection is over. s.mu is held.
@@ -284,6 +286,19 @@ func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing = true
+}
+
+// settle tells of the breaches that waited for a later packet to be certain, of
+// which there can be none any more.
+func (s *session) settle(at timeline.Instant) {
+	s.mu.Lock()
+	s.monitor.Settle(s.report)
+	broken, latest := s.broken, s.latest
+	s.broken = nil
+	s.mu.Unlock()
+	if len(broken) > 0 {
+		latest.found(broken, at)
+	}
 }
 
 // flush records the connection that is still open.
