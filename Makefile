@@ -71,7 +71,7 @@ repro-mochi-offline-order: ## show docs/track-record.md#mochi-offline-order agai
 
 .PHONY: repro-mochi-unrouted-ack
 repro-mochi-unrouted-ack: ## show docs/track-record.md#mochi-unrouted-ack again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiUnroutedAck$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiUnroutedAck$$' -v -count=1
 
 .PHONY: repro-mochi-late-routing
 repro-mochi-late-routing: ## show docs/track-record.md#mochi-late-routing again
@@ -79,59 +79,59 @@ repro-mochi-late-routing: ## show docs/track-record.md#mochi-late-routing again
 
 .PHONY: repro-mochi-repeated-ack
 repro-mochi-repeated-ack: ## show docs/track-record.md#mochi-repeated-ack again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiRepeatedAck$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiRepeatedAck$$' -v -count=1
 
 .PHONY: repro-mochi-false-dup
 repro-mochi-false-dup: ## show docs/track-record.md#mochi-false-dup again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiFalseDup$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiFalseDup$$' -v -count=1
 
 .PHONY: repro-mochi-keepalive-integer
 repro-mochi-keepalive-integer: ## show docs/track-record.md#mochi-keepalive-integer again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiKeepAlive$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiKeepAlive$$' -v -count=1
 
 .PHONY: repro-mochi-takeover-race
 repro-mochi-takeover-race: ## show docs/track-record.md#mochi-takeover-race again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiTakeoverRace$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiTakeoverRace$$' -v -count=1
 
 .PHONY: repro-mochi-shared-ids
 repro-mochi-shared-ids: ## show docs/track-record.md#mochi-shared-ids again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiSharedIDs$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiSharedIDs$$' -v -count=1
 
 .PHONY: repro-mochi-disconnect-sent
 repro-mochi-disconnect-sent: ## show docs/track-record.md#mochi-disconnect-sent again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMochiDisconnect$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiDisconnect$$' -v -count=1
 
 .PHONY: repro-mosquitto-inflight-quota
 repro-mosquitto-inflight-quota: ## show docs/track-record.md#mosquitto-inflight-quota again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoQuota$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoQuota$$' -v -count=1
 
 .PHONY: repro-mosquitto-keepalive-seconds
 repro-mosquitto-keepalive-seconds: ## show docs/track-record.md#mosquitto-keepalive-seconds again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoKeepAlive$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoKeepAlive$$' -v -count=1
 
 .PHONY: repro-paho-pubrel-forgotten
 repro-paho-pubrel-forgotten: ## show docs/track-record.md#paho-pubrel-forgotten again
-	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoPubrel$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoPubrel$$' -v -count=1
 
 .PHONY: repro-paho-handled-twice
 repro-paho-handled-twice: ## show docs/track-record.md#paho-handled-twice again
-	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoHandledTwice$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoHandledTwice$$' -v -count=1
 
 .PHONY: repro-paho-resume-after-clean
 repro-paho-resume-after-clean: ## show docs/track-record.md#paho-resume-after-clean again
-	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoClean$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoClean$$' -v -count=1
 
 .PHONY: repro-paho-dup-on-first
 repro-paho-dup-on-first: ## show docs/track-record.md#paho-dup-on-first again
-	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoDup$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoDup$$' -v -count=1
 
 .PHONY: repro-paho-late-ping
 repro-paho-late-ping: ## show docs/track-record.md#paho-late-ping again
-	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoPing$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoPing$$' -v -count=1
 
 .PHONY: repro-paho-disconnect-twice
 repro-paho-disconnect-twice: ## show docs/track-record.md#paho-disconnect-twice again
-	$(GO) test ./harness/fleet -run '^TestPahoToldTwiceIsStuck$$$$' -v -count=1
+	$(GO) test ./harness/fleet -run '^TestPahoToldTwiceIsStuck$$' -v -count=1
 
 .PHONY: golden
 golden: ## write the golden files again; look at the diff before you commit it
