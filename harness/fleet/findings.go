@@ -10,10 +10,14 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-// maxFindings is how many findings of one rule a fleet passes on one by one:
-// a library that breaks a rule breaks it with each message, and a thousand
-// examples are enough. The others are counted.
-const maxFindings = 1000
+const (
+	// maxFindings is how many findings of one rule a fleet passes on one by one;
+	// a library that breaks a rule breaks it with each message. The others are
+	// counted, and no known defect can explain what is only counted.
+	maxFindings = 10_000
+	// maxExamples is how many of them carry the last packets of their connection.
+	maxExamples = 1000
+)
 
 // ring is what the tap of a connection offers beside net.Conn.
 type ring interface {
@@ -37,8 +41,9 @@ type surplus struct {
 	warn   bool
 }
 
-// keep reports whether a finding is passed on one by one; else it is counted.
-func (f *findings) keep(b *protocol.Breach) bool {
+// keep reports whether a finding is passed on one by one, and whether with the
+// last packets; else it is counted.
+func (f *findings) keep(b *protocol.Breach) (one, example bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.passed[b.Rule] < maxFindings {
@@ -46,13 +51,13 @@ func (f *findings) keep(b *protocol.Breach) bool {
 			f.passed = map[string]int{}
 		}
 		f.passed[b.Rule]++
-		return true
+		return true, f.passed[b.Rule] <= maxExamples
 	}
 	if f.more == nil {
 		f.more = map[surplus]int64{}
 	}
 	f.more[surplus{b.Rule, b.Charge, b.Warn}]++
-	return false
+	return false, false
 }
 
 // flush tells how many findings were counted since the last flush, one line
@@ -82,14 +87,19 @@ func (c *conn) found(broken []protocol.Breach, at timeline.Instant) {
 		if c.rec.Rival && b.Charge != timeline.ChargeBroker && b.Charge != timeline.ChargeNobody {
 			b.Charge = timeline.ChargeHarness // no library made this connection
 		}
-		if !f.findings.keep(b) {
+		one, example := f.findings.keep(b)
+		if !one {
 			continue
+		}
+		var last []timeline.Packet
+		if example {
+			last = c.last()
 		}
 		f.findings.pass(timeline.Finding{
 			Rule: b.Rule, Charge: b.Charge, Warn: b.Warn,
 			Fleet: c.rec.Fleet, Client: c.rec.Client, ClientID: c.rec.ClientID, N: c.rec.N,
 			At: at, Detail: b.Detail, PacketID: b.PacketID, Stream: b.Stream, Seq: b.Seq,
-			Last: c.last(),
+			Last: last,
 		})
 	}
 }
