@@ -109,6 +109,10 @@ repro-mosquitto-inflight-quota: ## show docs/track-record.md#mosquitto-inflight-
 repro-mosquitto-keepalive-seconds: ## show docs/track-record.md#mosquitto-keepalive-seconds again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoKeepAlive$$' -v -count=1
 
+.PHONY: repro-mosquitto-republish
+repro-mosquitto-republish: ## show docs/track-record.md#mosquitto-republish again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoRepublish$$$$' -v -count=1
+
 .PHONY: repro-paho-pubrel-forgotten
 repro-paho-pubrel-forgotten: ## show docs/track-record.md#paho-pubrel-forgotten again
 	$(GO) test ./harness/fleet -run '^TestTrackRecordPahoPubrel$$' -v -count=1
