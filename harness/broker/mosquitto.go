@@ -31,6 +31,10 @@ func mosquitto() program {
 				Check: "unscripted", Condition: "keep-alive-in-whole-seconds",
 				Doc:       "the silence of a client and 1.5 times its keep alive are counted in whole seconds",
 				Reference: "docs/track-record.md#mosquitto-keepalive-seconds", Versions: "2.0.11",
+			}, {
+				Check: "publish-after-pubrel", Condition: "sent-by-the-broker-at-a-resume",
+				Doc:       "after a resume whose packets were never written, the next one sends PUBLISH again after its PUBREL",
+				Reference: "docs/track-record.md#mosquitto-republish", Versions: "2.0.11",
 			}},
 		},
 		version: mosquittoVersion,

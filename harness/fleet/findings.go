@@ -10,14 +10,11 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-const (
-	// maxFindings is how many findings of one rule a fleet passes on one by one;
-	// a library that breaks a rule breaks it with each message. The others are
-	// counted, and no known defect can explain what is only counted.
-	maxFindings = 10_000
-	// maxExamples is how many of them carry the last packets of their connection.
-	maxExamples = 1000
-)
+// maxFindings is how many findings of one rule a fleet passes on one by one, with
+// the last packets of their connections: a library that breaks a rule breaks it
+// with each message. The others are counted, and no known defect can explain what
+// is only counted.
+const maxFindings = 10_000
 
 // ring is what the tap of a connection offers beside net.Conn.
 type ring interface {
@@ -41,9 +38,8 @@ type surplus struct {
 	warn   bool
 }
 
-// keep reports whether a finding is passed on one by one, and whether with the
-// last packets; else it is counted.
-func (f *findings) keep(b *protocol.Breach) (one, example bool) {
+// keep reports whether a finding is passed on one by one; else it is counted.
+func (f *findings) keep(b *protocol.Breach) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.passed[b.Rule] < maxFindings {
@@ -51,13 +47,13 @@ func (f *findings) keep(b *protocol.Breach) (one, example bool) {
 			f.passed = map[string]int{}
 		}
 		f.passed[b.Rule]++
-		return true, f.passed[b.Rule] <= maxExamples
+		return true
 	}
 	if f.more == nil {
 		f.more = map[surplus]int64{}
 	}
 	f.more[surplus{b.Rule, b.Charge, b.Warn}]++
-	return false, false
+	return false
 }
 
 // flush tells how many findings were counted since the last flush, one line
@@ -87,19 +83,14 @@ func (c *conn) found(broken []protocol.Breach, at timeline.Instant) {
 		if c.rec.Rival && b.Charge != timeline.ChargeBroker && b.Charge != timeline.ChargeNobody {
 			b.Charge = timeline.ChargeHarness // no library made this connection
 		}
-		one, example := f.findings.keep(b)
-		if !one {
+		if !f.findings.keep(b) {
 			continue
-		}
-		var last []timeline.Packet
-		if example {
-			last = c.last()
 		}
 		f.findings.pass(timeline.Finding{
 			Rule: b.Rule, Charge: b.Charge, Warn: b.Warn,
 			Fleet: c.rec.Fleet, Client: c.rec.Client, ClientID: c.rec.ClientID, N: c.rec.N,
 			At: at, Detail: b.Detail, PacketID: b.PacketID, Stream: b.Stream, Seq: b.Seq,
-			Last: last,
+			Last: c.last(),
 		})
 	}
 }

@@ -72,6 +72,8 @@ func pahoDefects() []reports.KnownDefect {
 		"a PUBREL that should have been sent again first comes after the PUBLISH that was sent again, and its PUBREC")
 	row("paho-resume-after-clean", "duplicated", "republished-after-clean",
 		"with a clean session, what the store holds is sent again after a reconnect")
+	row("paho-resume-after-clean", "resend-after-clean", "published-again-at-a-reconnect",
+		"with a clean session, what the store holds is sent again after a reconnect")
 	row("paho-handled-twice", "duplicated", "redelivered-before-pubrel",
 		"a QoS 2 PUBLISH that is sent again before its PUBREL is handed to the application again")
 	row("paho-dup-on-first", "dup-flag", "first-sent-with-dup",
