@@ -83,7 +83,7 @@ func pbSwap(w *pbWire) pbLie {
 // pbReuse sends message 11 under the packet id of message 10, which is in use.
 func pbReuse(w *pbWire) pbLie {
 	const id = pbFirst - 1
-	var second []byte
+	var held [][]byte // message 11, and what comes behind it until 10 is answered
 	answers := 0
 	return func(c *pbConn, out bool, p *mqtt.Packet, raw []byte) [][]byte {
 		switch {
@@ -92,13 +92,21 @@ func pbReuse(w *pbWire) pbLie {
 			c.reply(mqtt.AppendPubrec(nil, p.ID))
 			return [][]byte{pbUnder(id, p, raw)}
 		case pbRead("a", 1, 11)(c, out, p):
-			second = pbUnder(id, p, raw)
-			c.reply(mqtt.AppendPubrec(nil, p.ID))
-			return nil
-		case !out && second != nil && answers == 1:
 			w.hit()
-			defer func() { second = nil }()
-			return [][]byte{second, raw}
+			c.reply(mqtt.AppendPubrec(nil, p.ID))
+			held = [][]byte{pbUnder(id, p, raw)}
+			if answers == 0 {
+				return nil
+			}
+			defer func() { held = nil }()
+			return held
+		case !out && held != nil:
+			held = append(held, bytes.Clone(raw))
+			if answers == 0 {
+				return nil
+			}
+			defer func() { held = nil }()
+			return held
 		case p.Type == mqtt.PUBREC && p.ID == id:
 			if answers++; answers == 2 {
 				c.next = mqtt.AppendPubrel(c.next, id)
