@@ -185,6 +185,10 @@ func plantedWills() []plant {
 		return func(ev *Evidence) { ev.Wills = append(ev.Wills, w) }
 	}
 	return []plant{
+		{"a second Will, read before the broker's last word on the other connection", "will", inv, "2 Wills were read of 1", broker, func(ev *Evidence) {
+			willTwice(false, timeline.EndEOF)(ev)
+			ev.at(b, 1).Alive = 60*sec + 1
+		}},
 		{"the Will of a kick is missing", "will", inv, "b: 0 Wills of 1 abnormal ends were read, the last of them of connection 1 at 1.003 s", broker, drop(1)},
 		{"the Will of a takeover is missing", "will", inv, "a: 1 Wills of 2 abnormal ends", broker, drop(2)},
 		{"one Will is missing, of the other a copy was read", "will", inv, "a: 1 Wills of 2 abnormal ends", broker, func(ev *Evidence) {

@@ -29,7 +29,7 @@ func will(ev Evidence) Result {
 		cl := &ev.Clients[i]
 		w := read[cl.ID]
 		delete(read, cl.ID)
-		b := ev.bill(cl, actions[cl.ID])
+		b := ev.bill(cl, actions[cl.ID], w.last)
 		ends += b.ended
 		watched += b.owed
 		ev.settle(cl, b, w, &t)
@@ -51,6 +51,7 @@ func will(ev Evidence) Result {
 // read, or be the first that came through.
 type wills struct {
 	first, copies int
+	last          timeline.Instant // the latest one was read
 }
 
 // willsByClient counts the Wills and finds those that differ from what the
@@ -64,6 +65,7 @@ func willsByClient(list []timeline.Will, t *tally) map[string]wills {
 		} else {
 			n.first++
 		}
+		n.last = max(n.last, w.At)
 		read[w.ClientID] = n
 		if w.Wrong != "" {
 			t.fault(timeline.ChargeBroker, 1, "%s at %s on %s: %s", w.ClientID, clock(w.At), w.Topic, w.Wrong)
@@ -80,14 +82,15 @@ type bill struct {
 	last  *timeline.Conn
 }
 
-// bill goes through the connections of one client.
-func (ev Evidence) bill(cl *Client, actions []Action) (b bill) {
+// bill goes through the connections of one client, of which the latest Will was
+// read at last. A connection that the broker wrote to later has left none.
+func (ev Evidence) bill(cl *Client, actions []Action, last timeline.Instant) (b bill) {
 	for _, c := range cl.all() {
 		if !c.Will || c.Connect == 0 || c.ConnackCode != 0 {
 			continue // refused: no Will was stored
 		}
 		sure, may := ev.abnormal(c, actions)
-		if may {
+		if may && c.Alive <= last {
 			b.may++
 		}
 		if !sure || c.Scripted || !accepted(c) || c.End == 0 || c.End > ev.Stop {

@@ -87,6 +87,11 @@ func readEvidence(dir fs.FS) (*evidence, error) {
 			e.missing = append(e.missing, f.name+" "+inWords(err))
 		}
 	}
+	// A file that ends with a whole row shows only here that rows are missing: the
+	// last one is written after the last phase.
+	if n, p := len(e.health), len(e.phases); e.closed && n > 0 && p > 0 && e.health[n-1].End < e.phases[p-1].End {
+		e.missing = append(e.missing, "health.csv ends before the run did")
+	}
 	// A run without findings has no such file: the closing mark tells.
 	err = readFile(dir, "findings.jsonl.gz", func(r io.Reader) (err error) {
 		e.found, err = timeline.ReadFindings(r)

@@ -142,6 +142,7 @@ func TestBrokenEvidence(t *testing.T) {
 		"cut events":      func(f *folder) { f.cut = []string{"events.jsonl.gz"} },
 		"cut accounts":    func(f *folder) { f.cut = []string{"accounts.jsonl.gz"} },
 		"cut health":      func(f *folder) { f.cut = []string{"health.csv"} },
+		"health ends":     func(f *folder) { f.short = true },
 		"no findings":     func(f *folder) { f.end.Findings = 2 },
 		"no closing mark": func(f *folder) { f.end = timeline.Mark{} },
 	} {
