@@ -73,6 +73,18 @@ func TestOutcomes(t *testing.T) {
 			h.last(0, 2, 1100)
 			h.kick(0, 1000, 1001, 0).Found = &no
 		}, []Outcome{Missed}, 1, 1},
+		"missed: not found, and only what was buffered is read after the answer": {func(h *history) {
+			c := h.ended(0, 1, 0, 1050)
+			c.LastIn, c.Alive = 1040*ms, 1000*ms
+			h.last(0, 2, 1100)
+			h.kick(0, 1000, 1001, 0).Found = &no
+		}, []Outcome{Missed}, 1, 1},
+		"no effect: not found, and a message that was sent later is read": {func(h *history) {
+			c := h.ended(0, 1, 0, 1050)
+			c.LastIn, c.Alive = 1040*ms, 1030*ms
+			h.last(0, 2, 1100)
+			h.kick(0, 1000, 1001, 0).Found = &no
+		}, []Outcome{NoEffect}, 1, 1},
 		"late hit: the newer connection ended": {func(h *history) {
 			h.ended(0, 1, 0, 1002)
 			h.ended(0, 2, 1003, 1031)
