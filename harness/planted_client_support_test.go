@@ -62,9 +62,6 @@ type pcRun struct {
 func pcPlay(t *testing.T, text string, driver fleet.Driver, change ...string) pcRun {
 	t.Helper()
 	pcNeedMosquitto(t)
-	if pcRaces && driver.Info().Name == "paho" {
-		t.Skip("SKIPPED: paho races with itself across reconnects, and that is not what is looked for")
-	}
 	return pcPlayOn(t, "mosquitto", text, driver, change...)
 }
 

@@ -188,7 +188,8 @@ func TestHeapIsFlat(t *testing.T) {
 	play(4, first/4*4)
 	early := heap()
 	play(first/4*4, last/4*4)
-	if grown := heap() - early; grown > 4<<10 {
+	// A bit per message would be 110 kB; less is the runtime's own.
+	if grown := heap() - early; grown > 64<<10 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
 	if n := book.Totals().InDoubt; n != 0 {
