@@ -14,9 +14,10 @@ func compareCommand(io streams) *cobra.Command {
 		Long: `Compare two run folders, report.json files, or folders of 'run --repeat' of the
 same scenario, number of clients and broker.
 
-Counts decide by an exact rule: a QoS 1 message lost, a client censored, a
-message unexpected, or an unscripted end, where the old run had none, is worse
-(exit 5), unless a known defect of the target explains it. Times of one run a
+Counts decide by an exact rule: a message of QoS 1 or 2 lost, a client censored,
+a message stuck, reordered or misrouted, an unscripted end, a rule of the wire
+broken and the like, where the old run had none, is worse (exit 5), unless a
+known defect of the target or the client library explains it. Times of one run a
 side decide nothing: they read "inconclusive, n = 1: run --repeat 5" (exit 0).
 Runs that did not finish decide nothing either (exit 3), and runs of different
 scenarios, sizes or brokers are refused (exit 2).`,

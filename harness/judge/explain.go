@@ -47,20 +47,43 @@ const (
 
 // explain gives each issued action of one client its outcome. One action
 // explains at most one end, and an end has at most one action: the earliest
-// issued one that can have caused it.
-func explain(conns []*timeline.Conn, actions []*timeline.Action) ([]Acted, map[*timeline.Conn]*timeline.Action) {
-	actions = slices.Clone(actions)
-	slices.SortFunc(actions, compareActions)
+// issued one that can have caused it. A takeover ends nothing before its rival
+// writes CONNECT; rivals are those of the client.
+func explain(conns, rivals []*timeline.Conn, actions []*timeline.Action) ([]Acted, map[*timeline.Conn]*timeline.Action) {
+	order, given := make([]*timeline.Action, 0, len(actions)), make(map[*timeline.Action]*timeline.Action, len(actions))
+	for _, a := range actions {
+		b := a
+		if r := rivalOf(a, rivals); r != nil && r.Connect > a.Issued {
+			later := *a
+			later.Issued = r.Connect
+			b = &later
+		}
+		given[b] = a
+		order = append(order, b)
+	}
+	slices.SortFunc(order, compareActions)
 	causes := make(map[*timeline.Conn]*timeline.Action)
 	acted := make([]Acted, 0, len(actions))
-	for _, a := range actions {
-		outcome, conn := explainOne(conns, a, causes)
+	for _, b := range order {
+		a := given[b]
+		outcome, conn := explainOne(conns, b, causes)
 		if conn != nil {
 			causes[conn] = a
 		}
 		acted = append(acted, Acted{Action: a, Outcome: outcome, Conn: conn})
 	}
 	return acted, causes
+}
+
+// rivalOf gives the connection that a takeover opened: its CONNACK is the
+// action's answer. nil = it opened none, or is another fault.
+func rivalOf(a *timeline.Action, rivals []*timeline.Conn) *timeline.Conn {
+	for _, r := range rivals {
+		if a.Answered != 0 && r.Connack == a.Answered && r.Dial >= a.Issued {
+			return r
+		}
+	}
+	return nil
 }
 
 func explainOne(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {

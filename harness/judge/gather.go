@@ -158,7 +158,12 @@ func returns(s *Storm) (returned int, away []string) {
 		if o.Returned != 0 && o.Returned <= s.Stop {
 			returned++
 		}
-		last[clientKey{o.Fleet, o.Client}] = o
+		// By the connection that was lost: an outage that began late by its action's
+		// intended instant may be an earlier one, where actions overtake each other.
+		k := clientKey{o.Fleet, o.Client}
+		if before := last[k]; before == nil || o.Lost.N > before.Lost.N {
+			last[k] = o
+		}
 	}
 	for _, o := range last {
 		if o.Returned == 0 || o.Returned > s.Stop {

@@ -65,7 +65,7 @@ func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wa
 	horizon := horizons(waves, stop)
 	for _, cl := range clients {
 		k := clientKey{cl.Fleet, cl.Index}
-		acted, causes := explain(cl.Conns, byClient[k])
+		acted, causes := explain(cl.Conns, cl.Rivals, byClient[k])
 		delete(byClient, k)
 		s.Acted = append(s.Acted, acted...)
 		outages, loose := outagesOf(cl, causes, rules)
@@ -77,7 +77,7 @@ func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wa
 	}
 	// Clients that never dialled still had actions: no-ops.
 	for _, rest := range byClient {
-		acted, _ := explain(nil, rest)
+		acted, _ := explain(nil, nil, rest)
 		s.Acted = append(s.Acted, acted...)
 	}
 	s.sort()

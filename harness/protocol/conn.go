@@ -84,6 +84,17 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	return c, true
 }
 
+// shared reports whether the session has another connection that is accepted
+// and not known to be over.
+func (s *Session) shared(c *conn) bool {
+	for i := range s.conns {
+		if o := &s.conns[i]; o.n != c.n && o.accepted && !o.ended {
+			return true
+		}
+	}
+	return false
+}
+
 // room is a free record: that of a connection that ended, but not the latest
 // one, whose reader and writer may still report what they saw.
 func (s *Session) room() *conn {

@@ -61,9 +61,10 @@ func (ev *event) begin() {
 	ev.table().put(exchange{
 		identity: ev.id, sent: ev.at, since: ev.at, first: place, due: place, epoch: c.epoch,
 		born: c.n, conn: c.n, pub: c.n, id: ev.p.ID, stage: published, pubs: 1,
-		// With DUP it was sent before, we do not know when; and what an older
-		// connection reads was sent before all that a newer one has read.
-		loose: ev.rel != fresh || ev.p.Dup() || !ev.out && c.n < ev.s.last,
+		// With DUP it was sent before, we do not know when. What one of several
+		// connections at a time reads was sent before or after what another one
+		// reads, and their CONNACKs may be read in another order than they were sent.
+		loose: ev.rel != fresh || ev.p.Dup() || !ev.out && (c.n < ev.s.last || ev.s.shared(c)),
 		maybe: ev.out && c.epoch < ev.s.epoch, // a newer connection has begun a session: the broker reads no more here
 	})
 }

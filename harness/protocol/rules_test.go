@@ -594,6 +594,29 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup
 		in  PUBLISH 10 q1 m10 dup  => delivered m10`},
 
+	{"what two connections at a time read has no order", connect + `
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 1 q1 m1
+		2: in  PUBLISH 2 q1 m2
+		2: end
+		1: end
+		3: out CONNECT
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 2 q1 m2 dup
+		3: in  PUBLISH 1 q1 m1 dup`},
+	{"the same, when the first connection was over", connect + `
+		1: end
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 1 q1 m1
+		2: in  PUBLISH 2 q1 m2
+		2: end
+		3: out CONNECT
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 2 q1 m2 dup
+		3: in  PUBLISH 1 q1 m1 dup  ! resend-order broker`},
+
 	// resend-timing
 	{"MQTT 3.1.1 leaves resends on one connection free", connect + `
 		out PUBLISH 1 q1 m1
