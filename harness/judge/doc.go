@@ -3,7 +3,7 @@
 // and the verdict with its exit code.
 //
 // In: the files of a run's folder (scenario, target, plan, env, events,
-// accounts, health) as an fs.FS. Out: a *reports.Report that is a pure function
+// accounts, findings, health) as an fs.FS. Out: a *reports.Report that is a pure function
 // of those files: the same bytes in give the same bytes out; no clock, no
 // environment and no map order has a part in it.
 //
@@ -11,7 +11,8 @@
 // explain.go gives each action its outcome, outage.go lays the outages down,
 // parts.go takes each apart, wave.go sums up a wave, loss.go joins lost
 // messages with outages, gather.go collects what the checks look at, expect.go
-// and verdict.go judge, judge.go is the main path.
+// and verdict.go judge, defects.go asks whether a known defect explains a check,
+// judge.go is the main path.
 //
 // It may import the leaves and measure, ledger and check; no client library
 // and no broker reaches it.

@@ -3,8 +3,8 @@
 //
 // It provides HDR histograms with their evidence encoding, the sharded Recorder
 // for the hot path, Kaplan-Meier survival, the shape of the herd, the table of
-// metrics, the health sampler with health.csv, fitness, and the fingerprint of
-// the machine.
+// metrics, the health sampler with health.csv, fitness, goroutines by the
+// function that started them, and the fingerprint of the machine.
 //
 // In: int64 nanoseconds or counts, observations, timeline instants, a Report,
 // files under /proc and /sys. Out: reports.Quantile, reports.Herd,

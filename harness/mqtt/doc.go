@@ -3,6 +3,6 @@
 //
 // In: chunks of one direction of one connection, split anywhere.
 // Out: whole packets with the fields that the tap records; bytes of packets for
-// tests, the preflight connection and sentinels.
+// the strict driver, rivals, the preflight connection and tests.
 // It imports nothing of this module.
 package mqtt
