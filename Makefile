@@ -111,7 +111,7 @@ repro-mosquitto-keepalive-seconds: ## show docs/track-record.md#mosquitto-keepal
 
 .PHONY: repro-mosquitto-republish
 repro-mosquitto-republish: ## show docs/track-record.md#mosquitto-republish again
-	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoRepublish$$$$' -v -count=1
+	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoRepublish$$' -v -count=1
 
 .PHONY: repro-paho-pubrel-forgotten
 repro-paho-pubrel-forgotten: ## show docs/track-record.md#paho-pubrel-forgotten again

@@ -136,7 +136,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
 	}
 	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
-	mistakes := splitByFleet(sc)
+	mistakes := undecidable(sc)
 	for i, ph := range sc.Phases {
 		if quiet(ph.Until) > 0 && i != len(sc.Phases)-1 {
 			return nil, Usage(fmt.Errorf("phase %s: until quiet is the drain, which ends the traffic for good: it can only be the last phase", ph.Name))
@@ -159,12 +159,23 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	return p, nil
 }
 
-// splitByFleet refuses expectations that no run of this version could decide.
-func splitByFleet(sc *scenarios.Scenario) scenarios.Errors {
+// undecidable refuses expectations that no run of this version could decide: a
+// metric of the run is neither split by fleet nor by phase and wave.
+func undecidable(sc *scenarios.Scenario) scenarios.Errors {
 	var mistakes scenarios.Errors
+	refuse := func(x scenarios.Expectation, by, keys string) {
+		mistakes = append(mistakes, scenarios.Error{Pos: x.Pos, Msg: fmt.Sprintf("%s is not split by %s in this version: leave %s out", x.Metric, by, keys)})
+	}
 	for _, x := range sc.Expect {
-		if m, found := measure.Lookup(x.Metric); found && m.Scope == measure.ScopeRun && x.Fleet != "" && len(sc.Fleets) > 1 {
-			mistakes = append(mistakes, scenarios.Error{Pos: x.Pos, Msg: fmt.Sprintf("%s is not split by fleet in this version: leave fleet out", x.Metric)})
+		m, found := measure.Lookup(x.Metric)
+		if !found || m.Scope != measure.ScopeRun {
+			continue
+		}
+		if x.Fleet != "" && len(sc.Fleets) > 1 {
+			refuse(x, "fleet", "fleet")
+		}
+		if x.Phase != "" || x.Wave != "" {
+			refuse(x, "phase or wave", "phase and wave")
 		}
 	}
 	return mistakes

@@ -99,6 +99,7 @@ func (l *loader) unknownKeys(f finding, names []string) (meant []string) {
 	for k := range at(f.schema, "properties") {
 		known = append(known, k)
 	}
+	slices.Sort(known)
 	unknown := make(map[string]bool, len(names))
 	for _, name := range names {
 		unknown[name] = true
@@ -108,11 +109,14 @@ func (l *loader) unknownKeys(f finding, names []string) (meant []string) {
 		if !unknown[key.Value] {
 			continue
 		}
-		hint := ""
+		hint, kinds := "", ""
 		if len(l.errs) < maxErrors {
 			hint = suggest(key.Value, known)
 		}
-		l.fail(key.Line, key.Column, hint, "unknown key %s in %s", quote(key.Value), f.label)
+		if hint == "" && f.schema["x-kinds"] == true {
+			kinds = ", want one of " + strings.Join(known, ", ")
+		}
+		l.fail(key.Line, key.Column, hint, "unknown key %s in %s%s", quote(key.Value), f.label, kinds)
 		meant = append(meant, hint)
 	}
 	return meant
@@ -216,6 +220,16 @@ func (l *loader) enum(f finding, k *kind.Enum) {
 	}
 	if hint := suggest(f.value.Value, names); hint != "" {
 		l.fail(pos.Line, pos.Column, hint, "%s is %s", f.label, show(f.value))
+		return
+	}
+	var family []string // lost: lost.qos0, lost.qos1, lost.qos2
+	for _, name := range names {
+		if strings.HasPrefix(name, f.value.Value+".") && f.value.Value != "" {
+			family = append(family, name)
+		}
+	}
+	if len(family) > 0 {
+		l.fail(pos.Line, pos.Column, "", "%s is %s, want one of %s", f.label, show(f.value), strings.Join(family, ", "))
 		return
 	}
 	l.fail(pos.Line, pos.Column, "", "%s is %s, want %s", f.label, show(f.value), want(f))

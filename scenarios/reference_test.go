@@ -3,6 +3,7 @@ package scenarios_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -41,6 +42,14 @@ func TestReferencePage(t *testing.T) {
 	for heading, path := range sections {
 		for _, why := range differences(rows(string(text), heading), properties(schema, path)) {
 			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
+		}
+	}
+	common := properties(schema, "$defs.fault.properties.close")
+	for kind := range properties(schema, "$defs.fault") {
+		own := maps.Clone(properties(schema, "$defs.fault.properties."+kind))
+		maps.DeleteFunc(own, func(key string, _ any) bool { return common[key] != nil })
+		for _, why := range differences(rows(string(text), "#### "+kind), own) {
+			t.Errorf("docs/scenarios.md, %s: %s", kind, why)
 		}
 	}
 }

@@ -55,13 +55,13 @@ give the same bytes.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			tables := harness.DefaultTables()
-			sc, _, err := loadScenario(args[0], tables)
+			sc, text, err := loadScenario(args[0], tables)
 			if err != nil {
 				return err
 			}
 			plan, err := f.plan(sc, tables, "", 0)
 			if err != nil {
-				return err
+				return withSource(err, text)
 			}
 			return scenarios.WritePlan(io.out, plan, victims)
 		},

@@ -87,7 +87,7 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 	}
 	plan, err := f.plan(s.scenario, s.tables, f.endpoint, 0)
 	if err != nil {
-		return nil, err
+		return nil, withSource(err, s.text)
 	}
 	if err := harness.CheckClients(plan, s.tables); err != nil {
 		return nil, err

@@ -37,6 +37,16 @@ func scenariosCommand(io streams) *cobra.Command {
 	}
 }
 
+// withSource gives mistakes that were found while a scenario was planned their
+// line and caret.
+func withSource(err error, text []byte) error {
+	var mistakes scenarios.Errors
+	if errors.As(err, &mistakes) {
+		return mistakes.WithSource(text)
+	}
+	return err
+}
+
 // loadScenario is harness.LoadScenario with a hint for a file that reads as a
 // name.
 func loadScenario(nameOrPath string, tables harness.Tables) (*scenarios.Scenario, []byte, error) {

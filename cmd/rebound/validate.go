@@ -39,9 +39,9 @@ is 2.`,
 // the fault, which reads them when it is planned.
 func validate(path string) error {
 	tables := harness.DefaultTables()
-	sc, _, err := loadScenario(path, tables)
+	sc, text, err := loadScenario(path, tables)
 	if err == nil {
 		_, err = harness.NewPlan(sc, harness.PlanOptions{Tables: tables})
 	}
-	return err
+	return withSource(err, text)
 }

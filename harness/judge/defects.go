@@ -117,8 +117,21 @@ func (j *judgement) warnDefects() {
 		}
 	}
 	if len(absent) > 0 {
-		j.note("known defects that could have shown and did not this time: %s", strings.Join(absent, ", "))
+		j.note("known defects that could have shown and did not this time: %s", inOnePage(absent))
 	}
+}
+
+// inOnePage lists references; the page of the track record is named once.
+func inOnePage(refs []string) string {
+	const page = "docs/track-record.md"
+	out, named := make([]string, len(refs)), ""
+	for i, ref := range refs {
+		var cut bool
+		if out[i], cut = strings.CutPrefix(ref, page+"#"); cut {
+			named = " (" + page + ")"
+		}
+	}
+	return strings.Join(out, ", ") + named
 }
 
 // showed reports whether a defect explains a check of this run.

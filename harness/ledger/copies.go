@@ -174,12 +174,7 @@ func (c *closing) cause(s *closingStream, r *copied, seq uint64) string {
 // library is to blame.
 func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 	switch {
-	case len(r.members) > 1:
-		// Only to the same member (5.0 [MQTT-4.8.2-4]), and at its session's end
-		// to no other [MQTT-4.8.2-5].
-		e.Why = "delivered to two members of a shared group"
-		e.blame(chargeBroker)
-	case !r.over:
+	case len(r.members) <= 1 && !r.over:
 		return false // in different epochs, for different filters, or at QoS 1
 	case s.Republished.Contains(e.Seq):
 		e.Why = "the publisher published it again: after its PUBREL, or under another packet id"
@@ -192,6 +187,11 @@ func (c *closing) twice(s *closingStream, r *copied, e *Exception) bool {
 	case s.Carried.Contains(e.Seq):
 		e.Cause = CauseSession // the publisher's ended in between
 		return false
+	case len(r.members) > 1:
+		// Only to the same member (5.0 [MQTT-4.8.2-4]), and at its session's end
+		// to no other [MQTT-4.8.2-5].
+		e.Why = "delivered to two members of a shared group"
+		e.blame(chargeBroker)
 	case r.followed && r.counted && r.calls > r.copies:
 		return false
 	default:

@@ -79,6 +79,14 @@ func TestSharedGroups(t *testing.T) {
 		{"QoS 2: delivered to two members", func() *history {
 			return groupHistory(2).exchange(1).at("m", 1).at("n", 1).end("n")
 		}, []string{"duplicated $share/g/t 1: broker, reassigned"}},
+		{"QoS 2: published again after its PUBREL, and so delivered to another member", func() *history {
+			h := groupHistory(2).write(1).ack(1).release(1).publisherBack(true).write(1).ack(1).release(1).complete(1)
+			return h.at("m", 1).at("n", 1).end("n")
+		}, []string{"duplicated $share/g/t 1: publisher-library, republish"}},
+		{"QoS 2: published again after a clean start, and so delivered to another member", func() *history {
+			h := groupHistory(2).write(1).publisherBack(false).write(1).ack(1).release(1).complete(1)
+			return h.at("m", 1).at("n", 1).end("n")
+		}, []string{"duplicated $share/g/t 1: legal, session"}},
 		{"QoS 2: delivered to another member at the session's end", func() *history {
 			h := groupHistory(2).exchange(1).at("m", 1)
 			h.Connected("m", 2, false, h.tick())
