@@ -143,6 +143,8 @@ func TestBrokenEvidence(t *testing.T) {
 		"cut accounts":    func(f *folder) { f.cut = []string{"accounts.jsonl.gz"} },
 		"cut health":      func(f *folder) { f.cut = []string{"health.csv"} },
 		"no findings":     func(f *folder) { f.end.Findings = 2 },
+		"an event gone":   func(f *folder) { f.end.Events = f.events() + 1 },
+		"an event twice":  func(f *folder) { f.end.Events = f.events() - 1 },
 		"no closing mark": func(f *folder) { f.end = timeline.Mark{} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,6 +158,15 @@ func TestBrokenEvidence(t *testing.T) {
 				t.Errorf("assumptions %s %q", c.Verdict, c.Detail)
 			}
 		})
+	}
+}
+
+// TestCountedEvents: the number that the closing mark gives is no breach by itself.
+func TestCountedEvents(t *testing.T) {
+	f := newFolder()
+	f.end.Events = f.events()
+	if r := f.judge(t); !r.Run.Complete || r.Verdict != reports.Valid {
+		t.Errorf("complete %v, verdict %s", r.Run.Complete, r.Verdict)
 	}
 }
 
