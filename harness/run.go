@@ -256,7 +256,8 @@ func (r *run) stop() error {
 		return err
 	}
 	r.ev.add(timeline.Event{Mark: &timeline.Mark{
-		Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted, Findings: r.written,
+		Stop: stopped, Interrupted: r.interrupted(), Aborted: r.aborted,
+		Events: r.ev.events.Added(), Findings: r.written,
 	}})
 	return r.ev.close()
 }

@@ -125,6 +125,10 @@ func TestSeveralAtOnce(t *testing.T) {
 			"session-forgotten": no, "session-invented": no, "takeover": no, "keep-alive": no, "will": no, "kick-effective": no,
 			"deaf": no, "never-returned": no, "leak": no,
 		}},
+		"an end that the events no longer explain": {func(ev *Evidence) {
+			ev.Missing = []string{"events.jsonl.gz has 9 of 10 lines"}
+			ev.Unscripted = append(ev.Unscripted, End{ClientID: "b", N: 2, At: 60 * sec, Kind: timeline.EndEOF})
+		}, map[string]reports.Verdict{"assumptions": no, "unscripted": no}},
 		"no env": {func(ev *Evidence) {
 			ev.Missing, ev.Target = []string{"env.json is missing"}, reports.Target{}
 		}, map[string]reports.Verdict{"assumptions": no, "session-forgotten": no, "will": no}},

@@ -55,6 +55,12 @@ func judgeEnds(ev Evidence, bystanders bool, what string, otherwise Result) Resu
 				"%s connection %d at %s in phase %s: %s", e.ClientID, e.N, clock(e.At), e.Phase, e.Kind)
 		}
 	}
+	if t.count > 0 && (!ev.Complete || ev.lacks("events.jsonl.gz")) {
+		// An action is written after the end that it made.
+		c := unknown("%s: %d (%s), but the events are not all there: one that is missing may explain them", what, t.count, counted(kinds))
+		c.Count = t.count
+		return c
+	}
 	return t.verdict(fmt.Sprintf("%s: %d (%s)", what, t.count, counted(kinds)), otherwise)
 }
 

@@ -59,6 +59,15 @@ func legals() []legal {
 		{"an end that is judged from the records", "", "", found(timeline.Finding{Rule: timeline.RuleEnd, Charge: broker})},
 		{"a breach of the message that was swallowed", "", "", bent(func(f *timeline.Finding) { f.PacketID = 9 })},
 		{"a breach of the id that was swallowed", "", "", bent(func(f *timeline.Finding) { f.Stream, f.Seq = 0, 0 })},
+		{"a breach of the id that was swallowed, by an answer to it", "", "", bent(func(f *timeline.Finding) {
+			f.Stream, f.Seq, f.Last = 0, 0, []timeline.Packet{{At: f.At, Type: "PUBACK", ID: 7}, {At: f.At + 1, Type: "PUBREL", Out: true, ID: 7}}
+		})},
+		{"a breach of the id that was swallowed, by the packet itself", "", "", func(ev *Evidence) {
+			ev.Frames[0].Type = "PUBREL"
+			bent(func(f *timeline.Finding) {
+				f.Stream, f.Seq, f.Last = 0, 0, []timeline.Packet{{At: f.At, Type: "PUBLISH", ID: 7}}
+			})(ev)
+		}},
 		{"a breach of the id whose message is not known", "", "", func(ev *Evidence) {
 			ev.Frames[0].Stream, ev.Frames[0].Seq = 0, 0
 			bent(func(*timeline.Finding) {})(ev)

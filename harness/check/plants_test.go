@@ -146,6 +146,15 @@ func plantedRules() []plant {
 		{excuse + "another message with its id", "dup-flag", inv, "", broker, bent(func(f *timeline.Finding) { f.Seq = 6 })},
 		{excuse + "another stream with its id", "dup-flag", inv, "", broker, bent(func(f *timeline.Finding) { f.Stream = 3 })},
 		{excuse + "another id, message not known", "dup-flag", inv, "", broker, bent(func(f *timeline.Finding) { f.Stream, f.Seq, f.PacketID = 0, 0, 8 })},
+		{excuse + "an id of the broker, of which the client's was swallowed", "dup-flag", inv, "", broker, bent(func(f *timeline.Finding) {
+			f.Stream, f.Seq, f.Last = 0, 0, []timeline.Packet{{At: f.At, Type: "PUBLISH", ID: 7}}
+		})},
+		{excuse + "an id of the client, of which the broker's was swallowed", "dup-flag", inv, "", broker, func(ev *Evidence) {
+			ev.Frames[0].Out = true
+			bent(func(f *timeline.Finding) {
+				f.Stream, f.Seq, f.Last = 0, 0, []timeline.Packet{{At: f.At, Type: "PUBACK", ID: 7}}
+			})(ev)
+		}},
 		{excuse + "neither id nor message known", "dup-flag", inv, "", broker, func(ev *Evidence) {
 			ev.Frames[0].PacketID, ev.Frames[0].Stream = 0, 0
 			bent(func(f *timeline.Finding) { f.Stream, f.Seq, f.PacketID = 0, 0, 0 })(ev)

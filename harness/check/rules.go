@@ -96,8 +96,26 @@ func (ev Evidence) excused(f timeline.Finding) bool {
 		case x.Stream != 0 && f.Stream != 0:
 			return x.Stream == f.Stream && x.Seq == f.Seq
 		}
-		return x.PacketID != 0 && x.PacketID == f.PacketID
+		return x.PacketID != 0 && x.PacketID == f.PacketID && oneSide(x, f)
 	})
+}
+
+// oneSide reports whether the packet id of a frame and that of a finding were
+// given out by the same side: client and broker each number their own packets
+// [MQTT-2.3.1-4]. A finding without the packet that it is about says nothing.
+func oneSide(x timeline.Frame, f timeline.Finding) bool {
+	p, known := f.Packet()
+	return !known || idOfClient(x.Type, x.Out) == idOfClient(p.Type, p.Out)
+}
+
+// idOfClient reports whether the client gave out the id of a packet: what answers
+// one goes the other way.
+func idOfClient(kind string, out bool) bool {
+	switch kind {
+	case "PUBACK", "PUBREC", "PUBCOMP", "SUBACK", "UNSUBACK":
+		return !out
+	}
+	return out
 }
 
 // suback is a rule of its own: where the target is known to grant no more than

@@ -13,6 +13,9 @@ const (
 	// asked again whether it takes a Connect; it doubles up to restSlow.
 	restPoll = 5 * time.Millisecond
 	restSlow = 200 * time.Millisecond
+	// arrival is how long a Disconnect waits for a library to say that it is
+	// connected, when the wire has said so already.
+	arrival = time.Second
 )
 
 // bringing is where a client stands between its library's Connect and
@@ -27,7 +30,8 @@ const (
 //   - Disconnect waits until a Connect that has been called has begun to dial,
 //     and the loop calls none while a Disconnect is under way;
 //   - a library that has been told to disconnect is not told again until it is
-//     seen to have taken a Connect.
+//     seen to have taken a Connect. Where a connection is accepted already, that
+//     is awaited: a Disconnect that found a live connection has to end it.
 type bringing struct {
 	change   *sync.Cond // on client.mu; made by wait
 	begun    bool       // the first connect was due
@@ -36,6 +40,7 @@ type bringing struct {
 	dropping bool       // the library's Disconnect is under way
 	down     bool       // told to disconnect, and not yet seen to take a Connect
 	drops    int        // Disconnects so far
+	dropped  int64      // number of the connection that the last one had to end, 0 = none was accepted
 	wake     chan struct{}
 }
 
@@ -190,7 +195,8 @@ func (c *client) left(before call, err error) outcome {
 // each returns within the bound of the library's Disconnect.
 //
 // A client whose first connect is not due yet has nothing to end. One that is
-// still on its way back from an earlier Disconnect is only kept from pausing.
+// still on its way back from an earlier Disconnect, and has no accepted
+// connection yet, is only kept from pausing.
 // ErrClosed after Close.
 func (f *Fleet) Disconnect(client int) error {
 	c := f.clients[client]
@@ -202,7 +208,7 @@ func (f *Fleet) Disconnect(client int) error {
 	}
 	if lib != nil {
 		lib.Disconnect()
-		c.dropped()
+		c.rested()
 	}
 	if !c.bring() {
 		return ErrClosed
@@ -214,7 +220,15 @@ func (f *Fleet) Disconnect(client int) error {
 func (c *client) drop() (lib Client, begun bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.entering && !c.closed {
+	expired := false
+	await := time.AfterFunc(arrival, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		expired = true
+		c.changed()
+	})
+	defer await.Stop()
+	for !c.closed && (c.entering || c.arriving() && !expired) {
 		c.wait()
 	}
 	switch {
@@ -224,12 +238,19 @@ func (c *client) drop() (lib Client, begun bool, err error) {
 		return nil, c.begun, nil
 	}
 	c.drops++
-	c.dropping, c.down = true, true
+	c.dropping, c.down, c.dropped = true, true, c.session.liveN.Load()
 	return c.lib, true, nil
 }
 
-// dropped says that the library's Disconnect has returned.
-func (c *client) dropped() {
+// arriving reports whether a connection was accepted since the last Disconnect
+// and the library's Connect has not returned yet. c.mu is held.
+func (c *client) arriving() bool {
+	live := c.session.liveN.Load()
+	return c.down && live != 0 && live != c.dropped
+}
+
+// rested says that the library's Disconnect has returned.
+func (c *client) rested() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropping = false

@@ -290,6 +290,84 @@ func TestPahoToldTwiceIsStuck(t *testing.T) {
 	}
 }
 
+// late is a library whose Connect returns when it is let, long after CONNACK.
+type late struct {
+	Client
+	calls *atomic.Int32
+	let   <-chan struct{}
+}
+
+func (l late) Connect(ctx context.Context) error {
+	err := l.Client.Connect(ctx)
+	if l.calls.Add(1) > 1 {
+		<-l.let
+	}
+	return err
+}
+
+type lateDriver struct {
+	Paho
+	calls *atomic.Int32
+	let   <-chan struct{}
+}
+
+func (d lateDriver) New(s Settings) (Client, error) {
+	lib, err := d.Paho.New(s)
+	return late{lib, d.calls, d.let}, err
+}
+
+// A Disconnect right behind another one finds a connection that was accepted and
+// a library that has not said so: it must end it, and not return as if it had.
+func TestDisconnectOfAnArrival(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	let := make(chan struct{})
+	cfg := b.config(broker.addr, 1, devices(false), nil)
+	cfg.Driver = lateDriver{calls: new(atomic.Int32), let: let}
+	f := b.fleet(cfg)
+	await(t, "connected", func() bool { return f.Connected() == 1 && f.up.Load() == 1 })
+	if err := f.Disconnect(0); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "accepted again", func() bool { return f.LiveN(0) == 2 })
+	done := make(chan error)
+	go func() { done <- f.Disconnect(0) }()
+	await(t, "it waits", func() bool {
+		c := f.clients[0]
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.change != nil && c.arriving()
+	})
+	close(let)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a third connection", func() bool { return f.LiveN(0) == 3 })
+	f.Flush()
+	if c := b.conn(f.ID(0), 2); !endedItself(c) {
+		t.Errorf("second connection: %+v", c)
+	}
+}
+
+// Of a library that never says so nobody waits for long.
+func TestDisconnectOfAnArrivalIsBounded(t *testing.T) {
+	b := newBench(t)
+	broker := startBroker(t, "127.0.0.1:0")
+	let := make(chan struct{})
+	cfg := b.config(broker.addr, 1, devices(false), nil)
+	cfg.Driver = lateDriver{calls: new(atomic.Int32), let: let}
+	f := b.fleet(cfg)
+	defer close(let)
+	await(t, "connected", func() bool { return f.Connected() == 1 && f.up.Load() == 1 })
+	if err := f.Disconnect(0); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "accepted again", func() bool { return f.LiveN(0) == 2 })
+	if err := f.Disconnect(0); err != nil || f.LiveN(0) != 2 {
+		t.Errorf("%v, live on %d", err, f.LiveN(0))
+	}
+}
+
 // idle is a library that takes a Connect without dialling.
 type idle struct{ Client }
 

@@ -120,22 +120,11 @@ func (j *judgement) sentAtReconnect(f *timeline.Finding, kind string, flags byte
 	if !charged(f, timeline.ChargePublisher) || f.N < 2 {
 		return false
 	}
-	p, ok := packetOf(f)
+	p, ok := f.Packet()
 	return ok && p.Out && p.Type == kind && p.Flags&flags == flags && j.atResume(f, false)
 }
 
 const flagDUP = 0x08 // in the fixed header of a PUBLISH
-
-// packetOf gives the packet that a finding is about: the last one of its
-// instant. A packet of the other direction can have come after it.
-func packetOf(f *timeline.Finding) (timeline.Packet, bool) {
-	for _, p := range slices.Backward(f.Last) {
-		if p.At == f.At && p.ID == f.PacketID {
-			return p, true
-		}
-	}
-	return timeline.Packet{}, false
-}
 
 // atResume reports whether a packet came within the slack after the CONNACK of
 // its connection, and whether that resumed a session.
@@ -249,7 +238,7 @@ func (j *judgement) toldOfTakeover(f check.Fault) bool {
 	if !charged(g, timeline.ChargeBroker) {
 		return false
 	}
-	p, ok := packetOf(g)
+	p, ok := g.Packet()
 	return ok && p.Type == "DISCONNECT" && slices.ContainsFunc(j.allOf(g.ClientID), func(o *timeline.Conn) bool {
 		return o.N != g.N && accepted(o) && o.Connect <= g.At && g.At <= o.Connack+resumeSlack
 	})

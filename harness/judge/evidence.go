@@ -134,10 +134,10 @@ func inWords(err error) string {
 
 func (e *evidence) readEvents(r io.Reader) error {
 	events, err := timeline.Read(r)
-	for _, ev := range events {
+	for i, ev := range events {
 		switch {
 		case ev.Mark != nil:
-			e.readMark(*ev.Mark)
+			e.readMark(*ev.Mark, i)
 		case ev.Phase != nil:
 			e.phases = append(e.phases, *ev.Phase)
 		case ev.Wave != nil:
@@ -158,12 +158,16 @@ func (e *evidence) readEvents(r io.Reader) error {
 	return err
 }
 
-func (e *evidence) readMark(m timeline.Mark) {
+// readMark reads a mark that so many events come before.
+func (e *evidence) readMark(m timeline.Mark, before int) {
 	if m.RunID != "" {
 		e.mark.RunID, e.mark.StartedAt = m.RunID, m.StartedAt
 	}
 	if m.Stop != 0 {
 		e.closed, e.mark.Stop, e.mark.Findings = true, m.Stop, m.Findings
+		if m.Events != 0 && before != m.Events {
+			e.missing = append(e.missing, fmt.Sprintf("events.jsonl.gz has %d of %d lines", before, m.Events))
+		}
 	}
 	e.mark.Interrupted = e.mark.Interrupted || m.Interrupted
 	if m.Aborted != "" {

@@ -191,6 +191,15 @@ func (f *folder) fs(t *testing.T) fstest.MapFS {
 	return dir
 }
 
+// events counts what is written before the closing mark.
+func (f *folder) events() int {
+	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.conns)
+	if f.open.RunID != "" {
+		n++
+	}
+	return n
+}
+
 func (f *folder) writeEvents(w io.Writer) error {
 	out := timeline.NewWriter(w)
 	if f.open.RunID != "" {

@@ -144,6 +144,8 @@ func TestBrokenEvidence(t *testing.T) {
 		"cut health":      func(f *folder) { f.cut = []string{"health.csv"} },
 		"health ends":     func(f *folder) { f.short = true },
 		"no findings":     func(f *folder) { f.end.Findings = 2 },
+		"an event gone":   func(f *folder) { f.end.Events = f.events() + 1 },
+		"an event twice":  func(f *folder) { f.end.Events = f.events() - 1 },
 		"no closing mark": func(f *folder) { f.end = timeline.Mark{} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,6 +159,15 @@ func TestBrokenEvidence(t *testing.T) {
 				t.Errorf("assumptions %s %q", c.Verdict, c.Detail)
 			}
 		})
+	}
+}
+
+// TestCountedEvents: the number that the closing mark gives is no breach by itself.
+func TestCountedEvents(t *testing.T) {
+	f := newFolder()
+	f.end.Events = f.events()
+	if r := f.judge(t); !r.Run.Complete || r.Verdict != reports.Valid {
+		t.Errorf("complete %v, verdict %s", r.Run.Complete, r.Verdict)
 	}
 }
 

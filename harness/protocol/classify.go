@@ -98,10 +98,10 @@ func (ev *event) meet() {
 
 // publish classifies a PUBLISH with QoS 1 or 2.
 func (ev *event) publish() {
-	if ev.rel == stale {
-		return
-	}
 	e, dup := ev.e, ev.p.Dup()
+	if ev.rel == stale && !(ev.known && ev.ours && e.stage == over && e.identity != ev.id) {
+		return // else its id is free, and the client's own connection goes on
+	}
 	switch {
 	case e == nil:
 		ev.rel = fresh

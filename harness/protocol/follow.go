@@ -108,6 +108,9 @@ func (ev *event) followPubrel() Seen {
 	case e == nil, e.qos != 2:
 		return Seen{}
 	case ev.rel == stale:
+		if ev.ours && e.stage == received && ev.readOnly() {
+			e.maybe = true
+		}
 		seen.Message = e.message()
 		return seen
 	}
@@ -163,9 +166,18 @@ func (ev *event) followAck() Seen {
 		e.conn, e.rec, e.turn = ev.c.n, ev.c.n, 0
 	case answers:
 		ev.acknowledge()
+	case stale:
+		if e != nil && ev.ours && ev.p.Type != mqtt.PUBREC && ev.readOnly() {
+			ev.table().finish(e)
+		}
 	}
 	return seen
 }
+
+// readOnly reports whether of an exchange newer connections have read
+// something and written nothing, as a rival does: for the client, which may
+// still be on this one, it goes on here, and its id is free when it is over.
+func (ev *event) readOnly() bool { return max(ev.e.pub, ev.e.rel) <= ev.c.n }
 
 // acknowledge takes an exchange on to its next stage, or ends it.
 func (ev *event) acknowledge() {

@@ -1093,6 +1093,28 @@ var histories = []struct{ name, text string }{
 		1: out PUBLISH 1 q1 m9     => published m9
 		1: out PINGREQ
 		4: in PUBACK 1             => acked m1`},
+	{"a rival reads a PUBREC again, and the client completes on its own connection", connect + `
+		1: out PUBLISH 7 q2 m1
+		1: in PUBREC 7 => received m1
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBREC 7 => received m1
+		1: out PUBREL 7 => released m1
+		1: in PUBCOMP 7 => completed m1
+		1: out PUBLISH 7 q1 m2 => published m2
+		1: in PUBACK 7 => acked m2`},
+	{"the same where the rival read it after the PUBREL", connect + `
+		1: out PUBLISH 7 q2 m1
+		1: in PUBREC 7
+		1: out PUBREL 7
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBREC 7 => received m1
+		1: in PUBCOMP 7 => completed m1
+		1: out PUBLISH 7 q2 m2 => published m2
+		1: in PUBREC 7 => received m2
+		1: out PUBREL 7 => released m2
+		1: in PUBCOMP 7 => completed m2`},
 	{"a rival reads and answers nothing", connect + `
 		in PUBLISH 1 q2 m1
 		2: out CONNECT

@@ -23,8 +23,9 @@ var ErrClosed = errors.New("timeline writer is closed")
 // single Write, so that a run that is killed reads to its last flush. All
 // methods are safe for concurrent use.
 type Writer struct {
-	mu      sync.Mutex // guards pending
+	mu      sync.Mutex // guards pending and added
 	pending []Event
+	added   int
 
 	out    sync.Mutex // held for the whole of a flush; guards all below
 	w      io.Writer
@@ -42,7 +43,15 @@ func NewWriter(w io.Writer) *Writer { return &Writer{w: w, zip: gzip.NewWriter(i
 func (w *Writer) Add(e Event) {
 	w.mu.Lock()
 	w.pending = append(w.pending, e)
+	w.added++
 	w.mu.Unlock()
+}
+
+// Added is how many events were taken so far.
+func (w *Writer) Added() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.added
 }
 
 // Flush encodes and writes what was added since the last one. After a failed

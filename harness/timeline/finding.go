@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Charge says whose fault a finding is.
@@ -43,6 +44,17 @@ type Finding struct {
 	// Count > 0: this line stands for so many further findings of the rule with
 	// the same charge and warn, that were counted and not kept one by one.
 	Count int64 `json:"count,omitempty"`
+}
+
+// Packet gives the packet that a finding is about: the last one of its instant
+// with its id. A packet of the other direction can have come after it.
+func (f *Finding) Packet() (Packet, bool) {
+	for _, p := range slices.Backward(f.Last) {
+		if p.At == f.At && p.ID == f.PacketID {
+			return p, true
+		}
+	}
+	return Packet{}, false
 }
 
 // RuleEnd is the rule of a finding that only keeps the last packets of an end
