@@ -137,8 +137,10 @@ func TestKickedPahoClientComesBack(t *testing.T) {
 		}
 		pub := r.device(fmt.Sprint("pub", wave))
 		r.done(pub.client.Publish("cmd", 1, false, fmt.Sprint("wave ", wave)))
-		if m := wait(r, got); m != fmt.Sprint("wave ", wave) {
-			t.Errorf("got %q", m)
+		// A copy of the wave before may come first: at QoS 1 the broker sends again
+		// what it had no PUBACK of when the connection was closed [MQTT-4.4.0-1].
+		for m := ""; m != fmt.Sprint("wave ", wave); {
+			m = wait(r, got)
 		}
 	}
 	if n := d.seen[mqtt.DISCONNECT].Load(); n != 0 {
