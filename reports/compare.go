@@ -259,7 +259,7 @@ var exactCounts = []exactCount{
 	{"lost.qos1", "lost", func(r *Report) int64 { return sumMessages(r, 1, func(m Messages) int64 { return m.Lost }) }},
 	{"lost.qos2", "lost", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
 	{"censored", "", func(r *Report) int64 { return int64(r.Total.Censored) }},
-	{"duplicated.qos2", "duplicated", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Duplicated }) }},
+	{"duplicated.qos2", "duplicated", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Forbidden }) }},
 	{"reordered", "reordered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
 	{"not_redelivered", "not-redelivered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.NotRedelivered }) }},
 	{"lost_in_client", "lost-in-client", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.LostInClient }) }},

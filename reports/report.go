@@ -266,7 +266,8 @@ type Messages struct {
 	LegalLoss      int64  `json:"legal_loss"`      // session ended
 	Undetermined   int64  `json:"undetermined"`
 	Recovered      int64  `json:"recovered"`
-	Duplicated     int64  `json:"duplicated"` // extra copies read
+	Duplicated     int64  `json:"duplicated"`           // extra copies read, or handled
+	Forbidden      int64  `json:"duplicated_forbidden"` // of Duplicated, those that the QoS forbids: none at QoS 1
 	Reordered      int64  `json:"reordered"`
 	Unexpected     int64  `json:"unexpected"`
 	Completed      int64  `json:"completed"` // QoS 2: PUBCOMP read

@@ -62,6 +62,7 @@ var messageCounts = []messageCount{
 	{"undetermined", func(m Messages) int64 { return m.Undetermined }},
 	{"recovered", func(m Messages) int64 { return m.Recovered }},
 	{"duplicated", func(m Messages) int64 { return m.Duplicated }},
+	{"of them forbidden by the QoS", func(m Messages) int64 { return m.Forbidden }},
 	{"reordered", func(m Messages) int64 { return m.Reordered }},
 	{"unexpected", func(m Messages) int64 { return m.Unexpected }},
 	{"handled by the application", func(m Messages) int64 { return m.Handled }},

@@ -145,6 +145,7 @@ func mergeMessages(a, o reports.Messages) reports.Messages {
 		Undetermined:  a.Undetermined + o.Undetermined,
 		Recovered:     a.Recovered + o.Recovered,
 		Duplicated:    a.Duplicated + o.Duplicated,
+		Forbidden:     a.Forbidden + o.Forbidden,
 		Reordered:     a.Reordered + o.Reordered,
 		Unexpected:    a.Unexpected + o.Unexpected,
 		Balance:       balance + o.Balance,

@@ -70,7 +70,7 @@ func TestTotalsOverEpochs(t *testing.T) {
 
 func TestCloseCountsQoS0(t *testing.T) {
 	a := newHistory(0).write(1, 2, 3, 4).read(1, 3, 3).close(t)
-	want := reports.Messages{Streams: 1, Scheduled: 4, Attempted: 4, Expected: 4, Delivered: 2, Lost: 2, Duplicated: 1, Handled: 2}
+	want := reports.Messages{Streams: 1, Scheduled: 4, Attempted: 4, Expected: 4, Delivered: 2, Lost: 2, Duplicated: 1, Forbidden: 1, Handled: 2}
 	if diff := cmp.Diff(want, a.QoS[0]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

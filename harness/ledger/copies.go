@@ -143,6 +143,9 @@ func (c *closing) copies(s *closingStream, name string, accounts []*DeliveryAcco
 			continue
 		}
 		c.account.QoS[e.QoS].Duplicated += int64(max(extra, 0))
+		if e.Fault {
+			c.account.QoS[e.QoS].Forbidden += int64(max(extra, 1))
+		}
 		c.add(e)
 	}
 }

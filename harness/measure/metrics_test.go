@@ -34,7 +34,7 @@ func fullReport() *reports.Report {
 		Messages: []reports.Messages{
 			{QoS: 0, Scheduled: 110, Missed: 1, Attempted: 100, Expected: 100, Delivered: 60, Lost: 42, LostAway: 41, Duplicated: 2, Reordered: 3, Unexpected: 4},
 			{QoS: 1, Scheduled: 220, Missed: 5, Attempted: 200, Expected: 190, Delivered: 230, Lost: 7, Duplicated: 31, Reordered: 8, Unexpected: 9, Recovered: 6},
-			{QoS: 2, Scheduled: 55, Attempted: 50, Expected: 45, Delivered: 44, Lost: 17, Duplicated: 21, NotRedelivered: 22, LostInClient: 23, Stuck: 24, Misrouted: 25, WrongQoS: 26},
+			{QoS: 2, Scheduled: 55, Attempted: 50, Expected: 45, Delivered: 44, Lost: 17, Duplicated: 20, Forbidden: 21, NotRedelivered: 22, LostInClient: 23, Stuck: 24, Misrouted: 25, WrongQoS: 26},
 		},
 		Unscripted: reports.Unscripted{Ends: 11, Control: 1},
 		Harness:    reports.Harness{Canary: fullQuantile(500)},
