@@ -267,7 +267,7 @@ type Messages struct {
 	Undetermined   int64  `json:"undetermined"`
 	Recovered      int64  `json:"recovered"`
 	Duplicated     int64  `json:"duplicated"`           // extra copies read, or handled
-	Forbidden      int64  `json:"duplicated_forbidden"` // of Duplicated, those that the QoS forbids: none at QoS 1
+	Forbidden      int64  `json:"duplicated_forbidden"` // of Duplicated, those that break what their QoS promises
 	Reordered      int64  `json:"reordered"`
 	Unexpected     int64  `json:"unexpected"`
 	Completed      int64  `json:"completed"` // QoS 2: PUBCOMP read
