@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -32,9 +33,39 @@ type Sessions interface {
 	CloseClient(ctx context.Context, clientID string) (found bool, at timeline.Instant, err error)
 }
 
+// What Sessions may be able to do besides. An operation whose ability is
+// missing answers ApiNotSupport.
+type (
+	// Presence tells who is online.
+	Presence interface {
+		Online(clientID string) bool
+	}
+	// Sender publishes a message into the broker, as the service's own QoS 1
+	// publisher; the answer comes when the broker has it.
+	Sender interface {
+		Send(ctx context.Context, topic string, payload []byte) error
+	}
+	// BlockList refuses clients at CONNECT. Block closes no connection.
+	BlockList interface {
+		Block(clientID string) error // an error = the list is full
+		Unblock(clientID string)
+		Blocked() []string // sorted
+	}
+	// Tracer tells the connects and ends of a client within a span of the wall
+	// clock, in order; bounded, so that the oldest may be gone.
+	Tracer interface {
+		Trace(clientID string, from, to time.Time) []target.DeviceEvent
+	}
+)
+
 // Config is what an endpoint serves and how.
 type Config struct {
 	Sessions     Sessions        // required
+	Keys         *Keys           // who may call what; nil = unsigned requests are believed, on loopback only
+	InstanceIDs  []string        // the instances that exist; empty = any
+	Throttle     float64         // calls per second and source address before Throttling.User; 0 = no limit
+	Rules        []Rule          // injected faults
+	Seed         uint64          // of the rules' chances
 	Clock        *timeline.Clock // the clock of Sessions' instants; nil = HeaderClosedAt is left out
 	HostID       string          // HostId of error bodies; "" = the request's Host
 	OfflineError bool            // answer an offline client with an error instead of success

@@ -8,6 +8,7 @@ package target
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -48,4 +49,19 @@ type Closed struct {
 // Target: the main path picks one and gives it to the faults.
 type ConnectionCloser interface {
 	CloseConnection(ctx context.Context, clientID string) (Closed, error)
+}
+
+// The kinds of device events, in the words of the cloud's device trace.
+const (
+	DeviceConnect    = "connect"    // CONNACK 0 was sent
+	DeviceClose      = "close"      // the TCP connection ended without a DISCONNECT
+	DeviceDisconnect = "disconnect" // the client asked
+)
+
+// DeviceEvent is what a broker remembers of one client's connections.
+type DeviceEvent struct {
+	At       time.Time // wall clock: the device trace is queried by it
+	ClientID string
+	Kind     string // DeviceConnect, …
+	Reason   string // what the broker says of an end; "" = nothing
 }
