@@ -68,17 +68,20 @@ func (d darabonba) do(t *testing.T, c call) answer {
 	if err != nil {
 		return answer{Failure: darabonbaFailure(t, err, wire.signature)}
 	}
-	body, err := json.Marshal(result["body"])
+	// Its generated clients read the result this way too.
+	raw, err := json.Marshal(result)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{Body: body, Headers: map[string]string{}}
-	a.Status, _ = result["statusCode"].(int)
-	headers, _ := result["headers"].(map[string]*string)
-	for name, value := range headers {
-		a.Headers[name] = dara.StringValue(value)
+	var read struct {
+		Headers    map[string]string `json:"headers"`
+		StatusCode int               `json:"statusCode"`
+		Body       json.RawMessage   `json:"body"`
 	}
-	return a
+	if err := json.Unmarshal(raw, &read); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	return answer{Status: read.StatusCode, Headers: read.Headers, Body: read.Body}
 }
 
 func darabonbaFailure(t *testing.T, err error, signature string) *failure {

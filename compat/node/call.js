@@ -65,7 +65,7 @@ async function openApi({ endpoint, key, method, action, params }) {
 
 function openApiError(e) {
   return {
-    type: e.constructor.name,
+    type: e.name,
     code: e.code,
     status: e.statusCode,
     message: e.message,
