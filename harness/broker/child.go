@@ -133,7 +133,7 @@ func ownCommand() []string {
 func (c *Child) handshake(ctx context.Context, o Options) error {
 	m, err := c.exchange(ctx, message{Type: typeStart, Start: &startOrder{
 		Monotonic: o.Clock.Monotonic(), Addresses: o.Addresses, Port: o.Port,
-		WritesPending: o.WritesPending, EndpointAddr: o.EndpointAddr,
+		WritesPending: o.WritesPending, EndpointAddr: o.EndpointAddr, EndpointKey: o.EndpointKey,
 	}})
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -58,6 +58,7 @@ type Options struct {
 	Log           *slog.Logger    // our own warnings; mochi's are never shown; nil = silent
 	Hooks         []mochi.Hook    // for tests; embedded only
 	EndpointAddr  string          // where a child's CloseConnection endpoint listens; "" = 127.0.0.1:0; child only
+	EndpointKey   *EndpointKey    // what a child's endpoint verifies; nil = unsigned; child only
 	BrokerLog     io.Writer       // what a foreign broker prints; nil = only its end is kept, for error texts
 	ReadyTimeout  time.Duration   // of a child or a foreign broker; 0 = 10 s
 }

@@ -69,3 +69,25 @@ func TestClientCredentials(t *testing.T) {
 		}
 	}
 }
+
+// TestDenied goes through the table of documented errors: which of them would
+// meet every call alike.
+func TestDenied(t *testing.T) {
+	passing := map[string]bool{
+		"SignatureNonceUsed": true, "Throttling": true, "Throttling.User": true, "Throttling.Api": true, "ParameterCheckFailed": true,
+		"ApplyTokenOverFlow": true, "InternalError": true, "SystemOverFlow": true,
+	}
+	for _, e := range documentedErrors {
+		if e.Denied() == passing[e.Code] {
+			t.Errorf("%s: denied is %v", e.Code, e.Denied())
+		}
+	}
+	for _, e := range []*APIError{errMissing("AccessKeyId"), {Status: 403}, {Status: 401, Code: "x"}} {
+		if !e.Denied() {
+			t.Errorf("%+v is not denied", e)
+		}
+	}
+	if errParameter("ClientId").Denied() {
+		t.Error("one client that is offline says nothing of the others")
+	}
+}
