@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ type Server struct {
 	http   *http.Server
 	served chan error // result of the serving goroutine
 
+	closing  atomic.Bool // seen by HealthPath
 	close    sync.Once
 	closeErr error
 }
@@ -37,18 +39,15 @@ func Serve(ctx context.Context, addr string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CloseConnection endpoint: %w", err)
 	}
-	s := &Server{
-		url:    "http://" + listener.Addr().String(),
-		served: make(chan error, 1),
-		http: &http.Server{
-			Handler:           guard(Handler(cfg)),
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      60 * time.Second,
-			IdleTimeout:       5 * time.Minute, // longer than the Client's, so that the Client closes first
-			MaxHeaderBytes:    maxHeader,
-			ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-		},
+	s := &Server{url: "http://" + listener.Addr().String(), served: make(chan error, 1)}
+	s.http = &http.Server{
+		Handler:           withHealth(&s.closing, guard(Handler(cfg))),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       5 * time.Minute, // longer than the Client's, so that the Client closes first
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
@@ -63,6 +62,7 @@ func (s *Server) URL() string { return s.url }
 // Close stops listening, lets running calls end for up to 5 s and waits. It
 // may be called twice.
 func (s *Server) Close() error {
+	s.closing.Store(true)
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
