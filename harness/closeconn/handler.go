@@ -3,6 +3,7 @@ package closeconn
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -67,6 +68,7 @@ type Config struct {
 	Rules        []Rule          // injected faults
 	Seed         uint64          // of the rules' chances
 	Clock        *timeline.Clock // the clock of Sessions' instants; nil = HeaderClosedAt is left out
+	TLS          *tls.Config     // serve HTTPS with it; nil = HTTP
 	HostID       string          // HostId of error bodies; "" = the request's Host
 	OfflineError bool            // answer an offline client with an error instead of success
 	CloseTimeout time.Duration   // bound of one close; 0 = 5 s
@@ -90,8 +92,9 @@ type failure struct {
 }
 
 type handler struct {
-	cfg Config
-	ops map[string]operation
+	cfg  Config
+	gate *gate
+	ops  map[string]operation
 }
 
 // Handler serves the API over cfg.Sessions. Mount it at the root of its own
@@ -103,7 +106,7 @@ func Handler(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{cfg: cfg, ops: make(map[string]operation)}
+	h := &handler{cfg: cfg, gate: newGate(cfg), ops: make(map[string]operation)}
 	for _, op := range operations() {
 		h.ops[op.name] = op
 	}
@@ -135,8 +138,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, success{RequestID: id, Code: http.StatusOK, Message: "operation success.", Success: true})
 }
 
-// call checks one request in the gateway's order (method, version and action,
-// parameters) and runs its operation.
+// call checks one request in the gateway's order (method, rate, version and
+// action, signature, parameters, resources) and runs its operation.
 func (h *handler) call(w http.ResponseWriter, r *http.Request) (outcome, *APIError) {
 	var body []byte
 	if r.Method == http.MethodPost {
@@ -149,7 +152,14 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (outcome, *APIErr
 	if fail != nil {
 		return outcome{}, fail
 	}
+	if fail := h.gate.pace(r.RemoteAddr); fail != nil {
+		return outcome{}, fail
+	}
 	op, fail := h.find(req)
+	if fail != nil {
+		return outcome{}, fail
+	}
+	key, fail := h.gate.admit(r, req, body)
 	if fail != nil {
 		return outcome{}, fail
 	}
@@ -157,6 +167,9 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (outcome, *APIErr
 		if req.params.Get(name) == "" {
 			return outcome{}, errMissing(name)
 		}
+	}
+	if fail := h.gate.permit(key, req); fail != nil {
+		return outcome{}, fail
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.CloseTimeout)
 	defer cancel()

@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// HealthPath answers 200 and "ok" while the server serves, and 503 once it
+// HealthPath answers GET and HEAD with 200 and "ok" while the server serves, and 503 once it
 // closes. It tells nothing else, and so needs no signature.
 const HealthPath = "/health"
 
 // withHealth answers HealthPath before anything is checked.
 func withHealth(closing *atomic.Bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != HealthPath {
+		if r.URL.Path != HealthPath || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			next.ServeHTTP(w, r)
 			return
 		}
