@@ -82,26 +82,30 @@ func (e *Embedded) serve(o Options) error {
 	if o.Log.Enabled(context.Background(), slog.LevelInfo) {
 		hooks = append(hooks, &journal{log: o.Log})
 	}
+	if o.Store != "" {
+		var err error
+		if e.store, err = openStore(o.Store, o.Log); err != nil {
+			return err
+		}
+		hooks = append(hooks, e.store)
+	}
+	err := e.attach(hooks)
+	if err != nil && e.store != nil {
+		err = errors.Join(err, e.store.Stop())
+	}
+	return err
+}
+
+func (e *Embedded) attach(hooks []mochi.Hook) error {
 	for _, hook := range hooks {
 		if err := e.server.AddHook(hook, nil); err != nil {
 			return fmt.Errorf("add hook %s: %w", hook.ID(), err)
 		}
 	}
-	if o.Store != "" {
-		s := newStore(o.Store, o.Log)
-		if err := e.server.AddHook(s, nil); err != nil {
-			return err
-		}
-		e.store = s
+	if err := e.server.AddListener(e.door); err != nil {
+		return err
 	}
-	err := e.server.AddListener(e.door)
-	if err == nil {
-		err = e.server.Serve()
-	}
-	if err != nil && e.store != nil {
-		err = errors.Join(err, e.store.Stop())
-	}
-	return err
+	return e.server.Serve()
 }
 
 // Info says where the broker listens and how it was tuned.

@@ -61,7 +61,11 @@ func waysIn(ctx context.Context, o Options) (ways []way, err error) {
 		host = firstLoopback
 	}
 	for _, t := range o.Also {
-		l, err := listenAt(ctx, host, t.Port)
+		var l net.Listener
+		err := onPort(t.Port, func(port int) (err error) {
+			l, err = listenAt(ctx, host, port)
+			return err
+		})
 		if err != nil {
 			return ways, err
 		}
@@ -93,22 +97,27 @@ const firstLoopback = "127.0.0.1"
 
 // listen opens the listeners of plain TCP: on Host, or the same port on
 // 127.0.0.1, 127.0.0.2, …
-func listen(ctx context.Context, o Options) ([]net.Listener, error) {
-	if o.Port != 0 {
-		return listenOn(ctx, o, o.Port)
+func listen(ctx context.Context, o Options) (ls []net.Listener, err error) {
+	err = onPort(o.Port, func(port int) error {
+		ls, err = listenOn(ctx, o, port)
+		return err
+	})
+	return ls, err
+}
+
+// onPort opens a port, or for 0 one that is free.
+func onPort(port int, open func(port int) error) error {
+	if port != 0 {
+		return open(port)
 	}
 	low, high := portRange()
 	var err error
 	for range 100 {
-		var ls []net.Listener
-		if ls, err = listenOn(ctx, o, low+rand.IntN(high-low)); err == nil {
-			return ls, nil
-		}
-		if !errors.Is(err, ErrPortInUse) {
-			return nil, err
+		if err = open(low + rand.IntN(high-low)); !errors.Is(err, ErrPortInUse) {
+			return err
 		}
 	}
-	return nil, fmt.Errorf("no free port in 100 tries between %d and %d: %w", low, high, err)
+	return fmt.Errorf("no free port in 100 tries between %d and %d: %w", low, high, err)
 }
 
 // listenOn opens one port on Host, or on up to Addresses addresses, at least on

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,10 +37,6 @@ type store struct {
 	stopErr error // of Stop
 }
 
-func newStore(dir string, log *slog.Logger) *store {
-	return &store{Hook: new(bolt.Hook), dir: dir, log: log}
-}
-
 // storage names the store's kind for the report.
 func (o Options) storage() string {
 	if o.Store == "" {
@@ -58,28 +53,31 @@ func (s *store) Provides(event byte) bool {
 // SetOpts gives the hook our log, in which its failed writes show.
 func (s *store) SetOpts(_ *slog.Logger, o *mochi.HookOptions) { s.Hook.SetOpts(s.log, o) }
 
-// Init opens the store. Commits are not synced to the disk: the kernel has them
-// once they are written, so that they outlive this process however it ends.
-func (s *store) Init(any) error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
+// openStore opens or makes the store of a folder. Commits are not synced to the
+// disk: the kernel has them once they are written, so that they outlive this
+// process however it ends.
+func openStore(dir string, log *slog.Logger) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	path := filepath.Join(s.dir, storeFile)
+	s := &store{Hook: new(bolt.Hook), dir: dir, log: log}
+	path := filepath.Join(dir, storeFile)
 	err := s.Hook.Init(&bolt.Options{Path: path, Options: &bbolt.Options{
 		Timeout: storeLock, NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 	}})
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return fmt.Errorf("%w %s is in use by another process", ErrStore, s.dir)
+		return nil, fmt.Errorf("%w %s is in use by another process", ErrStore, dir)
 	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrVersionMismatch), errors.Is(err, bbolterrors.ErrChecksum):
-		return fmt.Errorf("%w: %s is no store of ours, or damaged: %w", ErrStore, path, err)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %w", ErrStore, err)
+		return nil, fmt.Errorf("%w: %s is none of ours, or damaged: %w", ErrStore, path, err)
 	case err != nil:
-		return fmt.Errorf("%w %s: %w", ErrStore, path, err)
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	return nil
+	return s, nil
 }
+
+// Init is called by mochi when openStore has done it.
+func (s *store) Init(any) error { return nil }
 
 // Stop closes the store and brings it to the disk.
 func (s *store) Stop() error {

@@ -87,6 +87,7 @@ func TestStoreKeepsWhatClientsLeave(t *testing.T) {
 	sub.only(t, b, "new") // the subscription is there, and nothing comes twice
 	sub.subscribe("r")
 	sub.upTo("retained")
+	sub.ping() // its acknowledgement was read
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
