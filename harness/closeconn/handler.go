@@ -3,12 +3,12 @@ package closeconn
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
@@ -24,6 +24,9 @@ const (
 	// process of the host gets its own instant by subtracting its clock's
 	// Monotonic().
 	HeaderClosedAt = "X-Rebound-Closed-Monotonic-Ns"
+	// HeaderInjected is there when a rule made the answer: its code, or "delay".
+	// HeaderClosed stands beside it when the operation took effect all the same.
+	HeaderInjected = "X-Rebound-Injected"
 )
 
 // Sessions closes the connection of one client by its id. It returns when the
@@ -73,25 +76,10 @@ type Config struct {
 	Log          *slog.Logger    // nil = silent
 }
 
-// success is the documented body of a call that worked: Code is a number.
-type success struct {
-	RequestID string `json:"RequestId"`
-	Code      int
-	Message   string
-	Success   bool
-}
-
-// failure is the documented body of a call that failed: Code is a string.
-type failure struct {
-	RequestID string `json:"RequestId"`
-	HostID    string `json:"HostId"`
-	Code      string
-	Message   string
-}
-
 type handler struct {
-	cfg Config
-	ops map[string]operation
+	cfg      Config
+	ops      map[string]operation
+	injector *injector
 }
 
 // Handler serves the API over cfg.Sessions. Mount it at the root of its own
@@ -103,8 +91,11 @@ func Handler(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{cfg: cfg, ops: make(map[string]operation)}
+	h := &handler{cfg: cfg, ops: make(map[string]operation), injector: newInjector(cfg.Rules, cfg.Seed)}
 	for _, op := range operations() {
+		if op.able != nil && !op.able(cfg.Sessions) {
+			op.parse = nil
+		}
 		h.ops[op.name] = op
 	}
 	return h
@@ -113,54 +104,92 @@ func Handler(cfg Config) http.Handler {
 // ServeHTTP answers one call, after its effect.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := newRequestID()
-	out, fail := h.call(w, r)
-	head := w.Header()
-	head.Set("Content-Type", "application/json;charset=utf-8")
-	head.Set("X-Acs-Request-Id", id)
+	req, out, fail := h.call(w, r)
+	w.Header().Set("X-Acs-Request-Id", id)
+	h.setFacts(w.Header(), out)
+	status, root := http.StatusOK, req.action+"Response"
+	var answered any
 	if fail != nil {
 		host := h.cfg.HostID
 		if host == "" {
 			host = r.Host
 		}
-		answer(w, fail.Status, failure{RequestID: id, HostID: host, Code: fail.Code, Message: fail.Message})
+		status, root = fail.Status, "Error"
+		answered = failure{RequestID: id, HostID: host, Code: fail.Code, Message: fail.Message}
+	} else {
+		out.body.setRequestID(id)
+		answered = out.body
+	}
+	if wantsXML(r.Header, req) {
+		answerXML(w, status, root, answered)
+		return
+	}
+	answer(w, status, answered)
+}
+
+// setFacts writes what a harness may want to know and the bodies have no place
+// for.
+func (h *handler) setFacts(head http.Header, out outcome) {
+	if out.injected != "" {
+		head.Set(HeaderInjected, out.injected)
+	}
+	if out.found == nil {
 		return
 	}
 	head.Set(HeaderClosed, "0")
-	if out.closed {
+	if *out.found {
 		head.Set(HeaderClosed, "1")
 		if h.cfg.Clock != nil && out.at != 0 {
 			head.Set(HeaderClosedAt, strconv.FormatInt(h.cfg.Clock.Monotonic()+int64(out.at), 10))
 		}
 	}
-	answer(w, http.StatusOK, success{RequestID: id, Code: http.StatusOK, Message: "operation success.", Success: true})
+}
+
+// wantsXML reports whether a call is to be answered in XML: JSON is the answer
+// of the header style always, and of the other unless it asks.
+func wantsXML(header http.Header, req request) bool {
+	return !strings.HasPrefix(header.Get("Authorization"), "ACS3-") && strings.EqualFold(req.params.Get("Format"), "XML")
 }
 
 // call checks one request in the gateway's order (method, version and action,
-// parameters) and runs its operation.
-func (h *handler) call(w http.ResponseWriter, r *http.Request) (outcome, *APIError) {
+// parameters) and runs its operation. The request is returned as far as it
+// could be read.
+func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome, *APIError) {
 	var body []byte
 	if r.Method == http.MethodPost {
 		var err error
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-			return outcome{}, errParameters()
+			return request{}, outcome{}, errParameters()
 		}
 	}
 	req, fail := parseRequest(r.Method, r.URL.Path, r.URL.RawQuery, r.Header, body)
 	if fail != nil {
-		return outcome{}, fail
+		return req, outcome{}, fail
 	}
 	op, fail := h.find(req)
 	if fail != nil {
-		return outcome{}, fail
+		return req, outcome{}, fail
 	}
 	for _, name := range op.required {
 		if req.params.Get(name) == "" {
-			return outcome{}, errMissing(name)
+			return req, outcome{}, errMissing(name)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.CloseTimeout)
-	defer cancel()
-	return op.run(ctx, &h.cfg, req)
+	run, fail := op.parse(req)
+	if fail != nil {
+		return req, outcome{}, fail
+	}
+	effect := func() (outcome, *APIError) {
+		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.CloseTimeout)
+		defer cancel()
+		return run(ctx, &h.cfg)
+	}
+	if rule := h.injector.hit(req.action, req.clientIDs()); rule != nil {
+		out, fail := rule.inject(r.Context(), effect)
+		return req, out, fail
+	}
+	out, fail := effect()
+	return req, out, fail
 }
 
 // find checks version and action.
@@ -177,23 +206,10 @@ func (h *handler) find(req request) (operation, *APIError) {
 	switch {
 	case !known:
 		return operation{}, errUnknownAction()
-	case op.run == nil:
+	case op.parse == nil:
 		return operation{}, errNotOffered()
 	}
 	return op, nil
-}
-
-// answer writes status and body; the length is set, so that keep-alive works
-// without chunks.
-func answer(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil { // strings and numbers only: can not happen
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
-	w.WriteHeader(status)
-	_, _ = w.Write(raw) // a caller that went away gets no answer
 }
 
 // newRequestID makes a random UUID (RFC 9562 version 4) in upper case, as the
