@@ -3,6 +3,7 @@ package closeconn
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
@@ -70,6 +72,7 @@ type Config struct {
 	Rules        []Rule          // injected faults
 	Seed         uint64          // of the rules' chances
 	Clock        *timeline.Clock // the clock of Sessions' instants; nil = HeaderClosedAt is left out
+	TLS          *tls.Config     // serve HTTPS with it; nil = HTTP
 	HostID       string          // HostId of error bodies; "" = the request's Host
 	OfflineError bool            // answer an offline client with an error instead of success
 	CloseTimeout time.Duration   // bound of one close; 0 = 5 s
@@ -78,8 +81,9 @@ type Config struct {
 
 type handler struct {
 	cfg      Config
-	ops      map[string]operation
+	gate     *gate
 	injector *injector
+	ops      map[string]operation
 }
 
 // Handler serves the API over cfg.Sessions. Mount it at the root of its own
@@ -91,7 +95,9 @@ func Handler(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{cfg: cfg, ops: make(map[string]operation), injector: newInjector(cfg.Rules, cfg.Seed)}
+	h := &handler{
+		cfg: cfg, gate: newGate(cfg), injector: newInjector(cfg.Rules, cfg.Seed), ops: make(map[string]operation),
+	}
 	for _, op := range operations() {
 		if op.able != nil && !op.able(cfg.Sessions) {
 			op.parse = nil
@@ -120,7 +126,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.body.setRequestID(id)
 		answered = out.body
 	}
-	if wantsXML(r.Header, req) {
+	if wantsXML(req) {
 		answerXML(w, status, root, answered)
 		return
 	}
@@ -147,35 +153,14 @@ func (h *handler) setFacts(head http.Header, out outcome) {
 
 // wantsXML reports whether a call is to be answered in XML: JSON is the answer
 // of the header style always, and of the other unless it asks.
-func wantsXML(header http.Header, req request) bool {
-	return !strings.HasPrefix(header.Get("Authorization"), "ACS3-") && strings.EqualFold(req.params.Get("Format"), "XML")
+func wantsXML(req request) bool {
+	return req.scheme != acs.ACS3 && strings.EqualFold(req.params.Get("Format"), "XML")
 }
 
-// call checks one request in the gateway's order (method, version and action,
-// parameters) and runs its operation. The request is returned as far as it
-// could be read.
+// call checks one request and runs its operation, with an injected fault if a
+// rule hits it. The request is returned as far as it could be read.
 func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome, *APIError) {
-	var body []byte
-	if r.Method == http.MethodPost {
-		var err error
-		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-			return request{}, outcome{}, errParameters()
-		}
-	}
-	req, fail := parseRequest(r.Method, r.URL.Path, r.URL.RawQuery, r.Header, body)
-	if fail != nil {
-		return req, outcome{}, fail
-	}
-	op, fail := h.find(req)
-	if fail != nil {
-		return req, outcome{}, fail
-	}
-	for _, name := range op.required {
-		if req.params.Get(name) == "" {
-			return req, outcome{}, errMissing(name)
-		}
-	}
-	run, fail := op.parse(req)
+	req, run, fail := h.check(w, r)
 	if fail != nil {
 		return req, outcome{}, fail
 	}
@@ -184,12 +169,53 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome
 		defer cancel()
 		return run(ctx, &h.cfg)
 	}
+	var out outcome
 	if rule := h.injector.hit(req.action, req.clientIDs()); rule != nil {
-		out, fail := rule.inject(r.Context(), effect)
-		return req, out, fail
+		out, fail = rule.inject(r.Context(), effect)
+	} else {
+		out, fail = effect()
 	}
-	out, fail := effect()
 	return req, out, fail
+}
+
+// check reads a request and makes the checks of the gateway in its order:
+// method, rate, version and action, signature, parameters, resources.
+func (h *handler) check(w http.ResponseWriter, r *http.Request) (request, run, *APIError) {
+	var body []byte
+	if r.Method == http.MethodPost {
+		var err error
+		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+			return request{}, nil, errParameters()
+		}
+	}
+	req, fail := parseRequest(r.Method, r.URL.Path, r.URL.RawQuery, r.Header, body)
+	if fail != nil {
+		return req, nil, fail
+	}
+	if fail := h.gate.pace(r.RemoteAddr); fail != nil {
+		return req, nil, fail
+	}
+	op, fail := h.find(req)
+	if fail != nil {
+		return req, nil, fail
+	}
+	key, fail := h.gate.admit(r, req, body)
+	if fail != nil {
+		return req, nil, fail
+	}
+	for _, name := range op.required {
+		if req.params.Get(name) == "" {
+			return req, nil, errMissing(name)
+		}
+	}
+	run, fail := op.parse(req)
+	if fail != nil {
+		return req, nil, fail
+	}
+	if fail := h.gate.permit(key, req); fail != nil {
+		return req, nil, fail
+	}
+	return req, run, nil
 }
 
 // find checks version and action.

@@ -3,7 +3,6 @@ package closeconn
 import (
 	"context"
 	"encoding/base64"
-	"net/http"
 	"slices"
 )
 
@@ -37,7 +36,7 @@ func addBlack(r request) (run, *APIError) {
 	return func(_ context.Context, cfg *Config) (outcome, *APIError) {
 		if err := cfg.Sessions.(BlockList).Block(clientID); err != nil {
 			cfg.Log.Warn("AddCustomAuthConnectBlack failed", "error", err)
-			return outcome{}, &APIError{Status: http.StatusBadRequest, Code: "Customauth.over.capacity", Message: "Over custom auth capacity."}
+			return outcome{}, coded("Customauth.over.capacity")
 		}
 		return outcome{body: done()}, nil
 	}, nil

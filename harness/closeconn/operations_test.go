@@ -343,7 +343,7 @@ func TestFormat(t *testing.T) {
 }
 
 func TestClientIDsOfARequest(t *testing.T) {
-	r, fail := parseRequest(http.MethodGet, "/", "ClientId=a&ClientId=b&ClientIdList.2=c&ClientIdLis=no&X.ClientId=no", http.Header{}, nil)
+	r, fail := parseRequest(http.MethodGet, "/", "ClientId=a&ClientIdList.1=b&ClientIdList.2=c&ClientIdLis=no&X.ClientId=no", http.Header{}, nil)
 	if fail != nil {
 		t.Fatal(fail)
 	}

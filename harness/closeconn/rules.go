@@ -95,6 +95,15 @@ func (r Rule) check() error {
 	return nil
 }
 
+// documentedCodes are the codes that a rule may have, for its error text.
+func documentedCodes() []string {
+	var codes []string
+	for _, e := range documentedErrors {
+		codes = append(codes, e.Code)
+	}
+	return append(codes, prefixMissing+"NAME", prefixInvalidParameter+"NAME")
+}
+
 // injector decides for each call whether a rule hits it. It is safe for
 // concurrent use; with calls one after the other, the same seed gives the same
 // hits.
