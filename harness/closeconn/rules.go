@@ -1,7 +1,6 @@
 package closeconn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +57,7 @@ func parseRules(raw []byte) ([]Rule, error) {
 	var file struct {
 		Rules []Rule `yaml:"rules"`
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(raw))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil {
+	if err := yaml.Load(raw, &file, yaml.WithKnownFields()); err != nil { // two documents are an error too
 		return nil, err
 	}
 	if len(file.Rules) == 0 {
