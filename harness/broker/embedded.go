@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -32,6 +30,8 @@ type Embedded struct {
 	door   *door
 	gate   *gate
 	store  *store // nil = what clients leave behind ends with the broker
+	// publisher is who Send publishes as.
+	publisher *mochi.Client
 
 	mu       sync.Mutex
 	info     target.Info
@@ -50,7 +50,7 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: new(gate)}
+	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)
 	capabilities.MaximumInflight = maxInflight
@@ -59,6 +59,7 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 		SysTopicResendInterval: sysTopicSeconds,
 		Logger:                 slog.New(slog.DiscardHandler), // it warns of every lost connection
 	})
+	e.publisher = newPublisher(e.server)
 	if err := e.serve(o); err != nil {
 		for _, w := range ways {
 			err = errors.Join(err, w.Close())
@@ -165,24 +166,6 @@ func (e *Embedded) Close() error {
 	})
 	return e.closeErr
 }
-
-// gate is the hook that lets every client in, and that stops deliveries once
-// the broker closes.
-type gate struct {
-	mochi.HookBase
-	shut atomic.Bool
-}
-
-func (g *gate) ID() string { return "rebound-gate" }
-
-func (g *gate) Provides(event byte) bool {
-	return bytes.IndexByte([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck}, event) >= 0
-}
-
-func (g *gate) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
-
-// OnACLCheck is asked before each delivery (write false) as well.
-func (g *gate) OnACLCheck(_ *mochi.Client, _ string, write bool) bool { return write || !g.shut.Load() }
 
 // urls are the addresses for clients, those of plain TCP first.
 func urls(ways []way) []string {
