@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
 )
 
 // ChildMain makes a re-executed program a broker child: the embedded broker
@@ -16,6 +17,6 @@ func ChildMain() {
 		return
 	}
 	os.Exit(broker.RunChild(func(ctx context.Context, b *broker.Embedded, addr string) (string, func() error, error) {
-		return mountEndpoint(ctx, b, addr, nil)
+		return mountEndpoint(ctx, b, addr, closeconn.Config{})
 	}))
 }

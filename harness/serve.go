@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -33,7 +31,7 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 	switch {
 	case kind == broker.KindEmbedded:
 		// Not returned as one expression: a nil *Embedded is no nil Target.
-		b, err := startEmbedded(ctx, o.Broker, o.EndpointAddr)
+		b, err := startEmbedded(ctx, o.Broker, o.EndpointAddr, closeconn.Config{Log: o.Broker.Log})
 		if err != nil {
 			return nil, err
 		}
@@ -60,12 +58,12 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 const defaultEndpointAddr = "127.0.0.1:0"
 
 // startEmbedded starts mochi in this process with its endpoint.
-func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string) (*broker.Embedded, error) {
+func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string, endpoint closeconn.Config) (*broker.Embedded, error) {
 	b, err := broker.StartEmbedded(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, o.Log)
+	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, endpoint)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -74,39 +72,11 @@ func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string) (
 }
 
 // mountEndpoint serves the CloseConnection API over a broker in this process.
-func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, log *slog.Logger) (string, func() error, error) {
-	s, err := closeconn.Serve(ctx, addr, closeconn.Config{Sessions: b, Clock: b.Clock(), Log: log})
+func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, cfg closeconn.Config) (string, func() error, error) {
+	cfg.Sessions, cfg.Clock = b, b.Clock()
+	s, err := closeconn.Serve(ctx, addr, cfg)
 	if err != nil {
 		return "", nil, err
 	}
 	return s.URL(), s.Close, nil
-}
-
-// ServeOptions is what `rebound broker` serves, and where it says so.
-type ServeOptions struct {
-	Out          io.Writer // addresses, endpoint and a curl line
-	Port         int       // of MQTT; 0 = a free one
-	Addresses    int       // 127.0.0.x addresses; 0 = the default
-	EndpointAddr string    // HOST:PORT of the endpoint, loopback; "" = 127.0.0.1, a free port
-	Log          *slog.Logger
-}
-
-// ServeBroker serves the embedded broker with its CloseConnection endpoint
-// until ctx ends, which is no error.
-func ServeBroker(ctx context.Context, o ServeOptions) error {
-	if o.EndpointAddr == "" {
-		o.EndpointAddr = defaultEndpointAddr
-	}
-	b, err := startEmbedded(ctx, broker.Options{Port: o.Port, Addresses: o.Addresses, Log: o.Log}, o.EndpointAddr)
-	if err != nil {
-		return err
-	}
-	info := b.Info()
-	_, err = fmt.Fprintf(o.Out, "broker     %s %s\nmqtt       %s\nendpoint   %s\nclose      %s\n", info.Broker, info.Version,
-		strings.Join(info.Addresses, " "), info.Endpoint, closeconn.CurlLine(info.Endpoint))
-	if err != nil {
-		return errors.Join(fmt.Errorf("print the addresses: %w", err), b.Close())
-	}
-	<-ctx.Done()
-	return b.Close()
 }
