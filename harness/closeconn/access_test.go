@@ -101,7 +101,7 @@ func TestHealth(t *testing.T) {
 				t.Errorf("%s: %d %q", name, status, body)
 			}
 		}
-		if status, body := send(t, nil, httptest.NewRequest(http.MethodPost, HealthPath, nil), s.URL()); status != http.StatusNotFound || !strings.Contains(body, "InvalidAction.NotFound") {
+		if status, body := send(t, nil, httptest.NewRequest(http.MethodPost, s.URL()+HealthPath, nil), s.URL()); status != http.StatusNotFound || !strings.Contains(body, "InvalidAction.NotFound") {
 			t.Errorf("%s, POST: %d %q", name, status, body)
 		}
 	}
