@@ -3,8 +3,8 @@
 // client for it.
 //
 // In: HTTP requests in RPC style (everything in query or form) or header style
-// (x-acs-action), unsigned in this version and on loopback only; a Sessions
-// that closes one client. Out: the documented success and error bodies, and two
+// (x-acs-action), signed with a key that the endpoint knows, or unsigned and
+// then on loopback only; a Sessions that closes one client. Out: the documented success and error bodies, and two
 // response headers with what the harness knows beyond them; for callers of the
 // Client a target.Closed.
 // It may import the leaves target and timeline.

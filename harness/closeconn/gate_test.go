@@ -3,7 +3,6 @@ package closeconn
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,119 +16,6 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 )
-
-// noon is when the requests of these tests are signed and checked.
-var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-
-var testCredentials = acs.Credentials{KeyID: "testid", Secret: "testsecret"}
-
-func testKeys(t testing.TB, pairs ...KeyPair) *Keys {
-	t.Helper()
-	if len(pairs) == 0 {
-		pairs = []KeyPair{{Credentials: testCredentials}}
-	}
-	k, err := NewKeys(pairs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-// handlerAt is a handler whose clock stands still.
-func handlerAt(now time.Time, cfg Config) *handler {
-	h := Handler(cfg).(*handler)
-	h.gate.now = func() time.Time { return now }
-	return h
-}
-
-// signed is a request that is made and signed in one style; the zero value is
-// a good CloseConnection. edit sees the parameters before they are signed,
-// spoil the request after.
-type signed struct {
-	style string // rpc-get (default), rpc-query, rpc-form, acs3-query, acs3-form
-	key   acs.Credentials
-	nonce string
-	at    time.Time
-	edit  func(params url.Values)
-	spoil func(r *http.Request, body *string)
-}
-
-var styles = []string{"rpc-get", "rpc-query", "rpc-form", "acs3-get", "acs3-query", "acs3-form"}
-
-func (s signed) request() *http.Request {
-	if s.key == (acs.Credentials{}) {
-		s.key = testCredentials
-	}
-	if s.at.IsZero() {
-		s.at = noon
-	}
-	if s.nonce == "" {
-		s.nonce = "nonce"
-	}
-	params := url.Values{"InstanceId": {"i"}, "ClientId": {nasty}, "Empty": {""}}
-	method := http.MethodPost
-	if s.style == "" || strings.HasSuffix(s.style, "-get") {
-		method = http.MethodGet
-	}
-	isACS3 := strings.HasPrefix(s.style, "acs3")
-	if !isACS3 {
-		params.Set("Action", "CloseConnection")
-		params.Set("Version", apiVersion)
-	}
-	if s.edit != nil {
-		s.edit(params)
-	}
-	if !isACS3 {
-		acs.SignRPC(s.key, method, params, s.nonce, s.at)
-	}
-	query, body := params.Encode(), ""
-	if strings.HasSuffix(s.style, "-form") {
-		query, body = "", query
-	}
-	r := httptest.NewRequest(method, "http://127.0.0.1:18080/?"+query, nil)
-	if body != "" {
-		r.Header.Set("Content-Type", formType)
-	}
-	if isACS3 {
-		r.Header.Set("x-acs-action", "CloseConnection")
-		r.Header.Set("x-acs-version", apiVersion)
-		r.Header.Set("x-acs-credentials-provider", "static_ak")
-		acs.SignACS3(s.key, r, []byte(body), s.nonce, s.at)
-	}
-	if s.spoil != nil {
-		s.spoil(r, &body)
-	}
-	r.Body = nil
-	if r.Method == http.MethodPost {
-		r.Body = http.NoBody
-		if body != "" {
-			r.Body = readCloser{strings.NewReader(body)}
-		}
-	}
-	return r
-}
-
-type readCloser struct{ *strings.Reader }
-
-func (readCloser) Close() error { return nil }
-
-// ask gives the documented code of the answer, "" = success, and its message.
-func ask(t testing.TB, h http.Handler, r *http.Request) (code, message string) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if w.Code == http.StatusOK {
-		return "", ""
-	}
-	var f failure
-	if err := json.Unmarshal(w.Body.Bytes(), &f); err != nil {
-		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
-	}
-	if e, found := documented(f.Code); !found || e.Status != w.Code {
-		t.Errorf("%d %s is not documented", w.Code, f.Code)
-	}
-	return f.Code, f.Message
-}
 
 // Requests as real clients sent them, and the vectors, byte for byte.
 func TestCaptures(t *testing.T) {
@@ -216,31 +102,6 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func param(name, value string) func(url.Values) {
-	return func(p url.Values) { p.Set(name, value) }
-}
-
-// query changes one parameter of the query after it was signed; "" = removes it.
-func query(name, value string) func(*http.Request, *string) {
-	return func(r *http.Request, _ *string) {
-		q := r.URL.Query()
-		q.Set(name, value)
-		if value == "" {
-			q.Del(name)
-		}
-		r.URL.RawQuery = q.Encode()
-	}
-}
-
-func header(name, value string) func(*http.Request, *string) {
-	return func(r *http.Request, _ *string) {
-		r.Header.Set(name, value)
-		if value == "" {
-			r.Header.Del(name)
-		}
-	}
-}
-
 // Refusals that are a matter of one scheme.
 func TestSchemeRefusals(t *testing.T) {
 	unsignedHeader := func(name string) func(*http.Request, *string) {
@@ -261,16 +122,18 @@ func TestSchemeRefusals(t *testing.T) {
 		signed signed
 		want   string
 	}{
-		"fraction of a second": {signed{edit: nil, spoil: resign("Timestamp", "2026-01-02T12:00:00.973Z")}, ""},
-		"time with an offset":  {signed{spoil: resign("Timestamp", "2026-01-02T12:00:00+00:00")}, "InvalidTimeStamp.Format"},
-		"time in words":        {signed{spoil: resign("Timestamp", "noon")}, "InvalidTimeStamp.Format"},
-		"no time":              {signed{spoil: query("Timestamp", "")}, "MissingTimestamp"},
-		"no nonce":             {signed{spoil: query("SignatureNonce", "")}, "MissingSignatureNonce"},
-		"no signature":         {signed{spoil: query("Signature", "")}, "MissingSignature"},
-		"no method":            {signed{spoil: query("SignatureMethod", "")}, "MissingSignatureMethod"},
-		"other method":         {signed{spoil: resign("SignatureMethod", "HMAC-SHA256")}, "InvalidSignatureMethod"},
-		"no version":           {signed{spoil: query("SignatureVersion", "")}, "MissingSignatureVersion"},
-		"other version":        {signed{spoil: resign("SignatureVersion", "2.0")}, "InvalidParameter.SignatureVersion"},
+		"fraction of a second":   {signed{edit: nil, spoil: resign("Timestamp", "2026-01-02T12:00:00.973Z")}, ""},
+		"late by a millisecond":  {signed{spoil: resign("Timestamp", "2026-01-02T11:44:59.999Z")}, "InvalidTimeStamp.Expired"},
+		"early by a millisecond": {signed{spoil: resign("Timestamp", "2026-01-02T12:15:00.001Z")}, "InvalidTimeStamp.Expired"},
+		"time with an offset":    {signed{spoil: resign("Timestamp", "2026-01-02T12:00:00+00:00")}, "InvalidTimeStamp.Format"},
+		"time in words":          {signed{spoil: resign("Timestamp", "noon")}, "InvalidTimeStamp.Format"},
+		"no time":                {signed{spoil: query("Timestamp", "")}, "MissingTimestamp"},
+		"no nonce":               {signed{spoil: query("SignatureNonce", "")}, "MissingSignatureNonce"},
+		"no signature":           {signed{spoil: query("Signature", "")}, "MissingSignature"},
+		"no method":              {signed{spoil: query("SignatureMethod", "")}, "MissingSignatureMethod"},
+		"other method":           {signed{spoil: resign("SignatureMethod", "HMAC-SHA256")}, "InvalidSignatureMethod"},
+		"no version":             {signed{spoil: query("SignatureVersion", "")}, "MissingSignatureVersion"},
+		"other version":          {signed{spoil: resign("SignatureVersion", "2.0")}, "InvalidParameter.SignatureVersion"},
 		"unsigned": {signed{spoil: func(r *http.Request, _ *string) {
 			r.URL.RawQuery = "Action=CloseConnection&Version=2020-04-20&InstanceId=i&ClientId=a"
 		}}, "MissingAccessKeyId"},
@@ -319,22 +182,6 @@ func TestSchemeRefusals(t *testing.T) {
 				t.Errorf("got %s %s, want %s; closed %q", code, message, c.want, f.asked)
 			}
 		})
-	}
-}
-
-// resign sets a parameter that signing would set, and signs again.
-func resign(name, value string) func(*http.Request, *string) {
-	return func(r *http.Request, _ *string) {
-		q := r.URL.Query()
-		q.Set(name, value)
-		q.Set("Signature", acs.RPCSignature(testCredentials.Secret, acs.RPCStringToSign(r.Method, q)))
-		r.URL.RawQuery = q.Encode()
-	}
-}
-
-func reword(from, to string) func(*http.Request, *string) {
-	return func(r *http.Request, _ *string) {
-		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), from, to, 1))
 	}
 }
 
@@ -387,24 +234,24 @@ func TestOrderOfChecks(t *testing.T) {
 	}{
 		{"UnsupportedHTTPMethod", func() { method = "GET" }},
 		{"Throttling.User", func() { busy = false }},
-		{"InvalidVersion", param0(p, "Version", apiVersion)},
-		{"InvalidAction.NotFound", param0(p, "Action", "CloseConnection")},
-		{"MissingAccessKeyId", param0(p, "AccessKeyId", "nobody")},
-		{"InvalidAccessKeyId.NotFound", param0(p, "AccessKeyId", "off")},
-		{"InvalidAccessKeyId.Inactive", param0(p, "AccessKeyId", "no")},
-		{"CheckAccountInfoFailed", param0(p, "SecurityToken", "t")},
-		{"MissingTimestamp", param0(p, "Timestamp", "yesterday")},
-		{"InvalidTimeStamp.Format", param0(p, "Timestamp", "2026-01-01T12:00:00Z")},
-		{"InvalidTimeStamp.Expired", param0(p, "Timestamp", "2026-01-02T12:00:00Z")},
+		{"InvalidVersion", set(p, "Version", apiVersion)},
+		{"InvalidAction.NotFound", set(p, "Action", "CloseConnection")},
+		{"MissingAccessKeyId", set(p, "AccessKeyId", "nobody")},
+		{"InvalidAccessKeyId.NotFound", set(p, "AccessKeyId", "off")},
+		{"InvalidAccessKeyId.Inactive", set(p, "AccessKeyId", "no")},
+		{"CheckAccountInfoFailed", set(p, "SecurityToken", "t")},
+		{"MissingTimestamp", set(p, "Timestamp", "yesterday")},
+		{"InvalidTimeStamp.Format", set(p, "Timestamp", "2026-01-01T12:00:00Z")},
+		{"InvalidTimeStamp.Expired", set(p, "Timestamp", "2026-01-02T12:00:00Z")},
 		{"MissingSignatureMethod", func() { p.Set("SignatureMethod", "HMAC-SHA1"); p.Set("SignatureVersion", "1.0") }},
 		{"MissingSignatureNonce", func() { p.Set("SignatureNonce", nonce) }},
 		{"SignatureDoesNotMatch", func() { secret = "s" }},
 		{"SignatureNonceUsed", func() { nonce = "" }},
-		{"NoPermission", param0(p, "AccessKeyId", "yes")},
-		{"MissingInstanceId", param0(p, "InstanceId", "gone")},
-		{"InstancePermissionCheckFailed", param0(p, "InstanceId", "yours")},
-		{"InstancePermissionCheckFailed", param0(p, "InstanceId", "mine")},
-		{"PermissionCheckFailed", param0(p, "ClientId", "a1")},
+		{"NoPermission", set(p, "AccessKeyId", "yes")},
+		{"MissingInstanceId", set(p, "InstanceId", "gone")},
+		{"InstancePermissionCheckFailed", set(p, "InstanceId", "yours")},
+		{"InstancePermissionCheckFailed", set(p, "InstanceId", "mine")},
+		{"PermissionCheckFailed", set(p, "ClientId", "a1")},
 		{"", func() {}},
 	}
 	for i, step := range steps {
@@ -432,7 +279,7 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 }
 
-func param0(p url.Values, name, value string) func() { return func() { p.Set(name, value) } }
+func set(p url.Values, name, value string) func() { return func() { p.Set(name, value) } }
 
 // A refused signature uses up no nonce: else anybody could spoil the calls of
 // others by guessing theirs.
