@@ -70,7 +70,7 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 		url:    "http://" + listener.Addr().String(),
 		served: make(chan error, 1),
 		http: &http.Server{
-			Handler:           withHealth(Handler(cfg)),
+			Handler:           Handler(cfg),
 			ReadHeaderTimeout: limit.header,
 			ReadTimeout:       limit.read,
 			WriteTimeout:      limit.write,
@@ -82,6 +82,7 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 	if cfg.Keys == nil { // a signature can not be had by a web page
 		s.http.Handler = guard(s.http.Handler)
 	}
+	s.http.Handler = withHealth(s.http.Handler)
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	}
