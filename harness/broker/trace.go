@@ -54,19 +54,19 @@ type trace struct {
 	free    []int32 // slots that hold no event
 	oldest  int32   // of all; none = no event
 	newest  int32
-	devices map[string]*traced
-	conns   uint64 // connections so far
+	devices map[string]*traced       // those with events
+	open    map[*mochi.Client]uint64 // the connections that have not ended, with their numbers
+	conns   uint64                   // connections so far
 }
 
 const none = int32(-1)
 
-// traced is one client: its events, oldest first, and its connection.
+// traced is one client: its events, oldest first.
 type traced struct {
-	id            string
-	first, last   int32
-	count         int
-	open          *mochi.Client // nil = not connected
-	connectionNum uint64
+	id          string
+	first, last int32
+	count       int
+	current     *mochi.Client // its connection; nil = none
 }
 
 type traceSlot struct {
@@ -83,44 +83,45 @@ func newTrace() *trace {
 	_, _ = rand.Read(b[:]) // never fails
 	return &trace{
 		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice,
-		oldest: none, newest: none, devices: make(map[string]*traced),
+		oldest: none, newest: none, devices: make(map[string]*traced), open: make(map[*mochi.Client]uint64),
 	}
 }
 
-// connected notes a connection. One that it takes over has ended before it,
-// whenever mochi comes to say so.
+// connected notes a connection. One that it took over has ended before it,
+// whenever mochi comes to say so. (Of two clients that connect at once, mochi
+// may leave both connected: then nothing has ended.)
 func (t *trace) connected(cl *mochi.Client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.device(cl.ID)
-	if cl.Closed() { // itself taken over or kicked before it got here; a younger one may be noted already
-		t.conns++
-		t.add(d, target.DeviceConnect, reasonAccepted, t.conns)
-		kind, reason := endOf(cl, nil)
-		t.add(d, kind, reason, t.conns)
-		return
-	}
-	if d.open != nil {
-		kind, reason := endOf(d.open, nil)
-		t.add(d, kind, reason, d.connectionNum)
+	if d.current != nil && d.current.Closed() {
+		t.end(d, d.current, nil)
 	}
 	t.conns++
-	d.open, d.connectionNum = cl, t.conns
-	t.add(d, target.DeviceConnect, reasonAccepted, d.connectionNum)
+	t.open[cl] = t.conns
+	t.add(d, target.DeviceConnect, reasonAccepted, t.conns)
+	if !cl.Closed() { // else a younger one has come before it
+		d.current = cl
+	}
 }
 
 // ended notes the end of a connection, unless connected has done so. mochi also
-// says it of sessions that it restores from a store.
+// says it of sessions that it restores from a store, which never connected.
 func (t *trace) ended(cl *mochi.Client, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := t.devices[cl.ID]
-	if d == nil || d.open != cl {
-		return
+	if _, open := t.open[cl]; open {
+		t.end(t.device(cl.ID), cl, err)
 	}
+}
+
+func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 	kind, reason := endOf(cl, err)
-	t.add(d, kind, reason, d.connectionNum)
-	d.open = nil
+	t.add(d, kind, reason, t.open[cl])
+	delete(t.open, cl)
+	if d.current == cl {
+		d.current = nil
+	}
 }
 
 // refused notes a CONNECT that was not let in.
@@ -194,9 +195,7 @@ func (t *trace) drop(i int32) {
 	d.count--
 	if d.first == none {
 		d.last = none
-		if d.open == nil {
-			delete(t.devices, d.id)
-		}
+		delete(t.devices, d.id)
 	}
 	t.slots[i] = traceSlot{}
 	t.free = append(t.free, i)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestHealth(t *testing.T) {
+func TestHealthWhileClosing(t *testing.T) {
 	var closing atomic.Bool
 	elsewhere := 0
 	h := withHealth(&closing, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))

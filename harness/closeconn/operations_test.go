@@ -81,8 +81,8 @@ func newFakeBroker() *fakeBroker {
 	return f
 }
 
-// query is the target of a call of one operation; given are NAME=VALUE.
-func query(action string, given ...string) string {
+// callOf is the target of a call of one operation; given are NAME=VALUE.
+func callOf(action string, given ...string) string {
 	q := url.Values{"Action": {action}, "Version": {apiVersion}, "InstanceId": {"post-cn-test"}}
 	for _, pair := range given {
 		name, value, _ := strings.Cut(pair, "=")
@@ -94,11 +94,11 @@ func query(action string, given ...string) string {
 	return "/?" + q.Encode()
 }
 
-func trace(given ...string) string {
+func traceOf(given ...string) string {
 	all := append([]string{
 		"MqttRegionId=cn-shanghai", "ClientId=dev", "BeginTime=1621580400000", "EndTime=1621584000000", "CurrentPage=1", "PageSize=3",
 	}, given...)
-	return query("QueryMqttTraceDevice", all...)
+	return callOf("QueryMqttTraceDevice", all...)
 }
 
 func batch(n int) []string {
@@ -118,67 +118,67 @@ func TestGoldenOperations(t *testing.T) {
 		prepare      func(*fakeBroker)
 	}
 	rows := []row{
-		{"query-online", query("QuerySessionByClientId", "ClientId=dev"), nil},
-		{"query-offline", query("QuerySessionByClientId", "ClientId=away"), nil},
-		{"query-missing-client", query("QuerySessionByClientId"), nil},
-		{"query-missing-instance", query("QuerySessionByClientId", "InstanceId=", "ClientId=dev"), nil},
+		{"query-online", callOf("QuerySessionByClientId", "ClientId=dev"), nil},
+		{"query-offline", callOf("QuerySessionByClientId", "ClientId=away"), nil},
+		{"query-missing-client", callOf("QuerySessionByClientId"), nil},
+		{"query-missing-instance", callOf("QuerySessionByClientId", "InstanceId=", "ClientId=dev"), nil},
 
-		{"batch", query("BatchQuerySessionByClientIds", batch(3)...), nil},
-		{"batch-with-gaps", query("BatchQuerySessionByClientIds", "ClientIdList.10=GID_t@@@3", "ClientIdList.2=x"), nil},
-		{"batch-ten", query("BatchQuerySessionByClientIds", batch(10)...), nil},
-		{"batch-eleven", query("BatchQuerySessionByClientIds", batch(11)...), nil},
-		{"batch-none", query("BatchQuerySessionByClientIds"), nil},
-		{"batch-zero", query("BatchQuerySessionByClientIds", "ClientIdList.0=x"), nil},
-		{"batch-odd-number", query("BatchQuerySessionByClientIds", "ClientIdList.01=x"), nil},
-		{"batch-empty-value", query("BatchQuerySessionByClientIds", "ClientIdList.1=x") + "&ClientIdList.2=", nil},
+		{"batch", callOf("BatchQuerySessionByClientIds", batch(3)...), nil},
+		{"batch-with-gaps", callOf("BatchQuerySessionByClientIds", "ClientIdList.10=GID_t@@@3", "ClientIdList.2=x"), nil},
+		{"batch-ten", callOf("BatchQuerySessionByClientIds", batch(10)...), nil},
+		{"batch-eleven", callOf("BatchQuerySessionByClientIds", batch(11)...), nil},
+		{"batch-none", callOf("BatchQuerySessionByClientIds"), nil},
+		{"batch-zero", callOf("BatchQuerySessionByClientIds", "ClientIdList.0=x"), nil},
+		{"batch-odd-number", callOf("BatchQuerySessionByClientIds", "ClientIdList.01=x"), nil},
+		{"batch-empty-value", callOf("BatchQuerySessionByClientIds", "ClientIdList.1=x") + "&ClientIdList.2=", nil},
 
-		{"send", query("SendMessage", "MqttTopic=cmd/1", "Payload=hello"), nil},
-		{"send-missing-topic", query("SendMessage", "Payload=hello"), nil},
-		{"send-missing-payload", query("SendMessage", "MqttTopic=cmd"), nil},
-		{"send-wildcard", query("SendMessage", "MqttTopic=cmd/#", "Payload=hello"), nil},
-		{"send-plus", query("SendMessage", "MqttTopic=+", "Payload=hello"), nil},
-		{"send-broker-topic", query("SendMessage", "MqttTopic=$SYS/x", "Payload=hello"), nil},
-		{"send-nul", query("SendMessage", "MqttTopic=a\x00b", "Payload=hello"), nil},
-		{"send-not-utf8", query("SendMessage", "MqttTopic=a\xffb", "Payload=hello"), nil},
-		{"send-long-topic", query("SendMessage", "MqttTopic="+strings.Repeat("t", maxTopic+1), "Payload=hello"), nil},
-		{"send-longest", query("SendMessage", "MqttTopic="+strings.Repeat("t", maxTopic), "Payload="+strings.Repeat("p", maxPayload)), nil},
-		{"send-long-payload", query("SendMessage", "MqttTopic=t", "Payload="+strings.Repeat("p", maxPayload+1)), nil},
-		{"send-fails", query("SendMessage", "MqttTopic=cmd", "Payload=x"), func(f *fakeBroker) { f.sendErr = errors.New("on fire") }},
+		{"send", callOf("SendMessage", "MqttTopic=cmd/1", "Payload=hello"), nil},
+		{"send-missing-topic", callOf("SendMessage", "Payload=hello"), nil},
+		{"send-missing-payload", callOf("SendMessage", "MqttTopic=cmd"), nil},
+		{"send-wildcard", callOf("SendMessage", "MqttTopic=cmd/#", "Payload=hello"), nil},
+		{"send-plus", callOf("SendMessage", "MqttTopic=+", "Payload=hello"), nil},
+		{"send-broker-topic", callOf("SendMessage", "MqttTopic=$SYS/x", "Payload=hello"), nil},
+		{"send-nul", callOf("SendMessage", "MqttTopic=a\x00b", "Payload=hello"), nil},
+		{"send-not-utf8", callOf("SendMessage", "MqttTopic=a\xffb", "Payload=hello"), nil},
+		{"send-long-topic", callOf("SendMessage", "MqttTopic="+strings.Repeat("t", maxTopic+1), "Payload=hello"), nil},
+		{"send-longest", callOf("SendMessage", "MqttTopic="+strings.Repeat("t", maxTopic), "Payload="+strings.Repeat("p", maxPayload)), nil},
+		{"send-long-payload", callOf("SendMessage", "MqttTopic=t", "Payload="+strings.Repeat("p", maxPayload+1)), nil},
+		{"send-fails", callOf("SendMessage", "MqttTopic=cmd", "Payload=x"), func(f *fakeBroker) { f.sendErr = errors.New("on fire") }},
 
-		{"add-black", query("AddCustomAuthConnectBlack", "ClientId=dev"), nil},
-		{"add-black-full", query("AddCustomAuthConnectBlack", "ClientId=dev"), func(f *fakeBroker) { f.full = errors.New("full") }},
-		{"add-black-missing-client", query("AddCustomAuthConnectBlack"), nil},
-		{"delete-black", query("DeleteCustomAuthConnectBlack", "ClientId=a"), nil},
-		{"delete-black-unknown", query("DeleteCustomAuthConnectBlack", "ClientId=nobody"), nil},
-		{"delete-black-missing-client", query("DeleteCustomAuthConnectBlack"), nil},
-		{"query-black", query("QueryCustomAuthConnectBlack", "Size=100"), nil},
-		{"query-black-first-page", query("QueryCustomAuthConnectBlack", "Size=2"), nil},
-		{"query-black-last-page", query("QueryCustomAuthConnectBlack", "Size=2", "NextToken=Yg=="), nil},
-		{"query-black-after-a-deleted-one", query("QueryCustomAuthConnectBlack", "Size=2", "NextToken=Yg=="), func(f *fakeBroker) { f.Unblock("b") }},
-		{"query-black-one", query("QueryCustomAuthConnectBlack", "Size=1", "ClientId=b"), nil},
-		{"query-black-other", query("QueryCustomAuthConnectBlack", "Size=1", "ClientId=nobody"), nil},
-		{"query-black-missing-size", query("QueryCustomAuthConnectBlack"), nil},
-		{"query-black-too-many", query("QueryCustomAuthConnectBlack", "Size=101"), nil},
-		{"query-black-bad-token", query("QueryCustomAuthConnectBlack", "Size=1", "NextToken=*"), nil},
+		{"add-black", callOf("AddCustomAuthConnectBlack", "ClientId=dev"), nil},
+		{"add-black-full", callOf("AddCustomAuthConnectBlack", "ClientId=dev"), func(f *fakeBroker) { f.full = errors.New("full") }},
+		{"add-black-missing-client", callOf("AddCustomAuthConnectBlack"), nil},
+		{"delete-black", callOf("DeleteCustomAuthConnectBlack", "ClientId=a"), nil},
+		{"delete-black-unknown", callOf("DeleteCustomAuthConnectBlack", "ClientId=nobody"), nil},
+		{"delete-black-missing-client", callOf("DeleteCustomAuthConnectBlack"), nil},
+		{"query-black", callOf("QueryCustomAuthConnectBlack", "Size=100"), nil},
+		{"query-black-first-page", callOf("QueryCustomAuthConnectBlack", "Size=2"), nil},
+		{"query-black-last-page", callOf("QueryCustomAuthConnectBlack", "Size=2", "NextToken=Yg=="), nil},
+		{"query-black-after-a-deleted-one", callOf("QueryCustomAuthConnectBlack", "Size=2", "NextToken=Yg=="), func(f *fakeBroker) { f.Unblock("b") }},
+		{"query-black-one", callOf("QueryCustomAuthConnectBlack", "Size=1", "ClientId=b"), nil},
+		{"query-black-other", callOf("QueryCustomAuthConnectBlack", "Size=1", "ClientId=nobody"), nil},
+		{"query-black-missing-size", callOf("QueryCustomAuthConnectBlack"), nil},
+		{"query-black-too-many", callOf("QueryCustomAuthConnectBlack", "Size=101"), nil},
+		{"query-black-bad-token", callOf("QueryCustomAuthConnectBlack", "Size=1", "NextToken=*"), nil},
 
-		{"trace", trace(), nil},
-		{"trace-page-2", trace("CurrentPage=2"), nil},
-		{"trace-page-3", trace("CurrentPage=3"), nil},
-		{"trace-reverse", trace("Reverse=true", "PageSize=100"), nil},
-		{"trace-python", trace("Reverse=False", "PageSize=1"), nil},
-		{"trace-one-ms", trace("BeginTime=1621583514867", "EndTime=1621583514867"), nil},
-		{"trace-nobody", trace("ClientId=nobody"), nil},
-		{"trace-missing-region", trace("MqttRegionId="), nil},
-		{"trace-missing-client", trace("ClientId="), nil},
-		{"trace-missing-begin", trace("BeginTime="), nil},
-		{"trace-missing-end", trace("EndTime="), nil},
-		{"trace-missing-page", trace("CurrentPage="), nil},
-		{"trace-missing-size", trace("PageSize="), nil},
-		{"trace-bad-begin", trace("BeginTime=yesterday"), nil},
-		{"trace-backwards", trace("BeginTime=2", "EndTime=1"), nil},
-		{"trace-page-0", trace("CurrentPage=0"), nil},
-		{"trace-size-101", trace("PageSize=101"), nil},
-		{"trace-bad-reverse", trace("Reverse=1"), nil},
+		{"trace", traceOf(), nil},
+		{"trace-page-2", traceOf("CurrentPage=2"), nil},
+		{"trace-page-3", traceOf("CurrentPage=3"), nil},
+		{"trace-reverse", traceOf("Reverse=true", "PageSize=100"), nil},
+		{"trace-python", traceOf("Reverse=False", "PageSize=1"), nil},
+		{"trace-one-ms", traceOf("BeginTime=1621583514867", "EndTime=1621583514867"), nil},
+		{"trace-nobody", traceOf("ClientId=nobody"), nil},
+		{"trace-missing-region", traceOf("MqttRegionId="), nil},
+		{"trace-missing-client", traceOf("ClientId="), nil},
+		{"trace-missing-begin", traceOf("BeginTime="), nil},
+		{"trace-missing-end", traceOf("EndTime="), nil},
+		{"trace-missing-page", traceOf("CurrentPage="), nil},
+		{"trace-missing-size", traceOf("PageSize="), nil},
+		{"trace-bad-begin", traceOf("BeginTime=yesterday"), nil},
+		{"trace-backwards", traceOf("BeginTime=2", "EndTime=1"), nil},
+		{"trace-page-0", traceOf("CurrentPage=0"), nil},
+		{"trace-size-101", traceOf("PageSize=101"), nil},
+		{"trace-bad-reverse", traceOf("Reverse=1"), nil},
 	}
 	golden := map[string]string{} // one file for each operation
 	for _, tc := range rows {
@@ -213,11 +213,11 @@ func TestEffects(t *testing.T) {
 	f := newFakeBroker()
 	h := Handler(Config{Sessions: f})
 	for _, target := range []string{
-		query("SendMessage", "MqttTopic=cmd/+", "Payload=never"),
-		query("SendMessage", "MqttTopic=cmd/1", "Payload=hé*+ 1"),
-		query("AddCustomAuthConnectBlack", "ClientId="+nasty),
-		query("DeleteCustomAuthConnectBlack", "ClientId=a"),
-		query("DeleteCustomAuthConnectBlack", "ClientId=a"),
+		callOf("SendMessage", "MqttTopic=cmd/+", "Payload=never"),
+		callOf("SendMessage", "MqttTopic=cmd/1", "Payload=hé*+ 1"),
+		callOf("AddCustomAuthConnectBlack", "ClientId="+nasty),
+		callOf("DeleteCustomAuthConnectBlack", "ClientId=a"),
+		callOf("DeleteCustomAuthConnectBlack", "ClientId=a"),
 	} {
 		call{target: target}.do(h)
 	}
@@ -230,7 +230,7 @@ func TestEffects(t *testing.T) {
 	if diff := cmp.Diff([]string(nil), f.fakeSessions.asked); diff != "" {
 		t.Error("the block list closes no connection", diff)
 	}
-	call{target: trace("BeginTime=1000", "EndTime=1001")}.do(h)
+	call{target: traceOf("BeginTime=1000", "EndTime=1001")}.do(h)
 	if want := [2]time.Time{time.UnixMilli(1000), time.UnixMilli(1002).Add(-1)}; f.asked != want {
 		t.Errorf("asked for %v, want %v", f.asked, want)
 	}
@@ -240,7 +240,7 @@ func TestEffects(t *testing.T) {
 func TestMissingAbilities(t *testing.T) {
 	h := Handler(Config{Sessions: newFake("dev")})
 	for _, name := range offered() {
-		w := call{target: query(name)}.do(h)
+		w := call{target: callOf(name)}.do(h)
 		if want := name != "CloseConnection"; strings.Contains(w.Body.String(), "ApiNotSupport") != want || want && w.Code != 404 {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
@@ -258,7 +258,7 @@ func TestBlackPages(t *testing.T) {
 		var got []string
 		for token, more := "", true; more; more = token != "" {
 			var page blackList
-			w := call{target: query("QueryCustomAuthConnectBlack", "Size="+size, "NextToken="+token)}.do(h)
+			w := call{target: callOf("QueryCustomAuthConnectBlack", "Size="+size, "NextToken="+token)}.do(h)
 			if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || !page.Success {
 				t.Fatal(w.Body, err)
 			}
@@ -284,12 +284,12 @@ func TestXMLRoundTrip(t *testing.T) {
 		"CloseConnection":              func() any { return new(result) },
 	}
 	for name, target := range map[string]string{
-		"QuerySessionByClientId":       query("QuerySessionByClientId", "ClientId=dev"),
-		"BatchQuerySessionByClientIds": query("BatchQuerySessionByClientIds", "ClientIdList.1=<&>\"'é", "ClientIdList.2=dev"),
-		"QueryCustomAuthConnectBlack":  query("QueryCustomAuthConnectBlack", "Size=2"),
-		"QueryMqttTraceDevice":         trace(),
-		"AddCustomAuthConnectBlack":    query("AddCustomAuthConnectBlack", "ClientId=dev"),
-		"CloseConnection":              query("CloseConnection", "ClientId=away"),
+		"QuerySessionByClientId":       callOf("QuerySessionByClientId", "ClientId=dev"),
+		"BatchQuerySessionByClientIds": callOf("BatchQuerySessionByClientIds", "ClientIdList.1=<&>\"'é", "ClientIdList.2=dev"),
+		"QueryCustomAuthConnectBlack":  callOf("QueryCustomAuthConnectBlack", "Size=2"),
+		"QueryMqttTraceDevice":         traceOf(),
+		"AddCustomAuthConnectBlack":    callOf("AddCustomAuthConnectBlack", "ClientId=dev"),
+		"CloseConnection":              callOf("CloseConnection", "ClientId=away"),
 	} {
 		h := Handler(Config{Sessions: newFakeBroker()})
 		fromJSON, fromXML := newBody[name](), newBody[name]()

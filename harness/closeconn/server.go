@@ -65,19 +65,23 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 	if err != nil {
 		return nil, fmt.Errorf("CloseConnection endpoint: %w", err)
 	}
-	s := &Server{url: "http://" + listener.Addr().String(), served: make(chan error, 1)}
-	s.http = &http.Server{
-		Handler:           withHealth(&s.closing, Handler(cfg)),
-		ReadHeaderTimeout: limit.header,
-		ReadTimeout:       limit.read,
-		WriteTimeout:      limit.write,
-		IdleTimeout:       limit.idle,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	s := &Server{
+		url:    "http://" + listener.Addr().String(),
+		served: make(chan error, 1),
+		http: &http.Server{
+			Handler:           Handler(cfg),
+			ReadHeaderTimeout: limit.header,
+			ReadTimeout:       limit.read,
+			WriteTimeout:      limit.write,
+			IdleTimeout:       limit.idle,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		},
 	}
 	if cfg.Keys == nil { // a signature can not be had by a web page
 		s.http.Handler = guard(s.http.Handler)
 	}
+	s.http.Handler = withHealth(&s.closing, s.http.Handler)
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	}
