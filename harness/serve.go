@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -97,33 +95,4 @@ func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, cfg clo
 		return "", nil, err
 	}
 	return s.URL(), s.Close, nil
-}
-
-// ServeOptions is what `rebound broker` serves, and where it says so.
-type ServeOptions struct {
-	Out          io.Writer // addresses, endpoint and a curl line
-	Port         int       // of MQTT; 0 = a free one
-	Addresses    int       // 127.0.0.x addresses; 0 = the default
-	EndpointAddr string    // HOST:PORT of the endpoint, loopback; "" = 127.0.0.1, a free port
-	Log          *slog.Logger
-}
-
-// ServeBroker serves the embedded broker with its CloseConnection endpoint
-// until ctx ends, which is no error.
-func ServeBroker(ctx context.Context, o ServeOptions) error {
-	if o.EndpointAddr == "" {
-		o.EndpointAddr = defaultEndpointAddr
-	}
-	b, err := startEmbedded(ctx, broker.Options{Port: o.Port, Addresses: o.Addresses, Log: o.Log}, o.EndpointAddr, closeconn.Config{Log: o.Log})
-	if err != nil {
-		return err
-	}
-	info := b.Info()
-	_, err = fmt.Fprintf(o.Out, "broker     %s %s\nmqtt       %s\nendpoint   %s\nclose      %s\n", info.Broker, info.Version,
-		strings.Join(info.Addresses, " "), info.Endpoint, closeconn.CurlLine(info.Endpoint))
-	if err != nil {
-		return errors.Join(fmt.Errorf("print the addresses: %w", err), b.Close())
-	}
-	<-ctx.Done()
-	return b.Close()
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		"rebound-next": func() { version = "99.0.0"; main() },
 		"fakehttp":     fakeHTTP,
 		"mute":         mute,
-		"signed":       signedBroker,
+		"mkcert":       mkcert,
 	})
 }
 

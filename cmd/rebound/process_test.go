@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -16,8 +15,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/rebound-mqtt/rebound/harness"
 )
 
 // patience bounds each wait of a script; no script is judged by it.
@@ -211,18 +208,6 @@ func fakeHTTP() {
 		c.Read(make([]byte, 1024)) //nolint:errcheck // whatever it was
 		io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 	})
-}
-
-// signedBroker is a command: a broker whose endpoint knows one key, testid.
-func signedBroker() {
-	key := harness.Credentials{KeyID: "testid", Secret: "testsecret"}
-	t, err := harness.StartTarget(context.Background(), "embedded", harness.TargetOptions{Key: &key})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Printf("mqtt %s\nendpoint %s\n", t.Info().Addresses[0], t.Info().Endpoint)
-	select {} // until it is killed
 }
 
 // mute is a command: a listener that takes connections and never answers.

@@ -61,8 +61,8 @@ func StartChild(ctx context.Context, o Options, command, env []string) (*Child, 
 		// We are such a program ourselves, and did not become a broker: go no deeper.
 		return nil, fmt.Errorf("start broker child: %w", ErrNoChildMain)
 	}
-	if len(o.Hooks) > 0 {
-		return nil, fmt.Errorf("start broker child: %w: Hooks", ErrChildOptions)
+	if len(o.Hooks) > 0 || len(o.Also) > 0 || o.Host != "" || o.Store != "" {
+		return nil, fmt.Errorf("start broker child: %w: Hooks, Also, Host, Store", ErrChildOptions)
 	}
 	c, err := spawn(o, command, env)
 	if err != nil {

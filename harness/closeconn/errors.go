@@ -74,6 +74,7 @@ var documentedErrors = []APIError{
 	{Status: http.StatusBadRequest, Code: "PermissionCheckFailed",
 		Message: "An error occurred while validating the resource permissions. Please check the account that created the instance, topic, and GroupId, and check their permission settings."},
 	{Status: http.StatusBadRequest, Code: "ApplyTokenOverFlow", Message: "You have applied for tokens too many times. Please try again later."},
+	{Status: http.StatusBadRequest, Code: "Customauth.over.capacity", Message: "Over custom auth capacity."}, // the block list is full
 	{Status: http.StatusNotFound, Code: "ApiNotSupport", Message: "The specified API is not supported."},
 	{Status: http.StatusInternalServerError, Code: "InternalError", Message: "An error occurred while processing your request. Try again later."},
 	{Status: http.StatusInternalServerError, Code: "SystemOverFlow", Message: "An error occurred while processing your request. Please try again."},

@@ -116,16 +116,11 @@ func (k *KeyPair) mayCall(operation string) bool {
 }
 
 // String is how many keys there are.
-func (k *Keys) String() string {
-	if k == nil {
-		return "no access keys"
-	}
-	return fmt.Sprintf("%d access keys", len(k.byID))
-}
+func (k Keys) String() string { return fmt.Sprintf("access keys: %d", len(k.byID)) }
 
 // Format writes String for every verb: fmt would look through unexported
 // fields, and not ask the credentials in them.
-func (k *Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+func (k Keys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // LogValue is String, for slog.
-func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (k Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }

@@ -24,7 +24,8 @@ type throttle struct {
 	sources map[netip.Prefix]*rate.Limiter
 	// rest is shared by all that come when the table is full of others that are
 	// busy, so that memory stays bounded and nobody is locked out for good.
-	rest *rate.Limiter
+	rest  *rate.Limiter
+	swept time.Time // when idle sources were last looked for
 }
 
 func newThrottle(perSecond float64) *throttle {
@@ -44,7 +45,8 @@ func (t *throttle) limiter(from netip.Prefix, now time.Time) *rate.Limiter {
 	if l := t.sources[from]; l != nil {
 		return l
 	}
-	if len(t.sources) >= t.max {
+	if len(t.sources) >= t.max && now.Sub(t.swept) >= time.Second { // not at each call of a flood
+		t.swept = now
 		for known, l := range t.sources {
 			if l.TokensAt(now) >= float64(t.burst) {
 				delete(t.sources, known) // full again: forgetting it changes nothing

@@ -66,5 +66,8 @@ type DeviceEvent struct {
 	At       time.Time // wall clock: the device trace is queried by it
 	ClientID string
 	Kind     string // DeviceConnect, …
-	Reason   string // what the broker says of an end; "" = nothing
+	Reason   string // what the broker says of it; "" = nothing
+	// Connection tells a client's connections apart: a connect and its end have
+	// the same; "" = not known.
+	Connection string
 }

@@ -39,8 +39,8 @@ func (a Authorization) String() string {
 }
 
 // ParseAuthorization reads the header. The three fields may stand in any order
-// and have spaces around their commas; each must be there once and not be
-// empty. Names of signed headers are in lower case, sorted, and each once: the
+// and have spaces around their commas; each must be there once, and only the
+// KeyID may be empty. Names of signed headers are in lower case, sorted, and each once: the
 // order is part of what is signed. The error wraps ErrAuthorization; the
 // Algorithm is set as soon as it could be read, error or not.
 func ParseAuthorization(header string) (Authorization, error) {
@@ -57,16 +57,17 @@ func ParseAuthorization(header string) (Authorization, error) {
 		return a, fmt.Errorf("%w: nothing after the algorithm", ErrAuthorization)
 	}
 	var list string
-	fields := map[string]*string{"Credential": &a.KeyID, "SignedHeaders": &list, "Signature": &a.Signature}
+	missing := map[string]*string{"Credential": &a.KeyID, "SignedHeaders": &list, "Signature": &a.Signature}
 	for field := range strings.SplitSeq(rest, ",") {
 		name, value, _ := strings.Cut(strings.Trim(field, " "), "=")
-		target := fields[name]
-		if target == nil || *target != "" || value == "" {
-			return a, fmt.Errorf("%w: field %.20q is unknown, empty or there twice", ErrAuthorization, name)
+		target := missing[name]
+		if target == nil {
+			return a, fmt.Errorf("%w: field %.20q is unknown or there twice", ErrAuthorization, name)
 		}
 		*target = value
+		delete(missing, name)
 	}
-	if a.KeyID == "" || list == "" || a.Signature == "" {
+	if len(missing) > 0 || a.Signature == "" {
 		return a, fmt.Errorf("%w: Credential, SignedHeaders or Signature is missing", ErrAuthorization)
 	}
 	var err error
