@@ -1,18 +1,15 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"sync"
 	"sync/atomic"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -32,6 +29,9 @@ type Embedded struct {
 	server *mochi.Server
 	door   *door
 	gate   *gate
+	store  *store // nil = what clients leave behind ends with the broker
+	// publisher is who Send publishes as.
+	publisher *mochi.Client
 
 	mu       sync.Mutex
 	info     target.Info
@@ -46,11 +46,11 @@ var _ target.Target = (*Embedded)(nil)
 // StartEmbedded starts mochi. ctx bounds the start only; Close ends the broker.
 func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	o = o.withDefaults()
-	ls, err := listen(ctx, o)
+	ways, err := waysIn(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	e := &Embedded{clock: o.Clock, door: newDoor(ls, o.Log), gate: new(gate)}
+	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)
 	capabilities.MaximumInflight = maxInflight
@@ -59,22 +59,46 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 		SysTopicResendInterval: sysTopicSeconds,
 		Logger:                 slog.New(slog.DiscardHandler), // it warns of every lost connection
 	})
-	if err := e.serve(o.Hooks); err != nil {
-		for _, l := range ls {
-			err = errors.Join(err, l.Close())
+	e.publisher = newPublisher(e.server)
+	if err := e.serve(o); err != nil {
+		for _, w := range ways {
+			err = errors.Join(err, w.Close())
 		}
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
+	abilities := mochiAbilities()
+	if e.store != nil {
+		abilities.Persistence = "lazy" // it survives this process, and the machine from a clean stop on
+	}
 	e.info = target.Info{
 		Kind: KindEmbedded, Broker: "mochi", Version: mochi.Version, SameClock: true,
-		Addresses: urls(ls), Settings: o.settings(), Abilities: mochiAbilities(),
+		Addresses: urls(ways), Settings: o.settings(), Abilities: abilities,
 	}
 	return e, nil
 }
 
 // serve adds the hooks and the door and starts mochi.
-func (e *Embedded) serve(hooks []mochi.Hook) error {
-	for _, hook := range append([]mochi.Hook{e.gate}, hooks...) {
+func (e *Embedded) serve(o Options) error {
+	hooks := append([]mochi.Hook{e.gate}, o.Hooks...)
+	if o.Log.Enabled(context.Background(), slog.LevelInfo) {
+		hooks = append(hooks, &journal{log: o.Log})
+	}
+	if o.Store != "" {
+		var err error
+		if e.store, err = openStore(o.Store, o.Log); err != nil {
+			return err
+		}
+		hooks = append(hooks, e.store)
+	}
+	err := e.attach(hooks)
+	if err != nil && e.store != nil {
+		err = errors.Join(err, e.store.Stop())
+	}
+	return err
+}
+
+func (e *Embedded) attach(hooks []mochi.Hook) error {
+	for _, hook := range hooks {
 		if err := e.server.AddHook(hook, nil); err != nil {
 			return fmt.Errorf("add hook %s: %w", hook.ID(), err)
 		}
@@ -121,7 +145,9 @@ func (e *Embedded) Stats() Stats {
 // Close stops the endpoint, then the broker, abruptly as a killed process
 // would: every socket is closed at once, nobody is sent a DISCONNECT, and no
 // Will of one client reaches another. It waits and may be called twice. To
-// restart the broker, call StartEmbedded with the same Port; sessions are gone.
+// restart the broker, call StartEmbedded with the same Port. Sessions are gone,
+// unless there is a Store: then what was acknowledged is still routed, and Wills
+// are published, before it closes.
 func (e *Embedded) Close() error {
 	e.close.Do(func() {
 		e.mu.Lock()
@@ -130,37 +156,22 @@ func (e *Embedded) Close() error {
 		if endpoint != nil {
 			e.closeErr = endpoint()
 		}
-		e.gate.shut.Store(true)
+		e.gate.shut.Store(e.store == nil)
 		if err := e.server.Close(); err != nil {
 			e.closeErr = errors.Join(e.closeErr, fmt.Errorf("close embedded broker: %w", err))
+		}
+		if e.store != nil { // mochi has stopped it, and tells nobody how that went
+			e.closeErr = errors.Join(e.closeErr, e.store.stopErr)
 		}
 	})
 	return e.closeErr
 }
 
-// gate is the hook that lets every client in, and that stops deliveries once
-// the broker closes.
-type gate struct {
-	mochi.HookBase
-	shut atomic.Bool
-}
-
-func (g *gate) ID() string { return "rebound-gate" }
-
-func (g *gate) Provides(event byte) bool {
-	return bytes.IndexByte([]byte{mochi.OnConnectAuthenticate, mochi.OnACLCheck}, event) >= 0
-}
-
-func (g *gate) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
-
-// OnACLCheck is asked before each delivery (write false) as well.
-func (g *gate) OnACLCheck(_ *mochi.Client, _ string, write bool) bool { return write || !g.shut.Load() }
-
-// urls writes listeners as addresses for clients.
-func urls(ls []net.Listener) []string {
+// urls are the addresses for clients, those of plain TCP first.
+func urls(ways []way) []string {
 	var out []string
-	for _, l := range ls {
-		out = append(out, "tcp://"+l.Addr().String())
+	for _, w := range ways {
+		out = append(out, w.url)
 	}
 	return out
 }

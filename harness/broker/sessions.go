@@ -19,6 +19,13 @@ type kick struct{ at timeline.Instant }
 
 func (*kick) Error() string { return "connection closed by administrative action" }
 
+// Online reports whether a client has a connection: its CONNECT was accepted,
+// though the CONNACK may be on its way still, and its socket is not closed.
+func (e *Embedded) Online(clientID string) bool {
+	cl, known := e.server.Clients.Get(clientID)
+	return known && !cl.Closed()
+}
+
 // CloseClient closes the connection of one client and returns when its socket
 // is closed. Its session stays. found says that it was online and that this
 // call closed it; at is the instant just before the close call, 0 if not found.
@@ -36,7 +43,7 @@ func (e *Embedded) CloseClient(ctx context.Context, clientID string) (found bool
 		return false, 0, err
 	}
 	cl, known := e.server.Clients.Get(clientID)
-	if !known || cl.Closed() || cl.Net.Inline {
+	if !known || cl.Closed() {
 		return false, 0, nil
 	}
 	cause := &kick{at: e.clock.Now()}

@@ -3,14 +3,16 @@ package closeconn
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
@@ -24,6 +26,9 @@ const (
 	// process of the host gets its own instant by subtracting its clock's
 	// Monotonic().
 	HeaderClosedAt = "X-Rebound-Closed-Monotonic-Ns"
+	// HeaderInjected is there when a rule made the answer: its code, or "delay".
+	// HeaderClosed stands beside it when the operation took effect all the same.
+	HeaderInjected = "X-Rebound-Injected"
 )
 
 // Sessions closes the connection of one client by its id. It returns when the
@@ -67,31 +72,18 @@ type Config struct {
 	Rules        []Rule          // injected faults
 	Seed         uint64          // of the rules' chances
 	Clock        *timeline.Clock // the clock of Sessions' instants; nil = HeaderClosedAt is left out
+	TLS          *tls.Config     // serve HTTPS with it; nil = HTTP
 	HostID       string          // HostId of error bodies; "" = the request's Host
 	OfflineError bool            // answer an offline client with an error instead of success
 	CloseTimeout time.Duration   // bound of one close; 0 = 5 s
 	Log          *slog.Logger    // nil = silent
 }
 
-// success is the documented body of a call that worked: Code is a number.
-type success struct {
-	RequestID string `json:"RequestId"`
-	Code      int
-	Message   string
-	Success   bool
-}
-
-// failure is the documented body of a call that failed: Code is a string.
-type failure struct {
-	RequestID string `json:"RequestId"`
-	HostID    string `json:"HostId"`
-	Code      string
-	Message   string
-}
-
 type handler struct {
-	cfg Config
-	ops map[string]operation
+	cfg      Config
+	gate     *gate
+	injector *injector
+	ops      map[string]operation
 }
 
 // Handler serves the API over cfg.Sessions. Mount it at the root of its own
@@ -103,8 +95,13 @@ func Handler(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{cfg: cfg, ops: make(map[string]operation)}
+	h := &handler{
+		cfg: cfg, gate: newGate(cfg), injector: newInjector(cfg.Rules, cfg.Seed), ops: make(map[string]operation),
+	}
 	for _, op := range operations() {
+		if op.able != nil && !op.able(cfg.Sessions) {
+			op.parse = nil
+		}
 		h.ops[op.name] = op
 	}
 	return h
@@ -113,54 +110,112 @@ func Handler(cfg Config) http.Handler {
 // ServeHTTP answers one call, after its effect.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := newRequestID()
-	out, fail := h.call(w, r)
-	head := w.Header()
-	head.Set("Content-Type", "application/json;charset=utf-8")
-	head.Set("X-Acs-Request-Id", id)
+	req, out, fail := h.call(w, r)
+	w.Header().Set("X-Acs-Request-Id", id)
+	h.setFacts(w.Header(), out)
+	status, root := http.StatusOK, req.action+"Response"
+	var answered any
 	if fail != nil {
 		host := h.cfg.HostID
 		if host == "" {
 			host = r.Host
 		}
-		answer(w, fail.Status, failure{RequestID: id, HostID: host, Code: fail.Code, Message: fail.Message})
+		status, root = fail.Status, "Error"
+		answered = failure{RequestID: id, HostID: host, Code: fail.Code, Message: fail.Message}
+	} else {
+		out.body.setRequestID(id)
+		answered = out.body
+	}
+	if wantsXML(req) {
+		answerXML(w, status, root, answered)
+		return
+	}
+	answer(w, status, answered)
+}
+
+// setFacts writes what a harness may want to know and the bodies have no place
+// for.
+func (h *handler) setFacts(head http.Header, out outcome) {
+	if out.injected != "" {
+		head.Set(HeaderInjected, out.injected)
+	}
+	if out.found == nil {
 		return
 	}
 	head.Set(HeaderClosed, "0")
-	if out.closed {
+	if *out.found {
 		head.Set(HeaderClosed, "1")
 		if h.cfg.Clock != nil && out.at != 0 {
 			head.Set(HeaderClosedAt, strconv.FormatInt(h.cfg.Clock.Monotonic()+int64(out.at), 10))
 		}
 	}
-	answer(w, http.StatusOK, success{RequestID: id, Code: http.StatusOK, Message: "operation success.", Success: true})
 }
 
-// call checks one request in the gateway's order (method, version and action,
-// parameters) and runs its operation.
-func (h *handler) call(w http.ResponseWriter, r *http.Request) (outcome, *APIError) {
+// wantsXML reports whether a call is to be answered in XML: JSON is the answer
+// of the header style always, and of the other unless it asks.
+func wantsXML(req request) bool {
+	return req.scheme != acs.ACS3 && strings.EqualFold(req.params.Get("Format"), "XML")
+}
+
+// call checks one request and runs its operation, with an injected fault if a
+// rule hits it. The request is returned as far as it could be read.
+func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome, *APIError) {
+	req, run, fail := h.check(w, r)
+	if fail != nil {
+		return req, outcome{}, fail
+	}
+	effect := func() (outcome, *APIError) {
+		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.CloseTimeout)
+		defer cancel()
+		return run(ctx, &h.cfg)
+	}
+	var out outcome
+	if rule := h.injector.hit(req.action, req.clientIDs()); rule != nil {
+		out, fail = rule.inject(r.Context(), effect)
+	} else {
+		out, fail = effect()
+	}
+	return req, out, fail
+}
+
+// check reads a request and makes the checks of the gateway in its order:
+// method, rate, version and action, signature, parameters, resources.
+func (h *handler) check(w http.ResponseWriter, r *http.Request) (request, run, *APIError) {
 	var body []byte
 	if r.Method == http.MethodPost {
 		var err error
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-			return outcome{}, errParameters()
+			return request{}, nil, errParameters()
 		}
 	}
 	req, fail := parseRequest(r.Method, r.URL.Path, r.URL.RawQuery, r.Header, body)
 	if fail != nil {
-		return outcome{}, fail
+		return req, nil, fail
+	}
+	if fail := h.gate.pace(r.RemoteAddr); fail != nil {
+		return req, nil, fail
 	}
 	op, fail := h.find(req)
 	if fail != nil {
-		return outcome{}, fail
+		return req, nil, fail
+	}
+	key, fail := h.gate.admit(r, req, body)
+	if fail != nil {
+		return req, nil, fail
 	}
 	for _, name := range op.required {
 		if req.params.Get(name) == "" {
-			return outcome{}, errMissing(name)
+			return req, nil, errMissing(name)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.CloseTimeout)
-	defer cancel()
-	return op.run(ctx, &h.cfg, req)
+	run, fail := op.parse(req)
+	if fail != nil {
+		return req, nil, fail
+	}
+	if fail := h.gate.permit(key, req); fail != nil {
+		return req, nil, fail
+	}
+	return req, run, nil
 }
 
 // find checks version and action.
@@ -177,23 +232,10 @@ func (h *handler) find(req request) (operation, *APIError) {
 	switch {
 	case !known:
 		return operation{}, errUnknownAction()
-	case op.run == nil:
+	case op.parse == nil:
 		return operation{}, errNotOffered()
 	}
 	return op, nil
-}
-
-// answer writes status and body; the length is set, so that keep-alive works
-// without chunks.
-func answer(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil { // strings and numbers only: can not happen
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
-	w.WriteHeader(status)
-	_, _ = w.Write(raw) // a caller that went away gets no answer
 }
 
 // newRequestID makes a random UUID (RFC 9562 version 4) in upper case, as the

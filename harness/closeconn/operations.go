@@ -2,35 +2,86 @@ package closeconn
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-// outcome is what an operation did, beyond the documented body.
+// outcome is what a call did: the documented body, and what the response
+// headers say beyond it.
 type outcome struct {
-	closed bool
-	at     timeline.Instant
+	body     body
+	found    *bool            // whether a connection was closed; nil = the operation closes none
+	at       timeline.Instant // just before the close call
+	injected string           // the injected fault; "" = none
 }
 
-// operation is one row of the API. A row without run is known to the vendor's
-// API and not offered here: it answers ApiNotSupport, and a name without a row
-// answers InvalidAction.NotFound.
+// operation is one row of the API. A row without parse is known to the vendor's
+// API and not offered here: it answers ApiNotSupport, and so does one whose
+// ability the Sessions lack. A name without a row answers InvalidAction.NotFound.
 type operation struct {
 	name     string
-	required []string // parameters, in the order of their checks
-	run      func(ctx context.Context, cfg *Config, r request) (outcome, *APIError)
+	required []string                       // parameters, in the order of their checks
+	able     func(Sessions) bool            // nil = any Sessions will do
+	parse    func(request) (run, *APIError) // checks the parameters, and has no effect
+}
+
+// run is a call whose parameters are good.
+type run func(ctx context.Context, cfg *Config) (outcome, *APIError)
+
+// has reports whether Sessions have an ability.
+func has[Ability any](s Sessions) bool {
+	_, ok := s.(Ability)
+	return ok
+}
+
+// knownOperation reports whether an operation is offered.
+func knownOperation(name string) bool { return slices.Contains(offered(), name) }
+
+// offered are the names of the operations that have a run, in the table's order.
+func offered() []string {
+	var names []string
+	for _, op := range operations() {
+		if op.parse != nil {
+			names = append(names, op.name)
+		}
+	}
+	return names
 }
 
 // operations is the table of the API: offer one more by filling in its row.
 func operations() []operation {
 	return []operation{
-		{name: "CloseConnection", required: []string{"InstanceId", "ClientId"}, run: closeConnection},
-		{name: "QuerySessionByClientId"},
-		{name: "BatchQuerySessionByClientIds"},
-		{name: "SendMessage"},
-		{name: "AddCustomAuthConnectBlack"},
-		{name: "DeleteCustomAuthConnectBlack"},
-		{name: "QueryCustomAuthConnectBlack"},
+		{name: "CloseConnection", required: []string{"InstanceId", "ClientId"}, parse: closeConnection},
+		{
+			name: "QuerySessionByClientId", required: []string{"InstanceId", "ClientId"},
+			able: has[Presence], parse: querySession,
+		},
+		{
+			name: "BatchQuerySessionByClientIds", required: []string{"InstanceId"},
+			able: has[Presence], parse: batchQuerySession,
+		},
+		{
+			name: "SendMessage", required: []string{"InstanceId", "MqttTopic", "Payload"},
+			able: has[Sender], parse: sendMessage,
+		},
+		{
+			name: "AddCustomAuthConnectBlack", required: []string{"InstanceId", "ClientId"},
+			able: has[BlockList], parse: addBlack,
+		},
+		{
+			name: "DeleteCustomAuthConnectBlack", required: []string{"InstanceId", "ClientId"},
+			able: has[BlockList], parse: deleteBlack,
+		},
+		{
+			name: "QueryCustomAuthConnectBlack", required: []string{"InstanceId", "Size"},
+			able: has[BlockList], parse: queryBlack,
+		},
+		{
+			name:     "QueryMqttTraceDevice",
+			required: []string{"MqttRegionId", "InstanceId", "ClientId", "BeginTime", "EndTime", "CurrentPage", "PageSize"},
+			able:     has[Tracer], parse: queryTraceDevice,
+		},
 		{name: "AddCustomAuthIdentity"},
 		{name: "DeleteCustomAuthIdentity"},
 		{name: "QueryCustomAuthIdentity"},
@@ -39,7 +90,6 @@ func operations() []operation {
 		{name: "DeleteCustomAuthPermission"},
 		{name: "QueryCustomAuthPermission"},
 		{name: "UpdateCustomAuthPermission"},
-		{name: "QueryMqttTraceDevice"},
 		{name: "QueryMqttTraceMessageOfClient"},
 		{name: "QueryMqttTraceMessagePublish"},
 		{name: "QueryMqttTraceMessageSubscribe"},
@@ -75,19 +125,4 @@ func operations() []operation {
 		{name: "DisasterRecovery"},
 		{name: "DisasterDowngrade"},
 	}
-}
-
-// closeConnection closes the connection of one client and returns when it is
-// closed. Its session is not touched.
-func closeConnection(ctx context.Context, cfg *Config, r request) (outcome, *APIError) {
-	found, at, err := cfg.Sessions.CloseClient(ctx, r.params.Get("ClientId"))
-	if err != nil {
-		cfg.Log.Warn("CloseConnection failed", "error", err)
-		return outcome{}, errInternal()
-	}
-	if !found && cfg.OfflineError {
-		// The documented list has no code for it; this is the nearest one.
-		return outcome{}, errParameter("ClientId")
-	}
-	return outcome{closed: found, at: at}, nil
 }

@@ -1,10 +1,14 @@
 package closeconn
 
 import (
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 )
 
 const (
@@ -18,9 +22,11 @@ const (
 
 // request is one call of the API, whatever its style.
 type request struct {
+	scheme  acs.Scheme
 	action  string
 	version string
-	params  url.Values
+	params  url.Values // of query and form, each once
+	query   url.Values // of the query alone
 }
 
 // parseRequest finds the operation and its parameters. The checks come in the
@@ -33,30 +39,66 @@ func parseRequest(method, path, rawQuery string, header http.Header, body []byte
 	if path != "/" {
 		return request{}, errUnknownAction()
 	}
-	params, err := url.ParseQuery(rawQuery)
-	if err != nil {
+	r := request{scheme: acs.None}
+	var err error
+	if r.query, err = url.ParseQuery(rawQuery); err != nil {
 		return request{}, errParameters()
 	}
-	if method == http.MethodPost && isForm(header.Get("Content-Type")) {
+	r.params = r.query
+	if method == http.MethodPost && len(body) > 0 && isForm(header.Get("Content-Type")) {
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
 			return request{}, errParameters()
 		}
+		r.params = maps.Clone(r.query)
 		for name, values := range form {
-			params[name] = append(params[name], values...)
+			r.params[name] = slices.Concat(r.params[name], values)
 		}
 	}
-	r := request{action: params.Get("Action"), version: params.Get("Version"), params: params}
-	// Requests in RPC style carry the x-acs headers too, so it is the scheme of
-	// the signature that says where the operation is named, not their presence.
-	headerStyle := strings.HasPrefix(header.Get("Authorization"), "ACS3-")
-	if headerStyle || r.action == "" {
-		r.action = header.Get("x-acs-action")
+	if ambiguous(r.params, header) {
+		return request{}, errParameters()
 	}
-	if headerStyle || r.version == "" {
-		r.version = header.Get("x-acs-version")
-	}
+	r.name(header)
 	return r, nil
+}
+
+// name finds how the request is signed, and with that where it names its
+// operation. Requests in RPC style carry the x-acs headers too, so it is not
+// their presence that decides; and there they are not signed, so they count
+// only for a request without any signature.
+func (r *request) name(header http.Header) {
+	r.action, r.version = r.params.Get("Action"), r.params.Get("Version")
+	switch {
+	case acs.IsACS3(header.Get("Authorization")):
+		r.scheme = acs.ACS3
+		r.action, r.version = header.Get(acs.HeaderAction), header.Get(acs.HeaderVersion)
+	case r.params.Has(acs.ParamSignature) || r.params.Has(acs.ParamKeyID):
+		r.scheme = acs.RPC
+	default:
+		if r.action == "" {
+			r.action = header.Get(acs.HeaderAction)
+		}
+		if r.version == "" {
+			r.version = header.Get(acs.HeaderVersion)
+		}
+	}
+}
+
+// ambiguous reports whether a parameter, or a header that means something
+// here, is there twice: which one was meant, and which one signed, would be a
+// matter of the reader.
+func ambiguous(params url.Values, header http.Header) bool {
+	for _, values := range params {
+		if len(values) > 1 {
+			return true
+		}
+	}
+	for name, values := range header {
+		if len(values) > 1 && (name == "Authorization" || name == "Content-Type" || strings.HasPrefix(name, "X-Acs-")) {
+			return true
+		}
+	}
+	return false
 }
 
 // isForm reports whether a body of this media type holds parameters.

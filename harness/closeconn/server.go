@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,15 +20,42 @@ type Server struct {
 	http   *http.Server
 	served chan error // result of the serving goroutine
 
+	closing  atomic.Bool // seen by HealthPath
 	close    sync.Once
 	closeErr error
 }
 
-// Serve starts an endpoint on addr (HOST:PORT, port 0 = free), which must be a
-// loopback address. ctx bounds the start only; Close ends the server.
+// limits bound what one connection may take of the server's time.
+type limits struct {
+	header time.Duration // from the connection, or the request before, to the end of the headers; TLS handshake too
+	read   time.Duration // of a request with its body
+	write  time.Duration // from the end of the headers to the end of the answer
+	idle   time.Duration // between requests
+}
+
+var defaultLimits = limits{
+	header: 10 * time.Second,
+	read:   30 * time.Second,
+	write:  60 * time.Second,
+	idle:   5 * time.Minute, // longer than the Client's, so that the Client closes first
+}
+
+// Serve starts an endpoint on addr (HOST:PORT, port 0 = free). Without
+// cfg.Keys that must be a loopback address, else the error is ErrNotLoopback.
+// It also answers /health, to everybody. ctx bounds the start only; Close ends
+// the server.
 func Serve(ctx context.Context, addr string, cfg Config) (*Server, error) {
-	if err := loopback(addr); err != nil {
-		return nil, err
+	return serve(ctx, addr, cfg, defaultLimits)
+}
+
+func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server, error) {
+	if cfg.Keys == nil {
+		if err := loopback(addr); err != nil {
+			return nil, err
+		}
+	}
+	if t := cfg.TLS; t != nil && len(t.Certificates) == 0 && t.GetCertificate == nil && t.GetConfigForClient == nil {
+		return nil, errors.New("CloseConnection endpoint: TLS without a certificate")
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
@@ -41,28 +69,39 @@ func Serve(ctx context.Context, addr string, cfg Config) (*Server, error) {
 		url:    "http://" + listener.Addr().String(),
 		served: make(chan error, 1),
 		http: &http.Server{
-			Handler:           guard(Handler(cfg)),
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      60 * time.Second,
-			IdleTimeout:       5 * time.Minute, // longer than the Client's, so that the Client closes first
+			Handler:           Handler(cfg),
+			ReadHeaderTimeout: limit.header,
+			ReadTimeout:       limit.read,
+			WriteTimeout:      limit.write,
+			IdleTimeout:       limit.idle,
 			MaxHeaderBytes:    maxHeader,
 			ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		},
 	}
+	if cfg.Keys == nil { // a signature can not be had by a web page
+		s.http.Handler = guard(s.http.Handler)
+	}
+	s.http.Handler = withHealth(&s.closing, s.http.Handler)
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	}
-	go func() { s.served <- s.http.Serve(listener) }()
+	run := s.http.Serve
+	if cfg.TLS != nil {
+		s.url = "https://" + listener.Addr().String()
+		s.http.TLSConfig = cfg.TLS.Clone()
+		run = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	go func() { s.served <- run(listener) }()
 	return s, nil
 }
 
-// URL is the endpoint's address, http://127.0.0.1:PORT.
+// URL is the endpoint's address, http://127.0.0.1:PORT, or https.
 func (s *Server) URL() string { return s.url }
 
 // Close stops listening, lets running calls end for up to 5 s and waits. It
 // may be called twice.
 func (s *Server) Close() error {
+	s.closing.Store(true)
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

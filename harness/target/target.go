@@ -42,6 +42,9 @@ type Info struct {
 type Closed struct {
 	Found *bool            // whether the client was online; nil = the closer can't say
 	At    timeline.Instant // just before the close call, on the run's clock; 0 = not known
+	// What it took, known of a failed call too.
+	Tries     int // requests of an API; 0 = the closer has none
+	Throttled int // of them, those answered that the service is too busy
 }
 
 // ConnectionCloser closes the connection of one client. It returns when the
@@ -63,5 +66,8 @@ type DeviceEvent struct {
 	At       time.Time // wall clock: the device trace is queried by it
 	ClientID string
 	Kind     string // DeviceConnect, …
-	Reason   string // what the broker says of an end; "" = nothing
+	Reason   string // what the broker says of it; "" = nothing
+	// Connection tells a client's connections apart: a connect and its end have
+	// the same; "" = not known.
+	Connection string
 }

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// maxBlocked bounds the block list, in clients: more than any fleet, and less
+// than 10 MB.
+const maxBlocked = 100_000
+
+// ErrBlockListFull says that no more clients can be blocked.
+var ErrBlockListFull = errors.New("the block list is full")
+
+// blockList holds the ids of the clients that are refused at CONNECT, in
+// memory only.
+type blockList struct {
+	size atomic.Int64 // a CONNECT while nobody is blocked takes no lock
+
+	mu  sync.RWMutex
+	ids map[string]struct{}
+}
+
+func newBlockList() *blockList { return &blockList{ids: make(map[string]struct{})} }
+
+func (b *blockList) has(clientID string) bool {
+	if b.size.Load() == 0 {
+		return false
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	_, blocked := b.ids[clientID]
+	return blocked
+}
+
+// Block refuses a client from now on: CONNACK 5 by MQTT 3.1.1, 0x8A (banned) by
+// version 5. It closes no connection; one that is being set up right now may
+// be let in and closed at once. The list is lost when the broker ends.
+func (e *Embedded) Block(clientID string) error {
+	b := e.gate.blocks
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, there := b.ids[clientID]; !there && len(b.ids) >= maxBlocked {
+		return fmt.Errorf("%w: it holds %d clients", ErrBlockListFull, maxBlocked)
+	}
+	b.ids[clientID] = struct{}{}
+	b.size.Store(int64(len(b.ids)))
+	return nil
+}
+
+// Unblock lets a client in again. One that was not blocked is no error.
+func (e *Embedded) Unblock(clientID string) {
+	b := e.gate.blocks
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.ids, clientID)
+	b.size.Store(int64(len(b.ids)))
+}
+
+// Blocked lists the blocked clients, sorted.
+func (e *Embedded) Blocked() []string {
+	b := e.gate.blocks
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Sorted(maps.Keys(b.ids))
+}
