@@ -3,11 +3,12 @@ package compat
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth"
+	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/auth/credentials"
 	sdkerrors "github.com/aliyun/alibaba-cloud-sdk-go/sdk/errors"
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
 )
@@ -33,17 +34,18 @@ type sdkGo struct {
 
 func (s sdkGo) do(t *testing.T, c call) answer {
 	t.Helper()
-	client, err := sdk.NewClientWithAccessKey("cn-shanghai", c.Key.ID, c.Key.Secret)
+	var credential auth.Credential = credentials.NewAccessKeyCredential(c.Key.ID, c.Key.Secret)
 	if c.Key.Token != "" {
-		client, err = sdk.NewClientWithStsToken("cn-shanghai", c.Key.ID, c.Key.Secret, c.Key.Token)
+		credential = credentials.NewStsTokenCredential(c.Key.ID, c.Key.Secret, c.Key.Token)
 	}
+	client, err := sdk.NewClientWithOptions("cn-shanghai", sdk.NewConfig(), credential)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wire signatureKept
-	client.SetTransport(&wire)
+	w := newWire(c)
+	client.SetTransport(w)
 	request := requests.NewCommonRequest()
-	request.Scheme, request.Domain, request.Method = "http", c.Endpoint, s.method
+	request.Scheme, request.Domain, request.Method = c.scheme(), c.Endpoint, s.method
 	request.Version, request.ApiName = version, c.Action
 	params := request.QueryParams
 	if s.form {
@@ -61,7 +63,7 @@ func (s sdkGo) do(t *testing.T, c call) answer {
 	}
 	response, err := client.ProcessCommonRequest(request)
 	if err != nil {
-		return answer{Failure: sdkGoFailure(t, err, wire.signature)}
+		return answer{Failure: sdkGoFailure(t, err, w.signature)}
 	}
 	a := answer{Status: response.GetHttpStatus(), Body: response.GetHttpContentBytes(), Headers: map[string]string{}}
 	for name, values := range response.GetHttpHeaders() {
@@ -78,12 +80,4 @@ func sdkGoFailure(t *testing.T, err error, signature string) *failure {
 	}
 	return &failure{Type: fmt.Sprintf("%T", server), Code: server.ErrorCode(), Status: server.HttpStatus(),
 		Message: server.Message(), RequestID: server.RequestId(), Advice: server.Recommend(), Signature: signature}
-}
-
-// signatureKept sends a client's requests as they are and keeps the signature.
-type signatureKept struct{ signature string }
-
-func (s *signatureKept) RoundTrip(request *http.Request) (*http.Response, error) {
-	s.signature = request.URL.Query().Get("Signature")
-	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
 }

@@ -11,9 +11,11 @@ const version = "2020-04-20"
 // call is one operation asked of an endpoint.
 type call struct {
 	Endpoint string         `json:"endpoint"` // HOST:PORT
+	CA       string         `json:"ca"`       // PEM of who signed its certificate; "" = plain HTTP
 	Key      key            `json:"key"`
 	Action   string         `json:"action"`
 	Params   map[string]any `json:"params"` // strings, and lists of them
+	Replay   bool           `json:"-"`      // the request is sent twice, as it is; by clients in Go only
 }
 
 // answer is what a vendor's client gives its caller: the body, or the error as
@@ -33,7 +35,7 @@ type failure struct {
 	Message   string `json:"message"`
 	RequestID string `json:"requestId"`
 	Advice    string `json:"-"` // what the client makes of the error by itself
-	Signature string `json:"-"` // that the client had sent; "" = it does not show
+	Signature string `json:"-"` // that the client had sent; "" = it can not be seen
 }
 
 // vendorClient is one client of the vendor in one of the ways to use it.
@@ -43,7 +45,14 @@ type vendorClient struct {
 	method    string
 	errorType func(code string) string // what it makes of an error with this code
 	do        func(t *testing.T, c call) answer
-	shows     bool // failure has the signature
+	shows     bool // its failures have the signature
+}
+
+func (c call) scheme() string {
+	if c.CA != "" {
+		return "https"
+	}
+	return "http"
 }
 
 // vendorClients are all of them. Those on Node need it, and their packages.
@@ -53,7 +62,11 @@ func vendorClients(t *testing.T) []vendorClient {
 
 // forEachClient runs a subtest for each client.
 func forEachClient(t *testing.T, test func(t *testing.T, v vendorClient)) {
-	for _, v := range vendorClients(t) {
+	forEach(t, vendorClients(t), test)
+}
+
+func forEach(t *testing.T, clients []vendorClient, test func(t *testing.T, v vendorClient)) {
+	for _, v := range clients {
 		t.Run(v.name, func(t *testing.T) {
 			if v.do == nil {
 				missing(t, "node or the packages of compat/node: run npm ci there")

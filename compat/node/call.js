@@ -2,10 +2,11 @@
 
 // Speaks for the vendor's Node clients: one JSON call a line on stdin, one JSON
 // answer a line on stdout, in order. A call is
-//   {client, method, endpoint, key: {id, secret, token}, action, params}
+//   {client, method, endpoint, ca, key: {id, secret, token}, action, params}
 // and an answer what the client gave its caller: {status, headers, body}, or,
 // when it threw, {error: {type, code, status, message, requestId}}.
 
+const https = require('https');
 const readline = require('readline');
 const PopCore = require('@alicloud/pop-core');
 const OpenApi = require('@alicloud/openapi-client');
@@ -14,16 +15,20 @@ const { RuntimeOptions } = require('@alicloud/tea-util');
 
 const version = '2020-04-20';
 
-async function popCore({ endpoint, key, method, action, params }) {
+async function popCore({ endpoint, ca, key, method, action, params }) {
   const client = new PopCore.RPCClient({
-    endpoint: `http://${endpoint}`,
+    endpoint: `${ca ? 'https' : 'http'}://${endpoint}`,
     apiVersion: version,
     accessKeyId: key.id,
     accessKeySecret: key.secret,
     securityToken: key.token,
   }, true);
   // Parameters and actions as given: by default it would write a capital first.
-  const [body, { response }] = await client.request(action, params, { method, formatParams: false, formatAction: false });
+  const options = { method, formatParams: false, formatAction: false };
+  if (ca) {
+    options.agent = new https.Agent({ ca });
+  }
+  const [body, { response }] = await client.request(action, params, options);
   return { status: response.statusCode, headers: response.headers, body };
 }
 
@@ -37,10 +42,11 @@ function popCoreError(e) {
   };
 }
 
-async function openApi({ endpoint, key, method, action, params }) {
+async function openApi({ endpoint, ca, key, method, action, params }) {
   const client = new OpenApi.default(new OpenApi.Config({
     endpoint,
-    protocol: 'http',
+    protocol: ca ? 'https' : 'http',
+    ca: ca || undefined,
     accessKeyId: key.id,
     accessKeySecret: key.secret,
     securityToken: key.token,
