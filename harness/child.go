@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
 )
 
 // ChildMain makes a re-executed program a broker child: the embedded broker
@@ -15,7 +16,14 @@ func ChildMain() {
 	if !broker.IsChild() {
 		return
 	}
-	os.Exit(broker.RunChild(func(ctx context.Context, b *broker.Embedded, addr string) (string, func() error, error) {
-		return mountEndpoint(ctx, b, addr, nil)
+	os.Exit(broker.RunChild(func(ctx context.Context, b *broker.Embedded, addr string, key *broker.EndpointKey) (string, func() error, error) {
+		var cfg closeconn.Config
+		if key != nil {
+			var err error
+			if cfg.Keys, err = keysOf(&Credentials{KeyID: key.ID, Secret: key.Secret}); err != nil {
+				return "", nil, err
+			}
+		}
+		return mountEndpoint(ctx, b, addr, cfg)
 	}))
 }

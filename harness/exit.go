@@ -43,10 +43,12 @@ func ExitCode(err error) int {
 	case err == nil:
 		return ExitPass
 	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients),
-		errors.Is(err, closeconn.ErrNotLoopback):
+		errors.Is(err, closeconn.ErrNotLoopback), errors.Is(err, ErrDenied), errors.Is(err, closeconn.ErrEndpoint):
 		return ExitUsage
 	case errors.Is(err, target.ErrUnreachable):
 		return ExitUnreachable
+	case errors.Is(err, ErrNotClosed):
+		return ExitFail
 	case errors.Is(err, ErrNoEvidence):
 		return ExitUnknown
 	case errors.Is(err, context.Canceled):

@@ -231,6 +231,7 @@ func cuts(pf scenarios.PlanFault) int {
 func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	return &fault.Env{
 		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
+		Pace:     r.pace,
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase}, Frames: r.frames, Frame: r.framed,

@@ -32,6 +32,9 @@ type PlanOptions struct {
 	Endpoint string  // CloseConnection URL of an address
 	Kick     string  // "" = by the endpoint; "fin"
 	Driver   string  // a row of the driver table; "" = DefaultDriver
+	// CloseRate is the pace of the CloseConnection API in calls per second; 0 or
+	// less = none. It changes no plan, but refuses one that it can not keep up with.
+	CloseRate float64
 }
 
 // maxClients is far above what any one process can hold; it keeps a typing
@@ -154,6 +157,9 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	}
 	if len(mistakes) > 0 {
 		return nil, mistakes
+	}
+	if err := checkPace(p, o.CloseRate); err != nil {
+		return nil, err
 	}
 	p.PlanHash = scenarios.PlanHash(p)
 	return p, nil

@@ -71,6 +71,7 @@ type Options struct {
 	Dir       string                                // the run's own folder: new or empty
 	Scenario  []byte                                // scenario text as given, for the folder; may be nil
 	Endpoint  string                                // CloseConnection URL of an address target
+	Close     CloseOptions                          // how the CloseConnection API is called
 	Strict    bool                                  // known defects and low-n quantiles are no excuse
 	Version   string                                // of rebound, for the report
 	Stop      <-chan struct{}                       // closed = stop kicking, drain, report
@@ -98,15 +99,18 @@ type run struct {
 	closer target.ConnectionCloser
 	// closePool frees what the closer keeps for its next call.
 	closePool func() error
-	fins      *netfault.Registry
-	frames    *netfault.Frames // nil = the plan has no frame fault
-	book      *ledger.Book
-	control   *fleet.Control
-	watcher   *fleet.Watcher // of Wills
-	traffic   *fleet.Traffic
-	fleets    []*fleet.Fleet
-	byName    map[string]*fleet.Fleet
-	where     map[string]place // by client id; complete before the first connect
+	// pace holds back its calls; nil = it has none.
+	pace    func(context.Context) error
+	closing CloseOptions // of its API, defaults filled in
+	fins    *netfault.Registry
+	frames  *netfault.Frames // nil = the plan has no frame fault
+	book    *ledger.Book
+	control *fleet.Control
+	watcher *fleet.Watcher // of Wills
+	traffic *fleet.Traffic
+	fleets  []*fleet.Fleet
+	byName  map[string]*fleet.Fleet
+	where   map[string]place // by client id; complete before the first connect
 
 	sampler    *measure.Sampler
 	stopHealth func() error

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -18,6 +16,7 @@ type TargetOptions struct {
 	Broker       broker.Options // Clock, Port, Addresses, WritesPending, Hooks, Log, …
 	EndpointAddr string         // where the endpoint of embedded and child listens; "" = 127.0.0.1, a free port
 	Endpoint     string         // URL of the CloseConnection endpoint of an address; "" = none
+	Key          *Credentials   // what the endpoint of embedded and child verifies; nil = unsigned requests are believed
 	ChildCommand []string       // program of a child; nil = this one, re-executed
 	ChildEnv     []string       // added to a child's environment
 }
@@ -30,16 +29,23 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 	if o.EndpointAddr == "" {
 		o.EndpointAddr = defaultEndpointAddr
 	}
+	keys, err := keysOf(o.Key)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case kind == broker.KindEmbedded:
 		// Not returned as one expression: a nil *Embedded is no nil Target.
-		b, err := startEmbedded(ctx, o.Broker, o.EndpointAddr)
+		b, err := startEmbedded(ctx, o.Broker, o.EndpointAddr, closeconn.Config{Log: o.Broker.Log, Keys: keys})
 		if err != nil {
 			return nil, err
 		}
 		return b, nil
 	case kind == broker.KindChild:
 		o.Broker.EndpointAddr = o.EndpointAddr
+		if o.Key != nil {
+			o.Broker.EndpointKey = &broker.EndpointKey{ID: o.Key.KeyID, Secret: o.Key.Secret}
+		}
 		c, err := broker.StartChild(ctx, o.Broker, o.ChildCommand, o.ChildEnv)
 		if err != nil {
 			return nil, err
@@ -60,12 +66,12 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 const defaultEndpointAddr = "127.0.0.1:0"
 
 // startEmbedded starts mochi in this process with its endpoint.
-func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string) (*broker.Embedded, error) {
+func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string, endpoint closeconn.Config) (*broker.Embedded, error) {
 	b, err := broker.StartEmbedded(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, o.Log)
+	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, endpoint)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -73,40 +79,20 @@ func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string) (
 	return b, nil
 }
 
+// keysOf makes the keys of an endpoint that knows one, or none.
+func keysOf(key *Credentials) (*closeconn.Keys, error) {
+	if key == nil {
+		return nil, nil
+	}
+	return closeconn.NewKeys(closeconn.KeyPair{Credentials: *key})
+}
+
 // mountEndpoint serves the CloseConnection API over a broker in this process.
-func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, log *slog.Logger) (string, func() error, error) {
-	s, err := closeconn.Serve(ctx, addr, closeconn.Config{Sessions: b, Clock: b.Clock(), Log: log})
+func mountEndpoint(ctx context.Context, b *broker.Embedded, addr string, cfg closeconn.Config) (string, func() error, error) {
+	cfg.Sessions, cfg.Clock = b, b.Clock()
+	s, err := closeconn.Serve(ctx, addr, cfg)
 	if err != nil {
 		return "", nil, err
 	}
 	return s.URL(), s.Close, nil
-}
-
-// ServeOptions is what `rebound broker` serves, and where it says so.
-type ServeOptions struct {
-	Out          io.Writer // addresses, endpoint and a curl line
-	Port         int       // of MQTT; 0 = a free one
-	Addresses    int       // 127.0.0.x addresses; 0 = the default
-	EndpointAddr string    // HOST:PORT of the endpoint, loopback; "" = 127.0.0.1, a free port
-	Log          *slog.Logger
-}
-
-// ServeBroker serves the embedded broker with its CloseConnection endpoint
-// until ctx ends, which is no error.
-func ServeBroker(ctx context.Context, o ServeOptions) error {
-	if o.EndpointAddr == "" {
-		o.EndpointAddr = defaultEndpointAddr
-	}
-	b, err := startEmbedded(ctx, broker.Options{Port: o.Port, Addresses: o.Addresses, Log: o.Log}, o.EndpointAddr)
-	if err != nil {
-		return err
-	}
-	info := b.Info()
-	_, err = fmt.Fprintf(o.Out, "broker     %s %s\nmqtt       %s\nendpoint   %s\nclose      %s\n", info.Broker, info.Version,
-		strings.Join(info.Addresses, " "), info.Endpoint, closeconn.CurlLine(info.Endpoint))
-	if err != nil {
-		return errors.Join(fmt.Errorf("print the addresses: %w", err), b.Close())
-	}
-	<-ctx.Done()
-	return b.Close()
 }

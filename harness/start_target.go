@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -34,7 +35,20 @@ func (r *run) startTarget(ctx context.Context) error {
 		r.later(log.Close)
 		o.BrokerLog = &atMost{w: log, left: maxBrokerLog}
 	}
-	t, err := StartTarget(ctx, r.plan.Target, TargetOptions{Broker: o, Endpoint: r.opts.Endpoint})
+	kick := ""
+	if r.plan.Closer == CloserFIN {
+		kick = CloserFIN
+	}
+	closing, err := r.opts.Close.For(r.plan.Target, kick)
+	if err != nil {
+		return err
+	}
+	to := TargetOptions{Broker: o, Endpoint: r.opts.Endpoint}
+	if closing.Signed() && ownEndpoint(r.plan.Target) {
+		closing.Credentials = randomKey()
+		to.Key = &closing.Credentials
+	}
+	t, err := StartTarget(ctx, r.plan.Target, to)
 	if err != nil {
 		return err
 	}
@@ -61,18 +75,8 @@ func (r *run) startTarget(ctx context.Context) error {
 	if r.plan.Closer == CloserFIN {
 		r.closer = r.fins
 	} else {
-		client, err := closeconn.NewClient(closeconn.ClientConfig{
-			Endpoint: info.Endpoint, Clock: r.clock, SameClock: info.SameClock,
-		})
-		if err != nil {
+		if err := r.startClient(ctx, info, closing); err != nil {
 			return err
-		}
-		r.closer, r.closePool = client, client.Close
-		r.later(client.Close)
-		if info.Kind == broker.KindAddress {
-			if err := checkEndpoint(ctx, client, info.Endpoint); err != nil {
-				return err
-			}
 		}
 	}
 	if r.opts.WrapClose != nil {
@@ -86,6 +90,38 @@ func (r *run) startTarget(ctx context.Context) error {
 		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
 	}
 	return nil
+}
+
+// startClient makes the closer that calls the CloseConnection API.
+func (r *run) startClient(ctx context.Context, info target.Info, o CloseOptions) error {
+	cfg := o.client(info.Endpoint)
+	cfg.Clock, cfg.SameClock, cfg.StillDue = r.clock, info.SameClock, r.stillDue
+	client, err := closeconn.NewClient(cfg)
+	if err != nil {
+		return err
+	}
+	r.closer, r.pace, r.closePool, r.closing = client, client.Pace, client.Close, o
+	r.later(client.Close)
+	if info.Kind != broker.KindAddress && !o.Signed() {
+		return nil
+	}
+	cfg.Retries = -1 // what is not there is known at once
+	once, err := closeconn.NewClient(cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.checkEndpoint(ctx, once, info.Endpoint), once.Close())
+}
+
+// stillDue reports whether the connection that a call was to close, the last
+// one that was closed on purpose, is live: another call then closes no other.
+func (r *run) stillDue(clientID string) bool {
+	at, found := r.where[clientID]
+	if !found {
+		return false
+	}
+	n := at.fleet.LiveN(at.index)
+	return n != 0 && r.victims.acted(clientID, n)
 }
 
 // maxBrokerLog bounds broker.log, in bytes.
@@ -115,7 +151,7 @@ func (r *run) describe() error {
 		Driver: r.driver.Info(), Environment: measure.Fingerprint(),
 		Target: reports.Target{
 			Kind: info.Kind, Broker: info.Broker, Version: info.Version, Closer: r.plan.Closer,
-			Transport: "tcp", Settings: info.Settings, Abilities: info.Abilities,
+			Transport: "tcp", Settings: r.settings(info.Settings), Abilities: info.Abilities,
 		},
 	}
 	if r.opts.Scenario != nil {
@@ -132,16 +168,33 @@ func (r *run) describe() error {
 	return r.ev.whole("env.json", func(w io.Writer) error { return judge.WriteEnv(w, env) })
 }
 
-// checkEndpoint calls a foreign CloseConnection endpoint once, for a client that
-// does not exist, so that a wrong URL is known before the fleet is connected.
-// Any answer of the API will do.
-func checkEndpoint(ctx context.Context, c *closeconn.Client, url string) error {
-	_, err := c.CloseConnection(ctx, "rb-preflight-no-such-client")
-	var answer *closeconn.APIError
-	if err == nil || errors.As(err, &answer) && answer.Code != "" {
-		return nil
+// settings adds how connections are closed to what was tuned at the broker.
+func (r *run) settings(tuned map[string]string) map[string]string {
+	all := r.closing.settings()
+	maps.Copy(all, tuned)
+	return all
+}
+
+// checkEndpoint calls the CloseConnection endpoint once for a client of each
+// fleet that is to be closed, none of which is connected yet, so that a wrong URL, key, instance or
+// permission is known now and not in the storm. Any other answer will do:
+// what the API says of a client that is offline is its own affair.
+func (r *run) checkEndpoint(ctx context.Context, c *closeconn.Client, url string) error {
+	for _, f := range closedFleets(r.plan) {
+		if err := c.Pace(ctx); err != nil {
+			return err
+		}
+		_, err := c.CloseConnection(ctx, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
+		var answer *closeconn.APIError
+		switch {
+		case err == nil:
+		case !errors.As(err, &answer) || answer.Code == "":
+			return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, url, err)
+		case answer.Denied():
+			return fmt.Errorf("%w: %s: %w", ErrDenied, url, err)
+		}
 	}
-	return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, url, err)
+	return nil
 }
 
 // ended reports whether a target with a process of its own has lost it.

@@ -151,6 +151,7 @@ func fail(t testing.TB) *Report {
 		w.Outage.N, w.Outage.Censored, w.Outage.P99, w.Outage.P999 = 985, 10, nil, nil
 		w.BackCurve.N, w.BackCurve.Censored, w.BackCurve.P99, w.BackCurve.P999 = 985, 10, nil, nil
 		w.RMTA, w.Regime = f(0.754), "continual"
+		w.API = &Calls{Calls: 1000, Tries: 1016, Throttled: 12, Failed: 4}
 		w.Waterfall = map[string]Quantile{}
 		for part, q := range before {
 			q.N = 985

@@ -208,8 +208,9 @@ type Wave struct {
 	Outage      Quantile            `json:"outage"`
 	BackCurve   Quantile            `json:"back_curve"` // from the wave's first intended instant, over hit clients
 	RMTA        *float64            `json:"rmta_seconds"`
-	Waterfall   map[string]Quantile `json:"waterfall"` // lag close notice retry backoff dial connack resubscribe first_message
-	Answer      Quantile            `json:"answer"`    // the API's answer: answered - issued
+	Waterfall   map[string]Quantile `json:"waterfall"`     // lag close notice retry backoff dial connack resubscribe first_message
+	Answer      Quantile            `json:"answer"`        // the API's answer: answered - issued
+	API         *Calls              `json:"api,omitempty"` // null = the closer has no API, or the evidence does not say; shown in summary.md
 	ProbeNeeded Quantile            `json:"probes_needed"`
 	LossQoS0    Quantile            `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
 	LossQoS1    Quantile            `json:"loss_per_outage_qos1"`
@@ -218,6 +219,14 @@ type Wave struct {
 	Attempts    float64             `json:"attempts_per_back"` // dials per client that came back
 	SlowBackoff int                 `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff
 	Curve       []CurvePoint        `json:"curve"`             // recovery, thinned to at most 200 points
+}
+
+// Calls counts the calls of an API that closes connections.
+type Calls struct {
+	Calls     int `json:"calls"`
+	Tries     int `json:"tries"`     // requests: a call that was refused is tried again
+	Throttled int `json:"throttled"` // tries that were answered that the service is too busy
+	Failed    int `json:"failed"`    // calls that ended with an error, whatever became of the connection
 }
 
 // Herd is the shape of the stampede, at the tap.

@@ -265,6 +265,23 @@ func (s *summary) victims() error {
 	s.printf("What became of each issued action, and the herd at the tap:\n\n")
 	s.table("lr", []string{"wave", "hit", "late hit", "no-op", "missed", "no effect", "failed", "rode out", "CONNECTs", "peak/10 ms",
 		"peak ÷ mean", "amplification", "dials per back", "slept"}, outcomes)
+	return s.calls()
+}
+
+// calls tells what it took to have the connections closed, where an API did.
+func (s *summary) calls() error {
+	said := false
+	s.everyWave(func(w Wave, label string) {
+		if w.API == nil {
+			return
+		}
+		said = true
+		s.printf("- %s: %s calls of the API in %s tries, %s throttled, %s failed\n", label,
+			commas(w.API.Calls), commas(w.API.Tries), commas(w.API.Throttled), commas(w.API.Failed))
+	})
+	if said {
+		s.printf("\n")
+	}
 	return nil
 }
 

@@ -2,42 +2,115 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rebound-mqtt/rebound/harness"
 )
 
+// brokerFlags is the command line of `rebound broker`.
+type brokerFlags struct {
+	harness.ServeOptions
+	tlsPort, wsPort, wssPort int
+	verbose                  bool
+}
+
 func brokerCommand(io streams) *cobra.Command {
-	o := harness.ServeOptions{Out: io.out}
+	var o brokerFlags
 	c := &cobra.Command{
 		Use:   "broker",
-		Short: "Run the embedded broker with its CloseConnection endpoint, until Ctrl-C",
-		Long: `Run mochi-mqtt with a CloseConnection HTTP endpoint on loopback, as a test
-double of a cloud MQTT service: connect clients, close their connections.
+		Short: "Run a broker with its CloseConnection endpoint: a test double of a cloud MQTT service",
+		Long: `Run mochi-mqtt with a CloseConnection HTTP endpoint, as a test double of a cloud
+MQTT service: connect clients, close their connections.
 
-It prints its MQTT addresses, the endpoint, and a curl line that closes the
-connection of one client. Ctrl-C ends it, with exit code 0.`,
+It prints its MQTT addresses, the endpoint, the URL that says whether it is up,
+and, if requests need no signature, a curl line that closes the connection of
+one client: all that when everything listens. Ctrl-C or SIGTERM ends it with
+exit code 0; a second one ends it at once. See docs/broker.md.
+
+Keys come from --keys, or else from the environment: REBOUND_ACCESS_KEY_ID,
+REBOUND_ACCESS_KEY_SECRET and, for temporary ones, REBOUND_SECURITY_TOKEN.`,
 		Example: `  rebound broker --port 1883 --endpoint 127.0.0.1:8080
+  rebound broker --port 1883 --ws-port 8083 --store state --endpoint 127.0.0.1:8080 --keys keys.yaml
   rebound run kick-all --target tcp://127.0.0.1:1883 --close-endpoint http://127.0.0.1:8080`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if o.Port < 0 || o.Port > 65535 {
-				return usagef("--port %d: want 1 to 65535, or 0 for a free one", o.Port)
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(c.Flags().Changed); err != nil {
+				return err
 			}
-			if _, _, err := net.SplitHostPort(o.EndpointAddr); err != nil {
-				return usagef("--endpoint %q: want HOST:PORT, such as 127.0.0.1:8080", o.EndpointAddr)
+			level := slog.LevelWarn
+			if o.verbose {
+				level = slog.LevelInfo
 			}
+			o.Out = io.out
+			o.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return harness.ServeBroker(ctx, o)
+			context.AfterFunc(ctx, stop) // a second signal meets the system's default
+			return harness.ServeBroker(ctx, o.ServeOptions)
 		},
 	}
-	c.Flags().IntVar(&o.Port, "port", 0, "MQTT `PORT` on 127.0.0.1 (default: a free one)")
-	c.Flags().StringVar(&o.EndpointAddr, "endpoint", "127.0.0.1:0", "loopback `HOST:PORT` of the CloseConnection endpoint; port 0 = a free one")
+	o.define(c.Flags())
 	return c
+}
+
+func (o *brokerFlags) define(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&o.Host, "host", "", "MQTT `ADDR` to listen on; off loopback, whoever reaches it can use the broker (default 127.0.0.1 to 127.0.0.4)")
+	f.IntVar(&o.Port, "port", 0, "MQTT `PORT` (default: a free one)")
+	f.IntVar(&o.tlsPort, "tls-port", 0, "`PORT` of MQTT over TLS; 0 = a free one (default: not served)")
+	f.IntVar(&o.wsPort, "ws-port", 0, "`PORT` of MQTT over WebSocket, path /mqtt; 0 = a free one (default: not served)")
+	f.IntVar(&o.wssPort, "wss-port", 0, "`PORT` of MQTT over WebSocket over TLS, path /mqtt; 0 = a free one (default: not served)")
+	f.StringVar(&o.TLSCert, "tls-cert", "", "PEM `FILE` of the certificate and its chain")
+	f.StringVar(&o.TLSKey, "tls-key", "", "PEM `FILE` of its key")
+	f.StringVar(&o.Store, "store", "", "keep sessions, subscriptions and messages in this `DIR` (default: they end with the broker)")
+	f.StringVar(&o.EndpointAddr, "endpoint", "127.0.0.1:0", "`HOST:PORT` of the CloseConnection endpoint; port 0 = a free one; off loopback it needs keys")
+	f.BoolVar(&o.EndpointTLS, "endpoint-tls", false, "serve the endpoint by HTTPS, with the same certificate")
+	f.StringVar(&o.KeysFile, "keys", "", "YAML `FILE` of access keys")
+	f.StringVar(&o.Auth, "auth", "", "signatures of requests: `verify|off`; off only on loopback (default verify if there are keys, else off)")
+	f.StringSliceVar(&o.Instances, "instances", nil, "`ID[,ID]` of the instances that exist (default: any)")
+	f.Float64Var(&o.Throttle, "throttle", 0, "calls per second `N` of one source address before Throttling.User (default: no limit)")
+	f.StringVar(&o.RulesFile, "inject", "", "YAML `FILE` of faults to inject into answers")
+	f.BoolVar(&o.OfflineError, "offline-error", false, "answer the close of an offline client with an error instead of success")
+	f.BoolVar(&o.verbose, "verbose", false, "log each connect and each end of a connection to standard error")
+}
+
+// check finds what is wrong before anything is opened, and serves the ports of
+// the flags that are there.
+func (o *brokerFlags) check(given func(flag string) bool) error {
+	for _, p := range []struct {
+		flag  string
+		value *int
+		serve **int // where it goes if the flag is there
+	}{
+		{"port", &o.Port, nil}, {"tls-port", &o.tlsPort, &o.TLSPort},
+		{"ws-port", &o.wsPort, &o.WSPort}, {"wss-port", &o.wssPort, &o.WSSPort},
+	} {
+		if *p.value < 0 || *p.value > 65535 {
+			return usagef("--%s %d: want 1 to 65535, or 0 for a free one", p.flag, *p.value)
+		}
+		if p.serve != nil && given(p.flag) {
+			*p.serve = p.value
+		}
+	}
+	if _, _, err := net.SplitHostPort(o.EndpointAddr); err != nil {
+		return usagef("--endpoint %q: want HOST:PORT, such as 127.0.0.1:8080", o.EndpointAddr)
+	}
+	if strings.ContainsAny(o.Host, "[]") || strings.Count(o.Host, ":") == 1 {
+		return usagef("--host %q: want an address or name alone, such as 0.0.0.0 or ::1; the port is --port", o.Host)
+	}
+	if o.Auth != "" && o.Auth != harness.AuthVerify && o.Auth != harness.AuthOff {
+		return usagef("--auth %q: want verify or off", o.Auth)
+	}
+	if o.Throttle < 0 {
+		return usagef("--throttle %g: want calls per second, or 0 for no limit", o.Throttle)
+	}
+	return nil
 }

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"rebound-next": func() { version = "99.0.0"; main() },
 		"fakehttp":     fakeHTTP,
 		"mute":         mute,
+		"mkcert":       mkcert,
 	})
 }
 

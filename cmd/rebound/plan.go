@@ -14,6 +14,7 @@ type planFlags struct {
 	target  string
 	kick    string
 	driver  string
+	pace    float64 // of closes, in calls per second; of 'run' only
 	given   func(flag string) bool
 }
 
@@ -38,6 +39,7 @@ func (f *planFlags) plan(sc *scenarios.Scenario, tables harness.Tables, endpoint
 	seed += uint64(n)
 	return harness.NewPlan(sc, harness.PlanOptions{
 		Tables: tables, Seed: &seed, Clients: f.clients, Target: f.target, Endpoint: endpoint, Kick: f.kick, Driver: f.driver,
+		CloseRate: f.pace,
 	})
 }
 

@@ -29,6 +29,8 @@ type progress struct {
 	last  time.Time  // of the last plain line
 	held  string     // how a phase with victims stands, until it ends or a line is due
 	drawn bool       // the live line is on the screen
+
+	signed bool // the endpoint takes signed calls only
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
@@ -55,7 +57,11 @@ func (p *progress) target(t harness.TargetInfo, client string) {
 	if len(t.Addresses) > 0 {
 		p.say("broker     %s · %s", strings.TrimSpace(t.Broker+" "+t.Version), strings.Join(t.Addresses, " "))
 	}
-	if t.Endpoint != "" {
+	switch {
+	case t.Endpoint == "":
+	case p.signed: // an unsigned line would be refused
+		p.say("endpoint   %s · signed calls only", t.Endpoint)
+	default:
 		p.say("endpoint   %s\n           %s", t.Endpoint, harness.CurlLine(t.Endpoint, client))
 	}
 }

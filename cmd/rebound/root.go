@@ -38,6 +38,7 @@ func commands(io streams) []*cobra.Command {
 		reportCommand(io),
 		compareCommand(io),
 		brokerCommand(io),
+		closeCommand(io),
 		schemaCommand(io),
 	}
 }

@@ -17,6 +17,7 @@ import (
 type runFlags struct {
 	planFlags
 	endpoint string
+	close    closeFlags
 	out      string
 	repeat   int
 	strict   bool
@@ -37,11 +38,18 @@ a broker that runs already, tcp://HOST:PORT. An address also needs to be told
 who closes connections: --close-endpoint URL, an endpoint of the CloseConnection
 API, or --kick fin, where rebound ends them from its own side.
 
+Calls to such an endpoint are signed (--close-scheme) with the access key in
+ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary
+credentials, ALIBABA_CLOUD_SECURITY_TOKEN, and are no more than 50 a second
+(--close-rate): the service blocks an address that calls too often. What the
+pace holds back is lag of the outages; plan the storm with rate: to have none.
+
 The summary goes to stdout and names the folder; progress goes to stderr.
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 		Example: `  rebound run kick-all
   rebound run kick-paced --clients 5000 --target child
   rebound run my.yaml --target tcp://127.0.0.1:1883 --kick fin --out out/try-1
+  rebound run kick-all --target child --close-scheme acs3
   rebound run kick-all --repeat 5`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -57,6 +65,7 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 	}
 	f.register(c)
 	c.Flags().StringVar(&f.endpoint, "close-endpoint", "", "CloseConnection endpoint `URL` of an address target")
+	f.close.register(c)
 	c.Flags().StringVar(&f.out, "out", "", "the run's own `DIR`, new or empty (default reports/runs/<time>-<scenario>)")
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run `N` times, seed by seed, into one set")
 	c.Flags().BoolVar(&f.strict, "strict", false, "known defects and quantiles with too few values do not pass")
@@ -69,6 +78,7 @@ type session struct {
 	io       streams
 	flags    runFlags
 	tables   harness.Tables
+	closing  harness.CloseOptions
 	scenario *scenarios.Scenario
 	text     []byte // of the scenario, as given
 	dir      string
@@ -82,12 +92,22 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 		return nil, err
 	}
 	var err error
+	if f.close.rate < 0 {
+		return nil, usagef("--close-rate %g: want calls per second, or 0 for as fast as they come", f.close.rate)
+	}
+	if s.closing, err = f.close.options().For(f.target, f.kick); err != nil {
+		return nil, err
+	}
+	s.flags.pace, s.progress.signed = s.closing.Rate, s.closing.Signed()
 	if s.scenario, s.text, err = loadScenario(name, s.tables); err != nil {
 		return nil, err
 	}
-	plan, err := f.plan(s.scenario, s.tables, f.endpoint, 0)
+	plan, err := s.flags.plan(s.scenario, s.tables, f.endpoint, 0)
 	if err != nil {
 		return nil, withSource(err, s.text)
+	}
+	if note := harness.PaceNote(plan, s.closing.Rate); note != "" {
+		s.progress.say("%s", note)
 	}
 	if err := harness.CheckClients(plan, s.tables); err != nil {
 		return nil, err
@@ -131,7 +151,7 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 		s.progress.say("run %d of %d · seed %d", n+1, s.flags.repeat, plan.Seed)
 	}
 	r, err := harness.Run(ctx, plan, harness.Options{
-		Tables: s.tables, Dir: dir, Scenario: s.text, Endpoint: s.flags.endpoint, Strict: s.flags.strict,
+		Tables: s.tables, Dir: dir, Scenario: s.text, Endpoint: s.flags.endpoint, Close: s.closing, Strict: s.flags.strict,
 		Version: version, Stop: stop, OnTarget: s.progress.target, OnStatus: s.progress.status,
 	})
 	s.progress.finish()

@@ -61,8 +61,8 @@ func StartChild(ctx context.Context, o Options, command, env []string) (*Child, 
 		// We are such a program ourselves, and did not become a broker: go no deeper.
 		return nil, fmt.Errorf("start broker child: %w", ErrNoChildMain)
 	}
-	if len(o.Hooks) > 0 {
-		return nil, fmt.Errorf("start broker child: %w: Hooks", ErrChildOptions)
+	if len(o.Hooks) > 0 || len(o.Also) > 0 || o.Host != "" || o.Store != "" {
+		return nil, fmt.Errorf("start broker child: %w: Hooks, Also, Host, Store", ErrChildOptions)
 	}
 	c, err := spawn(o, command, env)
 	if err != nil {
@@ -133,7 +133,7 @@ func ownCommand() []string {
 func (c *Child) handshake(ctx context.Context, o Options) error {
 	m, err := c.exchange(ctx, message{Type: typeStart, Start: &startOrder{
 		Monotonic: o.Clock.Monotonic(), Addresses: o.Addresses, Port: o.Port,
-		WritesPending: o.WritesPending, EndpointAddr: o.EndpointAddr,
+		WritesPending: o.WritesPending, EndpointAddr: o.EndpointAddr, EndpointKey: o.EndpointKey,
 	}})
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
@@ -70,6 +72,49 @@ func TestChildServesAndCloses(t *testing.T) {
 	}
 	if _, err := c.Stats(ctx); err == nil {
 		t.Error("stats of an ended child")
+	}
+}
+
+// TestChildVerifies: a child's endpoint is told its key by the control pipe,
+// and the key stands neither in its arguments nor in its environment.
+func TestChildVerifies(t *testing.T) {
+	key := &EndpointKey{ID: "key-of-a-test", Secret: "s3cr3t-of-a-test"}
+	c := startTestChild(t, Options{EndpointKey: key})
+	call := func(cfg closeconn.ClientConfig) error {
+		cfg.Endpoint = c.Info().Endpoint
+		client, err := closeconn.NewClient(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		_, err = client.CloseConnection(testContext(t), "nobody")
+		return err
+	}
+	right := acs.Credentials{KeyID: key.ID, Secret: key.Secret}
+	for _, scheme := range []acs.Scheme{acs.RPC, acs.ACS3} {
+		if err := call(closeconn.ClientConfig{Scheme: scheme, Credentials: right}); err != nil {
+			t.Error(err)
+		}
+		var api *closeconn.APIError
+		wrong := acs.Credentials{KeyID: key.ID, Secret: "other"}
+		if err := call(closeconn.ClientConfig{Scheme: scheme, Credentials: wrong}); !errors.As(err, &api) || api.Code != "SignatureDoesNotMatch" {
+			t.Errorf("%s, a wrong secret: %v", scheme, err)
+		}
+	}
+	if err := call(closeconn.ClientConfig{}); err == nil {
+		t.Error("an unsigned call was believed")
+	}
+	for _, file := range []string{"cmdline", "environ"} {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.PID(), file))
+		if err != nil && runtime.GOOS == "linux" {
+			t.Error(err)
+		}
+		if strings.Contains(string(raw), key.Secret) {
+			t.Errorf("the secret stands in the child's %s", file)
+		}
+	}
+	if said := fmt.Sprintf("%v %+v %#v", *key, Options{EndpointKey: key}, key); strings.Contains(said, key.Secret) {
+		t.Error(said)
 	}
 }
 

@@ -23,8 +23,20 @@ const (
 	childExit = 5 * time.Second
 )
 
-// Mount sets up a CloseConnection endpoint over a child's broker.
-type Mount func(ctx context.Context, b *Embedded, addr string) (url string, closeEndpoint func() error, err error)
+// EndpointKey is the access key that a child's endpoint knows. It travels
+// through the control pipe only: arguments and environments can be read by
+// others.
+type EndpointKey struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+}
+
+// Format writes the id only.
+func (k EndpointKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "access key "+k.ID) }
+
+// Mount sets up a CloseConnection endpoint over a child's broker; key is nil
+// where requests are not signed.
+type Mount func(ctx context.Context, b *Embedded, addr string, key *EndpointKey) (url string, closeEndpoint func() error, err error)
 
 // IsChild reports whether this process was started as a broker child.
 func IsChild() bool { return os.Getenv(childMarker) != "" }
@@ -80,7 +92,7 @@ func startInChild(clock *timeline.Clock, order startOrder, mount Mount) (*Embedd
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mount(ctx, b, order.EndpointAddr)
+	url, closeEndpoint, err := mount(ctx, b, order.EndpointAddr, order.EndpointKey)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}

@@ -47,6 +47,8 @@ type startOrder struct {
 	Port          int    `json:"port,omitempty"`
 	WritesPending int    `json:"writes_pending"`
 	EndpointAddr  string `json:"endpoint_addr"`
+	// Last, so that no error text that quotes the start of a line holds it.
+	EndpointKey *EndpointKey `json:"endpoint_key,omitempty"`
 }
 
 // readyReport is where the child serves.

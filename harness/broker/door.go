@@ -22,49 +22,49 @@ const (
 // which MQTT 3.1.1 forbids a server to send, and without waiting for clients
 // that do not read.
 type door struct {
-	listeners []net.Listener
-	log       *slog.Logger
-	failures  atomic.Int64  // failed Accepts
-	done      chan struct{} // closed by Close
+	ways     []way
+	log      *slog.Logger
+	failures atomic.Int64  // failed Accepts
+	done     chan struct{} // closed by Close
 
 	mu      sync.Mutex
 	closed  bool
-	conns   map[net.Conn]struct{}
-	running sync.WaitGroup // accept loops and connections
+	conns   map[net.Conn]struct{} // as accepted: closing one is abrupt for every transport
+	running sync.WaitGroup        // accept loops and connections
 }
 
 var _ listeners.Listener = (*door)(nil)
 
-func newDoor(ls []net.Listener, log *slog.Logger) *door {
-	return &door{listeners: ls, log: log, done: make(chan struct{}), conns: make(map[net.Conn]struct{})}
+func newDoor(ways []way, log *slog.Logger) *door {
+	return &door{ways: ways, log: log, done: make(chan struct{}), conns: make(map[net.Conn]struct{})}
 }
 
 // Init, ID, Address and Protocol are mochi's words.
 func (d *door) Init(*slog.Logger) error { return nil }
 func (d *door) ID() string              { return "door" }
-func (d *door) Address() string         { return d.listeners[0].Addr().String() }
+func (d *door) Address() string         { return d.ways[0].Addr().String() }
 func (d *door) Protocol() string        { return "tcp" }
 
 // Serve accepts on every listener until Close, and waits for the loops.
 func (d *door) Serve(establish listeners.EstablishFn) {
 	var loops sync.WaitGroup
-	for _, l := range d.listeners {
+	for _, w := range d.ways {
 		if !d.enter(nil) {
 			break
 		}
 		loops.Go(func() {
 			defer d.running.Done()
-			d.accept(l, establish)
+			d.accept(w, establish)
 		})
 	}
 	loops.Wait()
 }
 
 // accept serves one listener.
-func (d *door) accept(l net.Listener, establish listeners.EstablishFn) {
+func (d *door) accept(w way, establish listeners.EstablishFn) {
 	wait := acceptRetryFirst
 	for {
-		conn, err := l.Accept()
+		conn, err := w.Accept()
 		if err != nil {
 			d.failures.Add(1)
 			select {
@@ -83,9 +83,26 @@ func (d *door) accept(l net.Listener, establish listeners.EstablishFn) {
 		}
 		go func() {
 			defer d.leave(conn)
-			_ = establish(d.ID(), conn) // how it ended is for mochi's hooks to tell
+			if opened, ok := d.open(w, conn); ok {
+				_ = establish(d.ID(), opened) // how it ended is for mochi's hooks to tell
+			}
 		}()
 	}
+}
+
+// open makes the handshakes of a transport, in bounded time.
+func (d *door) open(w way, conn net.Conn) (net.Conn, bool) {
+	if w.open == nil {
+		return conn, true
+	}
+	_ = conn.SetDeadline(time.Now().Add(openTimeout)) // fails on a closed socket only, as the handshake does then
+	opened, err := w.open(conn)
+	if err != nil {
+		d.log.Info("handshake failed", "at", w.url, "remote", conn.RemoteAddr(), "error", err)
+		return nil, false
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return opened, true
 }
 
 // enter counts one more running goroutine, and its connection if it has one;
@@ -124,8 +141,8 @@ func (d *door) Close(listeners.CloseFn) {
 	d.mu.Unlock()
 	if first {
 		close(d.done)
-		for _, l := range d.listeners {
-			_ = l.Close() // listeners have nothing left to lose
+		for _, w := range d.ways {
+			_ = w.Close() // listeners have nothing left to lose
 		}
 		for _, conn := range open {
 			_ = conn.Close() // mochi may have closed it already

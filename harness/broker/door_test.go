@@ -39,7 +39,7 @@ func newBroken(t *testing.T, fails int) *brokenListener {
 
 func TestAcceptLoopSurvivesErrors(t *testing.T) {
 	l := newBroken(t, 3)
-	d := newDoor([]net.Listener{l}, Options{}.withDefaults().Log)
+	d := newDoor([]way{{Listener: l}}, Options{}.withDefaults().Log)
 	accepted := make(chan net.Conn, 1)
 	served := make(chan struct{})
 	go func() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +29,7 @@ type Embedded struct {
 	server *mochi.Server
 	door   *door
 	gate   *gate
+	store  *store // nil = what clients leave behind ends with the broker
 	// publisher is who Send publishes as.
 	publisher *mochi.Client
 
@@ -46,11 +46,11 @@ var _ target.Target = (*Embedded)(nil)
 // StartEmbedded starts mochi. ctx bounds the start only; Close ends the broker.
 func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	o = o.withDefaults()
-	ls, err := listen(ctx, o)
+	ways, err := waysIn(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	e := &Embedded{clock: o.Clock, door: newDoor(ls, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
+	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)
 	capabilities.MaximumInflight = maxInflight
@@ -60,22 +60,45 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 		Logger:                 slog.New(slog.DiscardHandler), // it warns of every lost connection
 	})
 	e.publisher = newPublisher(e.server)
-	if err := e.serve(o.Hooks); err != nil {
-		for _, l := range ls {
-			err = errors.Join(err, l.Close())
+	if err := e.serve(o); err != nil {
+		for _, w := range ways {
+			err = errors.Join(err, w.Close())
 		}
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
+	abilities := mochiAbilities()
+	if e.store != nil {
+		abilities.Persistence = "lazy" // it survives this process, and the machine from a clean stop on
+	}
 	e.info = target.Info{
 		Kind: KindEmbedded, Broker: "mochi", Version: mochi.Version, SameClock: true,
-		Addresses: urls(ls), Settings: o.settings(), Abilities: mochiAbilities(),
+		Addresses: urls(ways), Settings: o.settings(), Abilities: abilities,
 	}
 	return e, nil
 }
 
 // serve adds the hooks and the door and starts mochi.
-func (e *Embedded) serve(hooks []mochi.Hook) error {
-	for _, hook := range append([]mochi.Hook{e.gate}, hooks...) {
+func (e *Embedded) serve(o Options) error {
+	hooks := append([]mochi.Hook{e.gate}, o.Hooks...)
+	if o.Log.Enabled(context.Background(), slog.LevelInfo) {
+		hooks = append(hooks, &journal{log: o.Log})
+	}
+	if o.Store != "" {
+		var err error
+		if e.store, err = openStore(o.Store, o.Log); err != nil {
+			return err
+		}
+		hooks = append(hooks, e.store)
+	}
+	err := e.attach(hooks)
+	if err != nil && e.store != nil {
+		err = errors.Join(err, e.store.Stop())
+	}
+	return err
+}
+
+func (e *Embedded) attach(hooks []mochi.Hook) error {
+	for _, hook := range hooks {
 		if err := e.server.AddHook(hook, nil); err != nil {
 			return fmt.Errorf("add hook %s: %w", hook.ID(), err)
 		}
@@ -122,7 +145,9 @@ func (e *Embedded) Stats() Stats {
 // Close stops the endpoint, then the broker, abruptly as a killed process
 // would: every socket is closed at once, nobody is sent a DISCONNECT, and no
 // Will of one client reaches another. It waits and may be called twice. To
-// restart the broker, call StartEmbedded with the same Port; sessions are gone.
+// restart the broker, call StartEmbedded with the same Port. Sessions are gone,
+// unless there is a Store: then what was acknowledged is still routed, and Wills
+// are published, before it closes.
 func (e *Embedded) Close() error {
 	e.close.Do(func() {
 		e.mu.Lock()
@@ -131,19 +156,22 @@ func (e *Embedded) Close() error {
 		if endpoint != nil {
 			e.closeErr = endpoint()
 		}
-		e.gate.shut.Store(true)
+		e.gate.shut.Store(e.store == nil)
 		if err := e.server.Close(); err != nil {
 			e.closeErr = errors.Join(e.closeErr, fmt.Errorf("close embedded broker: %w", err))
+		}
+		if e.store != nil { // mochi has stopped it, and tells nobody how that went
+			e.closeErr = errors.Join(e.closeErr, e.store.stopErr)
 		}
 	})
 	return e.closeErr
 }
 
-// urls writes listeners as addresses for clients.
-func urls(ls []net.Listener) []string {
+// urls are the addresses for clients, those of plain TCP first.
+func urls(ways []way) []string {
 	var out []string
-	for _, l := range ls {
-		out = append(out, "tcp://"+l.Addr().String())
+	for _, w := range ways {
+		out = append(out, w.url)
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
 )
 
@@ -31,8 +32,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func testMount(ctx context.Context, b *Embedded, addr string) (string, func() error, error) {
-	s, err := closeconn.Serve(ctx, addr, closeconn.Config{Sessions: b, Clock: b.Clock()})
+func testMount(ctx context.Context, b *Embedded, addr string, key *EndpointKey) (string, func() error, error) {
+	cfg := closeconn.Config{Sessions: b, Clock: b.Clock()}
+	if key != nil {
+		var err error
+		if cfg.Keys, err = closeconn.NewKeys(closeconn.KeyPair{Credentials: acs.Credentials{KeyID: key.ID, Secret: key.Secret}}); err != nil {
+			return "", nil, err
+		}
+	}
+	s, err := closeconn.Serve(ctx, addr, cfg)
 	if err != nil {
 		return "", nil, err
 	}

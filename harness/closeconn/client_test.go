@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/closeconn/acs"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -204,19 +205,53 @@ func (n noSessions) CloseClient(context.Context, string) (bool, timeline.Instant
 }
 
 // BenchmarkCloseConnection is the rate at which connections could be closed if
-// the broker took no time: endpoint and client share the machine.
+// the broker took no time, unsigned and by either signature: endpoint and
+// client share the machine.
 func BenchmarkCloseConnection(b *testing.B) {
-	clock := timeline.NewClock()
-	s := startTest(b, Config{Sessions: noSessions{clock}, Clock: clock})
-	c := newTestClient(b, ClientConfig{Endpoint: s.URL(), Clock: clock, SameClock: true, Concurrency: 64})
-	b.SetParallelism(32) // × GOMAXPROCS callers
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := c.CloseConnection(context.Background(), "dev-000001"); err != nil {
-				b.Error(err)
+	key := acs.Credentials{KeyID: "testid", Secret: "testsecret"}
+	for _, scheme := range []acs.Scheme{acs.None, acs.RPC, acs.ACS3} {
+		b.Run(string(scheme), func(b *testing.B) {
+			clock := timeline.NewClock()
+			cfg := Config{Sessions: noSessions{clock}, Clock: clock}
+			if scheme != acs.None {
+				keys, err := NewKeys(KeyPair{Credentials: key})
+				if err != nil {
+					b.Fatal(err)
+				}
+				cfg.Keys = keys
 			}
-		}
-	})
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+			s := startTest(b, cfg)
+			c := newTestClient(b, ClientConfig{
+				Endpoint: s.URL(), Scheme: scheme, Credentials: key, Clock: clock, SameClock: true, Concurrency: 64, Retries: -1,
+			})
+			b.SetParallelism(32) // × GOMAXPROCS callers
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := c.CloseConnection(context.Background(), "dev-000001"); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+		})
+	}
+}
+
+// BenchmarkNewRequest is the client's own part of a call: a request, signed.
+func BenchmarkNewRequest(b *testing.B) {
+	key := acs.Credentials{KeyID: "testid", Secret: "testsecret"}
+	for _, scheme := range []acs.Scheme{acs.None, acs.RPC, acs.ACS3} {
+		b.Run(string(scheme), func(b *testing.B) {
+			c := newTestClient(b, ClientConfig{Endpoint: "http://127.0.0.1:1", Scheme: scheme, Credentials: key})
+			at := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.newRequest(b.Context(), "dev-000001", at); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

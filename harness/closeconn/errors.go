@@ -18,6 +18,8 @@ var (
 	ErrRules = errors.New("bad injection rules")
 	// ErrEndpoint says that an endpoint's URL can not be one.
 	ErrEndpoint = errors.New("bad CloseConnection endpoint")
+	// ErrCredentials says that requests can not be signed as was asked for.
+	ErrCredentials = errors.New("bad signature settings")
 )
 
 // APIError is a failure in the words of the API: a real HTTP status of 4xx or

@@ -9,12 +9,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
-
-// HealthPath answers 200 as long as the endpoint serves, without a signature.
-const HealthPath = "/health"
 
 // Server is a listening endpoint.
 type Server struct {
@@ -22,6 +20,7 @@ type Server struct {
 	http   *http.Server
 	served chan error // result of the serving goroutine
 
+	closing  atomic.Bool // seen by HealthPath
 	close    sync.Once
 	closeErr error
 }
@@ -82,7 +81,7 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 	if cfg.Keys == nil { // a signature can not be had by a web page
 		s.http.Handler = guard(s.http.Handler)
 	}
-	s.http.Handler = withHealth(s.http.Handler)
+	s.http.Handler = withHealth(&s.closing, s.http.Handler)
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	}
@@ -96,24 +95,13 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 	return s, nil
 }
 
-// withHealth answers /health by itself: a probe has no key.
-func withHealth(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == HealthPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = w.Write([]byte("ok\n")) // a caller that went away gets no answer
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // URL is the endpoint's address, http://127.0.0.1:PORT, or https.
 func (s *Server) URL() string { return s.url }
 
 // Close stops listening, lets running calls end for up to 5 s and waits. It
 // may be called twice.
 func (s *Server) Close() error {
+	s.closing.Store(true)
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -25,10 +25,16 @@ func planClose(spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint
 }
 
 func newClose(pf scenarios.PlanFault) (Fault, error) {
-	return newDiscrete(pf, func(ctx context.Context, env *Env, a *timeline.Action) {
+	d, err := newDiscrete(pf, func(ctx context.Context, env *Env, a *timeline.Action) {
 		a.Issued = env.Clock.Now()
 		closed, err := env.Closer.CloseConnection(ctx, a.ClientID)
 		answered(env, a, err)
 		a.Found, a.Closed = closed.Found, closed.At
+		a.Tries, a.Busy = closed.Tries, closed.Throttled
 	})
+	if err != nil {
+		return nil, err
+	}
+	d.paced = true
+	return d, nil
 }

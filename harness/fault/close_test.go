@@ -121,6 +121,8 @@ func TestNewNeedsVictims(t *testing.T) {
 type closer struct {
 	delay func(id string) time.Duration
 	err   func(id string) error
+	pace  func(ctx context.Context) error // of the Env
+	tries int
 
 	mu         sync.Mutex
 	order      []string
@@ -151,7 +153,7 @@ func (c *closer) CloseConnection(ctx context.Context, id string) (target.Closed,
 		}
 	}
 	found := true
-	return target.Closed{Found: &found, At: 42}, nil
+	return target.Closed{Found: &found, At: 42, Tries: c.tries}, nil
 }
 
 // inject runs one close in a bubble of fake time and gives what it recorded.
@@ -166,7 +168,7 @@ func inject(t *testing.T, ctx context.Context, pf scenarios.PlanFault, c *closer
 	var actions []timeline.Action // no lock: Record is never called twice at once
 	last := 0
 	env := &Env{
-		Clock: clock, Closer: c, Phase: "storm", Wave: 2, Start: clock.Now() + timeline.Instant(time.Second), Concurrency: concurrency,
+		Clock: clock, Closer: c, Phase: "storm", Wave: 2, Start: clock.Now() + timeline.Instant(time.Second), Concurrency: concurrency, Pace: c.pace,
 		Record:   func(a timeline.Action) { actions = append(actions, a) },
 		ClientID: func(fleet string, client int) string { return fmt.Sprintf("%s-%d", fleet, client) },
 		Progress: func(issued int) {
@@ -227,6 +229,49 @@ func TestInjectBound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInjectPaced: what a service's pace holds back is lag, to the nanosecond,
+// and no part of its answer; the traffic before a kick waits with it.
+func TestInjectPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const step = 20 * time.Millisecond
+		tick := time.NewTicker(step)
+		defer tick.Stop()
+		c := &closer{tries: 2, delay: func(string) time.Duration { return 7 * time.Millisecond }}
+		c.pace = func(ctx context.Context) error {
+			select {
+			case <-tick.C:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		actions, env, err := inject(t, t.Context(), mustPlan(t, "{}", 10), c, 0)
+		if err != nil || len(actions) != 10 {
+			t.Fatalf("%d actions, %v", len(actions), err)
+		}
+		for i, a := range actions {
+			lag, answer := time.Duration(a.Issued-a.Intended), time.Duration(a.Answered-a.Issued)
+			// The first tick is one that came while the wave was waited for.
+			if a.Intended != env.Start || lag != time.Duration(i)*step || answer != 7*time.Millisecond || a.Tries != 2 {
+				t.Errorf("call %d lags %s and is answered in %s after %d tries", i, lag, answer, a.Tries)
+			}
+		}
+	})
+}
+
+// TestInjectPaceEnds: a run that is stopped does not wait for the pace.
+func TestInjectPaceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		c := &closer{pace: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		actions, _, err := inject(t, ctx, mustPlan(t, "{}", 10), c, 0)
+		if len(actions) != 0 || !errors.Is(err, ErrStopped) {
+			t.Errorf("%d actions, %v", len(actions), err)
+		}
+	})
 }
 
 // TestInjectSlowCloser: one stuck call delays no other while a worker is free;

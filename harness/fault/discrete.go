@@ -182,6 +182,8 @@ type discrete struct {
 	victims []scenarios.Victim // by offset
 	// act does what the kind does, from Issued to Answered, and fills in a.
 	act func(ctx context.Context, env *Env, a *timeline.Action)
+	// paced: it acts through the closer, whose service may set a pace.
+	paced bool
 
 	mu     sync.Mutex // around Record and Progress: their owners need no lock
 	issued int
@@ -245,7 +247,8 @@ func (d *discrete) run(ctx context.Context, env *Env, one func(scenarios.Victim)
 	return nil
 }
 
-// dispatch hands out the victims, each not before its instant.
+// dispatch hands out the victims, each not before its instant nor faster than
+// the closer's pace.
 func (d *discrete) dispatch(ctx context.Context, env *Env, todo chan<- scenarios.Victim) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -257,6 +260,9 @@ func (d *discrete) dispatch(ctx context.Context, env *Env, todo chan<- scenarios
 			case <-ctx.Done():
 				return
 			}
+		}
+		if d.paced && env.Pace != nil && env.Pace(ctx) != nil {
+			return
 		}
 		select {
 		case todo <- v:

@@ -44,6 +44,10 @@ type Env struct {
 	// Before, if set, is called just before an action on a client: traffic that
 	// is to be on its way when the fault hits is sent before it returns.
 	Before func(fleet string, client int)
+	// Pace, if set, holds back each call of Closer until its service may be
+	// called again, or ctx ends. What it waits is lag: the call, which the answer
+	// is timed from, begins after it.
+	Pace func(ctx context.Context) error
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called

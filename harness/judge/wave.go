@@ -109,6 +109,7 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 			if a.Action.OK && a.Action.Answered != 0 {
 				answer.Record(int64(a.Action.Answered - a.Action.Issued))
 			}
+			countCall(&r, a.Action)
 		}
 		for _, o := range w.outages {
 			own = append(own, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
@@ -286,6 +287,22 @@ func count(r *reports.Wave, o Outcome) {
 	case RodeOut:
 		r.RodeOut++
 		r.Unaffected++
+	}
+}
+
+// countCall counts what an action took of an API; without tries it has none.
+func countCall(r *reports.Wave, a *timeline.Action) {
+	if a.Tries == 0 {
+		return
+	}
+	if r.API == nil {
+		r.API = new(reports.Calls)
+	}
+	r.API.Calls++
+	r.API.Tries += a.Tries
+	r.API.Throttled += a.Busy
+	if !a.OK {
+		r.API.Failed++
 	}
 }
 

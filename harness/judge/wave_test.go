@@ -40,7 +40,10 @@ func TestWave(t *testing.T) {
 	h.last(7, 2, 1100)
 	h.kick(7, 1000, 1009, 0)
 	h.last(8, 1, 0) // failed
-	h.kick(8, 1000, 1004, 0).OK = false
+	failed := h.kick(8, 1000, 1004, 0)
+	failed.OK, failed.Tries, failed.Busy = false, 6, 6
+	h.actions[0].Tries = 1
+	h.actions[1].Tries, h.actions[1].Busy = 4, 2
 
 	s := h.trace()
 	w := only(t, wavesOf(s, h.waves))
@@ -61,6 +64,10 @@ func TestWave(t *testing.T) {
 	}
 	if r.Attempts != 1 || r.SlowBackoff != 0 || r.Answer.N != 8 {
 		t.Errorf("attempts %v, slow %d, answers %d", r.Attempts, r.SlowBackoff, r.Answer.N)
+	}
+	// The six calls that do not say how many tries they took are not of an API.
+	if r.API == nil || *r.API != (reports.Calls{Calls: 3, Tries: 11, Throttled: 8, Failed: 1}) {
+		t.Errorf("API %+v", r.API)
 	}
 	if r.Herd.Connects != 5 || r.Herd.Amplification != 0.8 {
 		// At the tap there are four that came back and the missed one; only the

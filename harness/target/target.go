@@ -42,6 +42,9 @@ type Info struct {
 type Closed struct {
 	Found *bool            // whether the client was online; nil = the closer can't say
 	At    timeline.Instant // just before the close call, on the run's clock; 0 = not known
+	// What it took, known of a failed call too.
+	Tries     int // requests of an API; 0 = the closer has none
+	Throttled int // of them, those answered that the service is too busy
 }
 
 // ConnectionCloser closes the connection of one client. It returns when the

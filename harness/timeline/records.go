@@ -131,6 +131,8 @@ type Action struct {
 	OK       bool    `json:"ok"`                 // answered success
 	Found    *bool   `json:"found,omitempty"`    // the endpoint says whether the client was online
 	Err      string  `json:"err,omitempty"`
+	Tries    int     `json:"tries,omitempty"`  // requests to an API that the call took; 0 = the closer has none
+	Busy     int     `json:"busy,omitempty"`   // of them, those answered that the service is too busy (Throttling)
 	N        int     `json:"n,omitempty"`      // number of the connection that a frame fault ended; 0 = told by time
 	Detail   string  `json:"detail,omitempty"` // what exactly was done, where the kind of fault has a choice: "before PUBREL out, id 7"
 }

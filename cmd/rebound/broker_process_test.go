@@ -1,0 +1,289 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// mkcert is a command: it writes a certificate for loopback and its key.
+func mkcert() {
+	if err := writeCertificate(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func writeCertificate(certFile, keyFile string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600)
+}
+
+// serving is a running `rebound broker`.
+type serving struct {
+	*process
+	mqtt             []string
+	endpoint, health string
+}
+
+func serveProcess(t *testing.T, args ...string) serving {
+	t.Helper()
+	p, err := startProcess(t.TempDir(), os.Environ(), reboundPath(t), append([]string{"broker"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	lines, err := p.await(&p.out, regexp.MustCompile(`(?m)^mqtt +(.+)\nendpoint +(\S+)\nhealth +(\S+)\n`))
+	if err != nil {
+		errs, _ := p.err.text()
+		t.Fatalf("%v\n%s", err, errs)
+	}
+	return serving{p, strings.Fields(lines[0]), lines[1], lines[2]}
+}
+
+// stop ends it with a signal and checks the exit code.
+func (s serving) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := s.wait(); err != nil || code != 0 {
+		errs, _ := s.err.text()
+		t.Fatalf("exit code %d, %v\n%s", code, err, errs)
+	}
+}
+
+// device is a paho client that collects what it gets.
+type device struct {
+	paho.Client
+	lost chan error
+
+	mu  sync.Mutex
+	got []string
+}
+
+func connectDevice(t *testing.T, addr, id string, clean bool, pool *x509.CertPool) (*device, bool) {
+	t.Helper()
+	d := &device{lost: make(chan error, 1)}
+	d.Client = paho.NewClient(paho.NewClientOptions().AddBroker(addr).SetClientID(id).SetCleanSession(clean).
+		SetProtocolVersion(4).SetAutoReconnect(false).SetTLSConfig(&tls.Config{RootCAs: pool}).
+		SetConnectionLostHandler(func(_ paho.Client, err error) { d.lost <- err }).
+		SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.got = append(d.got, string(m.Payload()))
+		}))
+	token := d.Connect().(*paho.ConnectToken)
+	complete(t, "connect to "+addr, token)
+	t.Cleanup(func() { d.Disconnect(0) })
+	return d, token.SessionPresent()
+}
+
+func complete(t *testing.T, what string, token paho.Token) {
+	t.Helper()
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("%s: %v", what, token.Error())
+	}
+}
+
+// receives waits until what came is, in any order, what was wanted.
+func (d *device) receives(t *testing.T, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	bound := time.NewTimer(patience)
+	defer bound.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		d.mu.Lock()
+		got := slices.Clone(d.got)
+		d.mu.Unlock()
+		slices.Sort(got)
+		if slices.Equal(got, want) {
+			return
+		}
+		select {
+		case <-bound.C:
+			t.Fatalf("got %q, want %q", got, want)
+		case <-tick.C:
+		}
+	}
+}
+
+func getURL(t *testing.T, client *http.Client, url string) (status int, body string) {
+	t.Helper()
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+// The unit as its users have it: a process, paho by each transport, a close
+// through the endpoint.
+func TestBrokerProcessTransports(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	if err := writeCertificate(cert, key); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if text, err := os.ReadFile(cert); err != nil || !pool.AppendCertsFromPEM(text) {
+		t.Fatal(err)
+	}
+	s := serveProcess(t, "--host", "127.0.0.1", "--tls-port", "0", "--ws-port", "0", "--wss-port", "0",
+		"--tls-cert", cert, "--tls-key", key, "--endpoint-tls", "--verbose")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: patience}
+	if status, body := getURL(t, client, s.health); status != 200 || body != "ok\n" {
+		t.Errorf("health: %d %q", status, body)
+	}
+	if len(s.mqtt) != 4 {
+		t.Fatalf("addresses %q", s.mqtt)
+	}
+	s.mqtt = append(s.mqtt, strings.Replace(s.mqtt[1], "tls://", "ssl://", 1)) // the other name of it
+	for i, addr := range s.mqtt {
+		id := fmt.Sprintf("GID_test@@@%d", i)
+		d, _ := connectDevice(t, addr, id, true, pool)
+		complete(t, "subscribe", d.Subscribe(id, 1, nil))
+		complete(t, "publish", d.Publish(id, 1, false, addr))
+		d.receives(t, addr)
+		status, body := getURL(t, client, s.endpoint+"/?Action=CloseConnection&Version=2020-04-20&InstanceId=post-cn-test&ClientId="+id)
+		if status != 200 || !strings.Contains(body, `"Success":true`) {
+			t.Errorf("%s: %d %s", addr, status, body)
+		}
+		select {
+		case <-d.lost:
+		case <-time.After(patience):
+			t.Fatalf("%s: the close was never seen", addr)
+		}
+		// --verbose tells both ends of it.
+		for _, line := range []string{`msg=connect client=` + id, `msg=end client=` + id + ` .*administrative`} {
+			if _, err := s.await(&s.err, regexp.MustCompile(line)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s.stop(t)
+}
+
+// What clients leave behind survives a stop and SIGKILL.
+func TestBrokerProcessPersistence(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, serving){
+		"stop":    func(t *testing.T, s serving) { s.stop(t) },
+		"SIGKILL": func(_ *testing.T, s serving) { s.kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := filepath.Join(t.TempDir(), "state")
+			s := serveProcess(t, "--store", store)
+			sub, _ := connectDevice(t, s.mqtt[0], "GID_test@@@sub", false, nil)
+			complete(t, "subscribe", sub.Subscribe("t/#", 1, nil))
+			sub.Disconnect(100)
+			pub, _ := connectDevice(t, s.mqtt[0], "GID_test@@@pub", true, nil)
+			var want []string
+			for i := range 50 {
+				want = append(want, fmt.Sprint("message ", i))
+				complete(t, "publish", pub.Publish("t/a", 1, false, want[i]))
+			}
+			complete(t, "publish retained", pub.Publish("kept", 1, true, "retained"))
+			// mochi acknowledges before it routes: what comes after is routed later.
+			complete(t, "subscribe", pub.Subscribe("kept", 1, nil))
+			pub.receives(t, "retained")
+			end(t, s)
+
+			s = serveProcess(t, "--store", store, "--port", s.mqtt[0][strings.LastIndex(s.mqtt[0], ":")+1:])
+			again, present := connectDevice(t, s.mqtt[0], "GID_test@@@sub", false, nil)
+			if !present {
+				t.Error("the session is gone")
+			}
+			again.receives(t, want...)
+			complete(t, "subscribe", again.Subscribe("kept", 1, nil))
+			again.receives(t, append(want, "retained")...)
+			// The subscription is there, and the clean session is not.
+			back, present := connectDevice(t, s.mqtt[0], "GID_test@@@pub", false, nil)
+			if present {
+				t.Error("a clean session survived")
+			}
+			complete(t, "publish", back.Publish("t/b", 1, false, "new"))
+			again.receives(t, append(want, "retained", "new")...)
+			s.stop(t)
+		})
+	}
+}
+
+// A second signal does not wait for the first one's end.
+func TestBrokerProcessSecondSignal(t *testing.T) {
+	s := serveProcess(t)
+	// A request without an end holds the endpoint's orderly close for 5 s.
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.endpoint, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the test's own
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n12345"); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for !ended(s.process) && time.Since(begin) < patience {
+		s.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // until it has ended
+		select {
+		case <-s.done:
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func ended(p *process) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
