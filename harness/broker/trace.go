@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gorilla/websocket"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -244,14 +245,17 @@ func endOf(cl *mochi.Client, err error) (kind, reason string) {
 		return endByCode(code)
 	}
 	network, _ := errors.AsType[net.Error](err)
+	_, closed := errors.AsType[*websocket.CloseError](err)
 	switch {
 	case errors.Is(err, errBlocked):
 		return target.DeviceClose, reasonBlocked
+	case errors.Is(err, errBinary):
+		return target.DeviceClose, reasonProtocol
 	case errors.Is(err, os.ErrDeadlineExceeded), network != nil && network.Timeout():
 		return target.DeviceClose, reasonKeepAlive
 	case errors.Is(err, net.ErrClosed): // our own end of it, by the door
 		return target.DeviceClose, reasonBrokerClosed
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case closed, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return target.DeviceClose, reasonClientClosed
 	}
 	return target.DeviceClose, reasonNetwork
