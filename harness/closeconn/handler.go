@@ -170,7 +170,7 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome
 		return run(ctx, &h.cfg)
 	}
 	var out outcome
-	if rule := h.injector.hit(req.action, req.clientIDs()); rule != nil {
+	if rule := h.injector.hit(req); rule != nil {
 		out, fail = rule.inject(r.Context(), effect)
 	} else {
 		out, fail = effect()
