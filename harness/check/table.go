@@ -1,6 +1,8 @@
 package check
 
 import (
+	"fmt"
+
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -30,6 +32,23 @@ type Fault struct {
 	Finding   *timeline.Finding // a packet that broke a rule
 	Conn      *timeline.Conn    // a connection
 	Client    string            // a client that has no connection to blame
+}
+
+// String says in one line what the finding is about, and when it was.
+func (f Fault) String() string {
+	switch {
+	case f.Exception != nil:
+		return describe(f.Exception)
+	case f.Finding != nil:
+		words := fmt.Sprintf("%s on connection %d of %s at %s", f.Finding.Rule, f.Finding.N, f.Finding.ClientID, clock(f.Finding.At))
+		if f.Finding.Detail != "" {
+			words += ": " + f.Finding.Detail
+		}
+		return words
+	case f.Conn != nil:
+		return fmt.Sprintf("connection %d of %s, dialled at %s", f.Conn.N, f.Conn.ClientID, clock(f.Conn.Dial))
+	}
+	return "client " + f.Client
 }
 
 // Table lists the checks in the order in which they are run and printed.

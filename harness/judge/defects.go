@@ -65,16 +65,23 @@ func (j *judgement) explain(r check.Result) string {
 	}
 	defects := slices.DeleteFunc(j.defects(), func(d reports.KnownDefect) bool { return d.Check != r.Name })
 	var used []string
+	var left []check.Fault
 	for _, f := range r.Faults {
-		by := j.explainedBy(defects, f)
-		if by == "" {
-			return ""
-		}
-		if !slices.Contains(used, by) {
+		switch by := j.explainedBy(defects, f); {
+		case by == "":
+			left = append(left, f)
+		case !slices.Contains(used, by):
 			used = append(used, by)
 		}
 	}
-	return strings.Join(used, ", ")
+	if len(left) == 0 {
+		return strings.Join(used, ", ")
+	}
+	if len(used) > 0 { // else nothing was excused, and the examples of the check say it all
+		j.note("check %s: %s explains %d of its findings, not the other %d: %s", r.Name, strings.Join(used, ", "),
+			len(r.Faults)-len(left), len(left), left[0])
+	}
+	return ""
 }
 
 // explainedBy gives the reference of the first defect whose condition a finding

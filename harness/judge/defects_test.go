@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -366,6 +368,28 @@ func TestTwoDefectsExplainOneCheck(t *testing.T) {
 	}
 	if c := find(t, f.judge(t), "lost"); c.Known != "page#a, page#b" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestWhatRefutesADefect: a defect that explains a part of the findings only is
+// no excuse, and the report says which finding it does not explain.
+func TestWhatRefutesADefect(t *testing.T) {
+	f := newFolder()
+	f.know(reports.KnownDefect{Check: "lost", Condition: "acknowledged-while-resuming", Reference: "page#a"})
+	f.loseResuming(2, 9)
+	f.lose(3, 1, 9)
+	for i := range f.conns {
+		if c := &f.conns[i]; c.Client == 3 {
+			c.SessionPresent = false // the defect has no part in it
+		}
+	}
+	r := f.judge(t)
+	if c := find(t, r, "lost"); c.Known != "" {
+		t.Errorf("%+v", c)
+	}
+	want := regexp.MustCompile(`^check lost: page#a explains 1 of its findings, not the other 1: rb/\S+ #\d+ `)
+	if !slices.ContainsFunc(r.Warnings, want.MatchString) {
+		t.Errorf("no warning like %s in %q", want, r.Warnings)
 	}
 }
 

@@ -165,9 +165,12 @@ func (j *judgement) pointer(x ledger.Exception, o *Outage) string {
 		n = o.Lost.N
 	}
 	switch {
+	case x.Charge == timeline.ChargePublisher && x.Verdict != ledger.Stuck && x.Stream > 0:
+		// What the publisher did with it stands in the account of its stream.
 	case n > 0:
 		return fmt.Sprintf("events.jsonl.gz conn %s n=%d", client, n)
-	case x.Stream > 0:
+	}
+	if x.Stream > 0 {
 		return fmt.Sprintf("accounts.jsonl.gz stream %d", x.Stream)
 	}
 	return "accounts.jsonl.gz strays"

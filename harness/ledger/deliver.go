@@ -18,6 +18,7 @@ type delivery struct {
 	first      int // number of the epoch's first connection
 	began      timeline.Instant
 	over       bool // nothing more is booked on it, but what an old connection still reads
+	closed     bool // over, and its epoch too
 	ended      timeline.Instant
 	last       int // once the epoch is over: the client's last connection in it
 	granted    byte
@@ -76,15 +77,24 @@ func (d *delivery) end(last int, at timeline.Instant) {
 	}
 	d.finished(last, at)
 	d.st.unexpect(d)
+	for p := d.prev; p != nil && p.epoch == d.epoch && !p.closed; p = p.prev {
+		p.shut() // over since the granted QoS changed
+	}
 	for _, md := range d.shared {
 		md.finished(last, at)
 	}
 }
 
-// finished marks the account as over. What only its further course needs goes:
-// of a fleet without kept sessions there are many such accounts.
+// finished marks the account as over with its epoch.
 func (d *delivery) finished(last int, at timeline.Instant) {
-	d.over, d.ended, d.last, d.behind = true, at, last, d.unordered()
+	d.over, d.ended, d.last = true, at, last
+	d.shut()
+}
+
+// shut keeps what the epoch's end decides. What only the account's further
+// course needs goes: of a fleet without kept sessions there are many of them.
+func (d *delivery) shut() {
+	d.closed, d.behind = true, d.unordered()
 	d.order, d.unanswered, d.answers.doneHere = order{}, unanswered{}, Set{}
 }
 

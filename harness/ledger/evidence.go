@@ -107,8 +107,11 @@ func (d *delivery) record() *DeliveryAccount {
 		a.Group = d.group.sub.client
 	}
 	a.Unordered = d.behind.Clone()
+	if !d.closed {
+		a.Unordered = d.unordered()
+	}
 	if !d.over {
-		a.Conn, a.Unordered = int(d.sub.conn.Load()), d.unordered()
+		a.Conn = int(d.sub.conn.Load())
 	}
 	if d.recopied != 0 && d.recopied < d.high && len(a.Final) < maxFinal {
 		a.Final = append(a.Final, Reorder{Seq: d.recopied, After: d.high, At: odd.extra[d.recopied].At})

@@ -142,7 +142,8 @@ func (m *model) holding(client string, stream uint32, i, epoch int) (granted []b
 func (m *model) account(client string, stream uint32, i int) (string, byte) {
 	epoch := m.epochAt(client, i)
 	part, qos := 0, byte(0)
-	var members []uint64 // of the part
+	at := []byte{0}           // the QoS of each part
+	where := map[uint64]int{} // the part that each message of the epoch belongs to
 	for j := range i + 1 {
 		if m.epochAt(client, j) != epoch {
 			continue
@@ -152,13 +153,23 @@ func (m *model) account(client string, stream uint32, i int) (string, byte) {
 			continue
 		}
 		q := slices.Max(granted)
-		if q != qos && slices.ContainsFunc(members, func(seq uint64) bool { return m.expects(client, stream, seq, j) }) {
-			part++
-			members = nil
+		used := false
+		for seq, p := range where {
+			used = used || p == part && m.expects(client, stream, seq, j)
 		}
-		qos = q
+		if q != qos && used {
+			part++
+			at = append(at, q)
+		}
+		for seq, p := range where {
+			read := m.read(client, stream, seq)
+			if q < qos && at[p] > q && m.find(j, of("ack", stream, seq)) < 0 && (read < 0 || read >= j) {
+				where[seq] = part // moved, as owed says
+			}
+		}
+		qos, at[part] = q, q
 		if j < i && m.events[j].kind == "write" && m.events[j].stream == stream && m.written(stream, m.events[j].seq) == j {
-			members = append(members, m.events[j].seq)
+			where[m.events[j].seq] = part
 		}
 	}
 	if granted, _ := m.holding(client, stream, i, epoch); len(granted) == 0 {
@@ -209,6 +220,16 @@ func (m *model) owed(client string, stream uint32, seq uint64, until int) (strin
 	return m.account(client, stream, i)
 }
 
+// lastConn is the number of a client's last connection.
+func (m *model) lastConn(client string) (last int) {
+	for _, e := range m.events {
+		if e.client == client {
+			last = max(last, e.conn)
+		}
+	}
+	return last
+}
+
 // exchange is where the exchange of a message with its publisher stands.
 func (m *model) exchange(stream uint32, seq uint64) (acked, released, completed, abandoned, reset bool, conn int) {
 	for _, e := range m.events {
@@ -224,7 +245,8 @@ func (m *model) exchange(stream uint32, seq uint64) (acked, released, completed,
 			if m.qos[stream] == 2 && (!acked || abandoned) {
 				conn = 0
 			}
-			acked, abandoned = true, reset && m.qos[stream] == 2
+			// A further PUBREC after the PUBCOMP opens nothing again.
+			acked, abandoned = true, reset && m.qos[stream] == 2 && !completed
 		case ours && e.kind == "release":
 			released, conn = true, e.conn
 		case ours && e.kind == "complete":
@@ -262,15 +284,11 @@ func (m *model) verdict(client string, stream uint32, seq uint64, end end) Verdi
 		return ""
 	}
 	epoch, last := m.epochAt(client, w), m.epochAt(client, len(m.events))
-	passed := false
-	for i, e := range m.events {
-		if e.kind == "read" && !e.retain && e.client == client && e.stream == stream && e.seq > seq && !m.late(stream, seq) {
-			passed = passed || m.epochOf(i) == epoch
-		}
-	}
-	_, released, completed, _, _, _ := m.exchange(stream, seq)
+	passed := m.passed(client, stream, seq)
+	_, released, completed, _, _, conn := m.exchange(stream, seq)
 	lost := Lost
-	if m.qos[stream] == 2 && !completed && (!released || end.away[publisher]) {
+	// A PUBREL that was written on a connection before the last may be lost.
+	if m.qos[stream] == 2 && !completed && (!released || conn != m.lastConn(publisher) || end.away[publisher]) {
 		lost = Undetermined
 	}
 	switch {
@@ -284,6 +302,45 @@ func (m *model) verdict(client string, stream uint32, seq uint64, end end) Verdi
 		return lost
 	}
 	return Undetermined
+}
+
+// passed: a message with a higher number was read in the epoch, and the lower
+// one was written once and answered within the epoch, or some read in the same
+// account was certainly sent later.
+func (m *model) passed(client string, stream uint32, seq uint64) bool {
+	if m.late(stream, seq) {
+		return false
+	}
+	epoch := m.epochAt(client, m.written(stream, seq))
+	over := m.find(len(m.events), func(e event) bool {
+		return e.kind == "epoch" && e.client == client && m.epochAt(client, e.at) == epoch
+	})
+	if over < 0 {
+		over = len(m.events)
+	}
+	once := m.once("write", "ack", stream, seq, over) && (m.qos[stream] < 2 || m.once("release", "complete", stream, seq, over))
+	owner, _ := m.owed(client, stream, seq, len(m.events))
+	higher := false
+	for i, e := range m.events {
+		if e.kind != "read" || e.retain || e.client != client || e.stream != stream || m.epochOf(i) != epoch {
+			continue
+		}
+		account, _, ok := m.ordered(i)
+		higher = higher || e.seq > seq
+		once = once || ok && account == owner && m.before(stream, seq, e.seq, i)
+	}
+	return higher && once
+}
+
+// once: written once and answered, by event i.
+func (m *model) once(sent, done string, stream uint32, seq uint64, i int) bool {
+	n := 0
+	for _, e := range m.events[:i] {
+		if of(sent, stream, seq)(e) {
+			n++
+		}
+	}
+	return n == 1 && m.find(i, of(done, stream, seq)) >= 0
 }
 
 // before: m1 was certainly before m2 as far as i shows.
@@ -405,15 +462,9 @@ func (m *model) handled(client string, stream uint32, seq uint64, end end) Verdi
 // packet was written on the publisher's last connection.
 func (m *model) stuck(stream uint32, seq uint64, end end) (is, broker bool) {
 	acked, _, completed, _, reset, conn := m.exchange(stream, seq)
-	last := 0
-	for _, e := range m.events {
-		if e.client == publisher {
-			last = max(last, e.conn)
-		}
-	}
 	done := completed || acked && m.qos[stream] == 1
 	home := end.sentinel[fmt.Sprint(publisher, stream)]
-	return end.drained && home && !end.away[publisher] && m.qos[stream] > 0 && !done && !reset, conn == last
+	return end.drained && home && !end.away[publisher] && m.qos[stream] > 0 && !done && !reset, conn == m.lastConn(publisher)
 }
 
 // below: several filters match, and no copy came at the highest QoS of them.

@@ -429,8 +429,8 @@ func compareCounts(t *rapid.T, m *model, b *Book, a Account) {
 		t.Fatalf("%s\n%+v, %d kept; want %d duplicated, %d delivered, %d in doubt", m, total, kept, copies, first, inDoubt)
 	}
 	for q := range a.QoS {
-		if m := a.QoS[q]; m.Recovered != recovered[q] || m.Indeterminate != indeterminate[q] || m.Completed != completed[q] {
-			t.Fatalf("QoS %d: %+v; want %d recovered of %d indeterminate, %d completed", q, m, recovered[q], indeterminate[q], completed[q])
+		if got := a.QoS[q]; got.Recovered != recovered[q] || got.Indeterminate != indeterminate[q] || got.Completed != completed[q] {
+			t.Fatalf("%s\nQoS %d: %+v; want %d recovered of %d indeterminate, %d completed", m, q, got, recovered[q], indeterminate[q], completed[q])
 		}
 	}
 }

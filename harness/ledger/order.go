@@ -148,7 +148,7 @@ func (d *delivery) unordered() Set {
 		return Set{} // the order of a group is nobody's
 	}
 	var out Set
-	for seq := range d.expected.Minus(d.delivered).Within(0, d.high).All() {
+	for seq := range d.expected.Minus(d.delivered).All() {
 		m := d.st.open.find(seq)
 		if m == nil || m.publish.plain() && (d.st.qos < 2 || m.release.plain()) {
 			continue

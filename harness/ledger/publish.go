@@ -132,7 +132,7 @@ func (b *Book) Acked(id uint32, seq uint64, at timeline.Instant) {
 	if st.qos == 2 && (first || m.abandoned) {
 		m.conn = 0 // from here on it is the PUBREL's
 	}
-	m.abandoned = st.qos == 2 && m.reset // read late, of the session that was lost
+	m.abandoned = st.qos == 2 && m.reset && !st.complete(m) // read late, of the session that was lost
 	if !first {
 		return
 	}

@@ -114,7 +114,7 @@ func (ev *event) publish() {
 		if !ev.ours && e.stage == over && !dup {
 			ev.rel = fresh
 		}
-	case e.stage == over || e.maybe || ev.lapsed() || ev.discarded(e):
+	case e.stage == over || e.maybe || e.parted || ev.lapsed() || ev.discarded(e):
 		ev.rel = fresh
 	default:
 		ev.rel = clash
@@ -182,6 +182,8 @@ func (ev *event) ack() {
 	p := ev.p
 	fits := ev.e != nil && ev.fits()
 	switch {
+	case !ev.ours && p.Type != mqtt.PUBCOMP && ev.c.strays.index(p.ID) >= 0:
+		ev.rel, ev.e = stale, nil
 	case ev.rel == stale && !fits:
 		ev.e = nil
 	case ev.rel == stale:

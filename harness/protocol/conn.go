@@ -23,8 +23,9 @@ type conn struct {
 	subscribed   bool // SUBSCRIBE was written
 	ended        bool
 
-	owed  owed // acknowledgements that may be read beyond one for each exchange
-	asked requests
+	owed   owed // acknowledgements that may be read beyond one for each exchange
+	asked  requests
+	strays strays
 
 	// The highest places of what was sent so far, by which a later one is found
 	// to be out of order: by direction of the message, resent PUBLISH and
@@ -59,6 +60,40 @@ func (rs *requests) take(id uint16, unsub bool) bool {
 	return i >= 0
 }
 
+// strays are the PUBLISHes, by packet id, that a connection read of exchanges
+// with which a newer one has gone on, and that were not answered here. Two
+// connections live at once while one takes over the other, and which CONNACK is
+// read first does not say which was sent first: the client's own connection may
+// be the older one by it. What it writes answers what it read, not what the
+// other one did.
+type strays []stray
+
+type stray struct {
+	id      uint16
+	message Message
+}
+
+func (ss strays) index(id uint16) int {
+	return slices.IndexFunc(ss, func(s stray) bool { return s.id == id })
+}
+
+// put keeps one PUBLISH for each id, the latest.
+func (ss *strays) put(id uint16, m Message) {
+	ss.take(id)
+	*ss = append(*ss, stray{id, m})
+}
+
+// take removes the PUBLISH with this id and reports whether there was one.
+func (ss *strays) take(id uint16) (m Message, ok bool) {
+	i := ss.index(id)
+	if i < 0 {
+		return Message{}, false
+	}
+	m = (*ss)[i].message
+	*ss = slices.Delete(*ss, i, i+1)
+	return m, true
+}
+
 func (s *Session) find(n int32) *conn {
 	for i := range s.conns {
 		if s.conns[i].n == n {
@@ -80,7 +115,7 @@ func (s *Session) open(n int32, out bool, p *mqtt.Packet) (c *conn, known bool) 
 	}
 	s.last = max(s.last, n)
 	c = s.room()
-	*c = conn{n: n, epoch: s.epoch, fence: s.clean + 1, asked: c.asked[:0]}
+	*c = conn{n: n, epoch: s.epoch, fence: s.clean + 1, asked: c.asked[:0], strays: c.strays[:0]}
 	return c, true
 }
 

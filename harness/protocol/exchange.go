@@ -68,6 +68,9 @@ type exchange struct {
 	slot  byte // when it is over: its place in the ring
 	maybe bool // its latest packet was taken back: it was sent, or it was not
 	loose bool // its place in the order of sending is not known
+	// A connection that is not the latest has answered it. What the latest one
+	// still reads of it may have been sent before, and its id is free.
+	parted bool
 }
 
 // message names the exchange's message for the outside.

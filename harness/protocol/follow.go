@@ -34,6 +34,10 @@ func (ev *event) followPublish() Seen {
 	switch ev.rel {
 	case stale:
 		seen.Again = e != nil && e.identity == ev.id && (ev.out || ev.id.qos == 2 && e.epoch == c.epoch)
+		if !ev.out {
+			c.strays.put(ev.p.ID, seen.Message)
+		}
+		return seen
 	case again:
 		seen.Again = ev.out || ev.id.qos == 2 && e.stage < released
 		ev.repeat()
@@ -47,6 +51,8 @@ func (ev *event) followPublish() Seen {
 	}
 	if ev.out {
 		ev.s.newest = max(ev.s.newest, ev.id.given)
+	} else {
+		c.strays.take(ev.p.ID)
 	}
 	return seen
 }
@@ -167,9 +173,32 @@ func (ev *event) followAck() Seen {
 	case answers:
 		ev.acknowledge()
 	case stale:
-		if e != nil && ev.ours && ev.p.Type != mqtt.PUBREC && ev.readOnly() {
+		if !ev.ours {
+			return ev.followStray(seen)
+		}
+		if e != nil && ev.p.Type != mqtt.PUBREC && ev.readOnly() {
 			ev.table().finish(e)
 		}
+	}
+	return seen
+}
+
+// followStray follows an acknowledgement that the client writes on a connection
+// that is not the latest: it answers what was read there, before the latest one
+// went on with the exchange or after.
+func (ev *event) followStray(seen Seen) Seen {
+	p := ev.p
+	e := ev.table().find(p.ID)
+	if m, ok := ev.c.strays.take(p.ID); ok {
+		seen = Seen{Step: Answered, Message: m}
+	}
+	if e == nil || seen.Step == None || e.stage != published || e.answer() != p.Type || !e.message().same(seen.Message) {
+		return seen
+	}
+	if e.parted = true; p.Type == mqtt.PUBACK {
+		ev.table().finish(e)
+	} else {
+		e.stage, e.rec, e.turn = received, ev.c.n, 0
 	}
 	return seen
 }

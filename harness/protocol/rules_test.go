@@ -1043,7 +1043,7 @@ var histories = []struct{ name, text string }{
 	{"an older connection reads a copy that the newer one read first", connect + resume + `
 		in PUBLISH 1 q2 m1 dup     => delivered m1
 		1: in PUBLISH 1 q2 m1 dup  => delivered m1 again
-		1: out PUBREC 1            => none
+		1: out PUBREC 1            => answered m1
 		2: out PUBREC 1            => answered m1`},
 	{"a message written on an older connection after a clean session began", connect + cleanStart + `
 		1: out PUBLISH 1 q1 m1
@@ -1124,6 +1124,47 @@ var histories = []struct{ name, text string }{
 		3: in PUBLISH 2 q2 m2 dup  => delivered m2
 		3: out PUBREC 1
 		3: out PUBREC 2`},
+	{"the client answers on a connection whose CONNACK was read before the rival's", connect + `
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1      => delivered m1
+		1: in PUBLISH 1 q1 m1 dup  => delivered m1
+		1: out PUBACK 1            => answered m1
+		1: in PUBLISH 1 q1 m2      => delivered m2
+		2: in PUBLISH 1 q1 m1 dup  => delivered m1
+		1: out PUBACK 1            => answered m2
+		1: out PUBACK 1            => none
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 1 q1 m3      => delivered m3
+		3: out PUBACK 1            => answered m3`},
+	{"the rival reads what the client's connection has read, before it is answered there", connect + `
+		1: in PUBLISH 1 q1 m1      => delivered m1
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1 dup  => delivered m1
+		1: out PUBACK 1            => answered m1
+		1: in PUBLISH 1 q1 m2      => delivered m2
+		1: out PUBACK 1            => answered m2
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 1 q1 m3      => delivered m3`},
+	{"the same at QoS 2", connect + `
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q2 m1      => delivered m1
+		1: in PUBLISH 1 q2 m1 dup  => delivered m1 again
+		1: out PUBREC 1            => answered m1
+		1: in PUBREL 1
+		1: out PUBCOMP 1
+		1: in PUBLISH 1 q2 m2      => delivered m2
+		1: out PUBREC 1            => answered m2
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBREL 1
+		3: out PUBCOMP 1
+		3: in PUBLISH 1 q2 m3      => delivered m3
+		3: out PUBREC 1            => answered m3`},
 }
 
 func TestHistories(t *testing.T) {

@@ -42,6 +42,12 @@ type Message struct {
 	Sent   timeline.Instant // its latest transmission: before the write of its first byte, or after the read of its last
 }
 
+// same reports whether two transmissions are of one message.
+func (m Message) same(o Message) bool {
+	m.Sent, o.Sent = 0, 0
+	return m == o
+}
+
 // Seen is what one packet meant.
 type Seen struct {
 	Step    Step
