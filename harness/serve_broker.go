@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -106,6 +107,9 @@ func (o ServeOptions) describe(info target.Info, unsigned bool) string {
 	line("health", info.Endpoint+closeconn.HealthPath)
 	if unsigned {
 		curl := closeconn.CurlLine(info.Endpoint)
+		if len(o.Instances) > 0 {
+			curl = strings.Replace(curl, closeconn.DefaultInstance, url.QueryEscape(o.Instances[0]), 1)
+		}
 		if o.EndpointTLS {
 			curl = strings.Replace(curl, "curl ", fmt.Sprintf("curl --cacert '%s' ", o.TLSCert), 1)
 		}

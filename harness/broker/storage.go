@@ -26,8 +26,7 @@ const (
 
 // store keeps sessions, subscriptions, messages under way and retained messages
 // in a folder. It is mochi's hook for bbolt, mended in what that forgets or
-// keeps too long (docs/decisions/0018-the-store.md): each method here that
-// reads gives what mochi should have been given.
+// keeps too long (docs/decisions/0018-the-store.md).
 type store struct {
 	*bolt.Hook
 	dir  string
@@ -47,7 +46,23 @@ func (o Options) storage() string {
 
 // Provides leaves out mochi's counters: they are of one process.
 func (s *store) Provides(event byte) bool {
-	return event != mochi.OnSysInfoTick && event != mochi.StoredSysInfo && s.Hook.Provides(event)
+	switch event {
+	case mochi.OnSysInfoTick, mochi.StoredSysInfo:
+		return false
+	case mochi.OnPacketEncode:
+		return true
+	}
+	return s.Hook.Provides(event)
+}
+
+// OnPacketEncode stores a PUBREL before it is sent, in the place of its PUBLISH,
+// which mochi does not: it would send the PUBLISH again, which [MQTT-4.3.3-1]
+// forbids.
+func (s *store) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Pubrel && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		s.OnQosPublish(cl, pk, pk.Created, 0)
+	}
+	return pk
 }
 
 // SetOpts gives the hook our log, in which its failed writes show.

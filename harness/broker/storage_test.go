@@ -45,7 +45,7 @@ func (c *finder) take(n int) (payloads []string, ids map[uint16]bool) {
 // only checks that nothing but a new message is delivered to a client.
 func (c *finder) only(t *testing.T, b *Embedded, marker string) {
 	t.Helper()
-	pub := dialFinder(t, b.Info().Addresses[0], "pub", true)
+	pub := dialFinder(t, b.Info().Addresses[0], "marker", true)
 	pub.publish(1, marker)
 	pub.settle()
 	if got := c.upTo(marker); len(got) != 1 {
@@ -159,6 +159,50 @@ func TestStoreAfterACrash(t *testing.T) {
 	}
 	if cl, ok := again.server.Clients.Get("clean"); !ok || cl.State.Inflight.Len() != 0 {
 		t.Errorf("client %v has the messages of another session", ok)
+	}
+}
+
+// The two steps of QoS 2 survive a crash between them, on both sides.
+func TestStoreKeepsQoS2(t *testing.T) {
+	dir := t.TempDir()
+	b := startTest(t, Options{Addresses: 1, Store: dir})
+	sub := dialFinder(t, b.Info().Addresses[0], "sub", false)
+	sub.mute = true
+	sub.write(mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: "t", QoS: 2}))
+	sub.read(mqtt.SUBACK)
+	pub := dialFinder(t, b.Info().Addresses[0], "pub", false)
+	message := mqtt.Publish{Topic: "t", ID: 7, QoS: 2, Payload: []byte("twice?")}
+	pub.write(mqtt.AppendPublish(nil, message))
+	pub.read(mqtt.PUBREC)
+	id := sub.next(mqtt.PUBLISH).id
+	sub.write(mqtt.AppendPubrec(nil, id))
+	sub.read(mqtt.PUBREL)
+	image := crash(t, dir)
+
+	b = startTest(t, Options{Addresses: 1, Store: image})
+	pub = dialFinder(t, b.Info().Addresses[0], "pub", false)
+	pub.read(mqtt.PUBREC) // sent again
+	message.Dup = true
+	pub.write(mqtt.AppendPublish(nil, message))
+	pub.read(mqtt.PUBREC) // and not routed again: see below
+	pub.write(mqtt.AppendPubrel(nil, message.ID))
+	pub.read(mqtt.PUBCOMP)
+	sub = dialFinder(t, b.Info().Addresses[0], "sub", false)
+	if got := sub.next(mqtt.PUBREL).id; got != id {
+		t.Errorf("PUBREL %d, want %d", got, id)
+	}
+	sub.write(mqtt.AppendPubcomp(nil, id))
+	sub.ping()
+	sub.only(t, b, "marker")
+	sub.ping()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = startTest(t, Options{Addresses: 1, Store: image})
+	for _, name := range []string{"pub", "sub"} {
+		if cl, ok := b.server.Clients.Get(name); !ok || cl.State.Inflight.Len() != 0 {
+			t.Errorf("%s (%v) has something under way", name, ok)
+		}
 	}
 }
 
