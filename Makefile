@@ -102,6 +102,18 @@ repro-mochi-shared-ids: ## show docs/track-record.md#mochi-shared-ids again
 repro-mochi-disconnect-sent: ## show docs/track-record.md#mochi-disconnect-sent again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiDisconnect$$' -v -count=1
 
+.PHONY: repro-mochi-bolt-ids
+repro-mochi-bolt-ids: ## show docs/track-record.md#mochi-bolt-ids again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltIDs$$' -v -count=1
+
+.PHONY: repro-mochi-bolt-phantoms
+repro-mochi-bolt-phantoms: ## show docs/track-record.md#mochi-bolt-phantoms again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltPhantoms$$' -v -count=1
+
+.PHONY: repro-mochi-bolt-refused
+repro-mochi-bolt-refused: ## show docs/track-record.md#mochi-bolt-refused again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltRefused$$' -v -count=1
+
 .PHONY: repro-mosquitto-inflight-quota
 repro-mosquitto-inflight-quota: ## show docs/track-record.md#mosquitto-inflight-quota again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMosquittoQuota$$' -v -count=1

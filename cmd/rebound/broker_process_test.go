@@ -127,6 +127,15 @@ func complete(t *testing.T, what string, token paho.Token) {
 func (d *device) receives(t *testing.T, want ...string) {
 	t.Helper()
 	slices.Sort(want)
+	awaitGot(t, fmt.Sprintf("%q", want), d, func(got []string) bool {
+		slices.Sort(got)
+		return slices.Equal(got, want)
+	})
+}
+
+// awaitGot waits until what came to a device is right, and gives it.
+func awaitGot(t *testing.T, what string, d *device, right func(got []string) bool) []string {
+	t.Helper()
 	bound := time.NewTimer(patience)
 	defer bound.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -135,13 +144,12 @@ func (d *device) receives(t *testing.T, want ...string) {
 		d.mu.Lock()
 		got := slices.Clone(d.got)
 		d.mu.Unlock()
-		slices.Sort(got)
-		if slices.Equal(got, want) {
-			return
+		if right(got) {
+			return got
 		}
 		select {
 		case <-bound.C:
-			t.Fatalf("got %q, want %q", got, want)
+			t.Fatalf("never came: %s; got %q", what, got)
 		case <-tick.C:
 		}
 	}
@@ -254,6 +262,64 @@ func TestBrokerProcessPersistence(t *testing.T) {
 	}
 }
 
+// SIGKILL in the middle of writing: the store opens again, and lacks at most the
+// one message that was acknowledged and not routed yet
+// (docs/track-record.md#mochi-late-routing).
+func TestBrokerProcessKilledUnderLoad(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "state")
+	for round := range 5 {
+		s := serveProcess(t, "--store", store)
+		if round == 0 { // the session goes on from then on
+			sub, _ := connectDevice(t, s.mqtt[0], "sub", false, nil)
+			complete(t, "subscribe", sub.Subscribe("t", 1, nil))
+			sub.Disconnect(100)
+		}
+		pub, _ := connectDevice(t, s.mqtt[0], "pub", true, nil)
+		var acked []string
+		for killed := false; ; {
+			payload := fmt.Sprint(round, "-", len(acked))
+			token := pub.Publish("t", 1, false, payload)
+			if !killed && len(acked) == 100+37*round {
+				killed = true
+				s.cmd.Process.Kill() //nolint:errcheck // its end is waited for below
+			}
+			ended := make(chan struct{})
+			go func() { defer close(ended); token.Wait() }()
+			select {
+			case <-ended:
+			case <-pub.lost:
+			case <-time.After(patience):
+				t.Fatal("neither an acknowledgement nor the end of the connection")
+			}
+			if token.Error() != nil || !pub.IsConnected() {
+				break
+			}
+			acked = append(acked, payload)
+		}
+		s.kill()
+
+		s = serveProcess(t, "--store", store)
+		again, present := connectDevice(t, s.mqtt[0], "sub", false, nil)
+		if !present {
+			t.Fatal("the session is gone")
+		}
+		awaitGot(t, "each acknowledged message but the last one", again, func(got []string) bool {
+			return !slices.ContainsFunc(acked[:len(acked)-1], func(p string) bool { return !slices.Contains(got, p) })
+		})
+		// What is sent again and what is new may overtake each other, so the
+		// marker comes when there is no more to be sent again.
+		marker, _ := connectDevice(t, s.mqtt[0], "marker", true, nil)
+		complete(t, "publish", marker.Publish("t", 1, false, "marker"))
+		got := awaitGot(t, "the marker", again, func(got []string) bool { return slices.Contains(got, "marker") })
+		slices.Sort(got)
+		if unique := slices.Compact(slices.Clone(got)); len(unique) != len(got) {
+			t.Errorf("round %d: delivered twice: %q", round, got)
+		}
+		again.Disconnect(100) // acknowledges what it has first
+		s.stop(t)
+	}
+}
+
 // A second signal does not wait for the first one's end.
 func TestBrokerProcessSecondSignal(t *testing.T) {
 	s := serveProcess(t)
@@ -267,6 +333,19 @@ func TestBrokerProcessSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for time.Since(begin) < patience { // until it has begun to close
+		other, err := net.Dial("tcp", conn.RemoteAddr().String())
+		if err != nil {
+			break
+		}
+		other.Close() //nolint:errcheck // a question only
+	}
+	if ended(s.process) {
+		t.Fatal("nothing held the first signal's end, so that this test shows nothing")
+	}
 	for !ended(s.process) && time.Since(begin) < patience {
 		s.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // until it has ended
 		select {
@@ -276,6 +355,9 @@ func TestBrokerProcessSecondSignal(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("it took %v", took)
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code == 0 {
+		t.Error("it ended well, not by the signal")
 	}
 }
 
