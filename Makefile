@@ -28,8 +28,9 @@ test-short: ## quick tests while editing
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "not gofmt-clean:"; echo "$$bad"; exit 1; fi
-	$(GO) vet ./...
+	$(GO) vet ./... && cd compat && $(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	cd compat && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
 
 .PHONY: bench
 bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
@@ -158,6 +159,7 @@ golden: ## write the golden files again; look at the diff before you commit it
 tidy-check: ## go.mod and go.sum are what the sources need
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
+	cd compat && $(GO) mod tidy -diff
 
 .PHONY: clean
 clean: ## remove what was built

@@ -21,6 +21,23 @@ if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
   fi
 fi
 
+# The vendor's clients on Node, of compat/. What can not be installed is treated
+# as above; the versions are those of its lock file.
+if ! command -v npm >/dev/null; then
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "install  nodejs npm"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get install -y -q nodejs npm || { apt-get update -q && apt-get install -y -q nodejs npm; }; } >/dev/null 2>&1 \
+      || echo "nodejs and npm could not be installed" >&2
+  else
+    echo "npm is not installed: apt-get install nodejs npm" >&2
+  fi
+fi
+if command -v npm >/dev/null && ! (cd compat/node && npm ls >/dev/null 2>&1); then
+  echo "install  the packages of compat/node"
+  (cd compat/node && npm ci >/dev/null 2>&1) || echo "npm ci failed in compat/node" >&2
+fi
+
 bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
 if [ -n "$bad" ]; then
   echo "not gofmt-clean:" >&2
@@ -28,9 +45,12 @@ if [ -n "$bad" ]; then
   exit 1
 fi
 echo "gofmt    clean"
+# compat/ is a module of its own: only its tests need the vendor's clients.
 $GO vet ./...
+(cd compat && $GO vet ./...)
 echo "vet      clean"
 $GO tool -modfile=tools/go.mod staticcheck ./...
+(cd compat && $GO tool -modfile=../tools/go.mod staticcheck ./...)
 echo "static   clean"
 
 log=$(mktemp)
@@ -40,6 +60,8 @@ trap 'rm -f "$log"' EXIT
 # each other of two cores.
 status=0
 $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
+# -count=1: the test cache does not see that the binary has changed.
+(cd compat && $GO test -race -v -count=1 -timeout 5m ./...) >>"$log" 2>&1 || status=$?
 # Allocations are counted without the race detector, which adds its own.
 $GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet >>"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true

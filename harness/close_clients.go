@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
-	"github.com/rebound-mqtt/rebound/harness/target"
 )
 
 // ClosedClient is what became of one client of CloseClients.
@@ -18,21 +17,23 @@ type ClosedClient struct {
 	Err      error // nil = answered success
 }
 
-// Answer is the endpoint's own answer in Err: HTTP status, code, message and
-// request id; false = there was none of the API.
-func (c ClosedClient) Answer() (status int, code, message, requestID string, found bool) {
-	var api *closeconn.APIError
+// APIError is a failure in the words of the CloseConnection API.
+type APIError = closeconn.APIError
+
+// Answer is the endpoint's own answer in Err; nil = there was none of the API.
+func (c ClosedClient) Answer() *APIError {
+	var api *APIError
 	if !errors.As(c.Err, &api) || api.Code == "" {
-		return 0, "", "", "", false
+		return nil
 	}
-	return api.Status, api.Code, api.Message, api.RequestID, true
+	return api
 }
 
 // CloseClients closes the connections of some clients through an endpoint of
 // the CloseConnection API, one after the other, and tells of each. timeout
 // bounds each call, 0 = 10 s. The error is ErrUsage for settings that can not
-// be, target.ErrUnreachable when the endpoint answered no call at all, and else
-// ErrNotClosed when some call failed.
+// be, ErrNoEndpoint when the first call is not answered by anything of the API,
+// which ends the list there, and else ErrNotClosed when some call failed.
 func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout time.Duration, clients []string, tell func(ClosedClient) error) error {
 	o, err := o.foreign()
 	if err != nil {
@@ -45,9 +46,8 @@ func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout 
 		return err
 	}
 	defer client.Close() //nolint:errcheck // it frees idle connections and can not fail
-	failed, answered := 0, false
-	var last error
-	for _, id := range clients {
+	failed := 0
+	for i, id := range clients {
 		if err := client.Pace(ctx); err != nil {
 			return err
 		}
@@ -56,21 +56,19 @@ func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout 
 			return ctx.Err()
 		}
 		c := ClosedClient{ClientID: id, Online: closed.Found, Tries: closed.Tries, Err: err}
-		if _, _, _, _, found := c.Answer(); found || err == nil {
-			answered = true
-		}
-		if err != nil {
-			failed, last = failed+1, err
-		}
 		if err := tell(c); err != nil {
 			return err
 		}
+		if err == nil {
+			continue
+		}
+		failed++
+		if i == 0 && c.Answer() == nil {
+			return fmt.Errorf("%w at %s: %w", ErrNoEndpoint, endpoint, err)
+		}
 	}
-	switch {
-	case failed == 0:
-		return nil
-	case !answered:
-		return fmt.Errorf("%w: no CloseConnection endpoint at %s: %w", target.ErrUnreachable, endpoint, last)
+	if failed > 0 {
+		return fmt.Errorf("%w: %d of %d failed", ErrNotClosed, failed, len(clients))
 	}
-	return fmt.Errorf("%w: %d of %d", ErrNotClosed, failed, len(clients))
+	return nil
 }

@@ -19,6 +19,10 @@ import (
 // permissions, or the instance.
 var ErrDenied = errors.New("the CloseConnection endpoint refuses")
 
+// ErrNoEndpoint says that nothing of the CloseConnection API answered
+// CloseClients.
+var ErrNoEndpoint = errors.New("no CloseConnection endpoint answered")
+
 // ErrNotClosed says that calls of CloseClients failed; they told of it.
 var ErrNotClosed = errors.New("not every call was answered with success")
 

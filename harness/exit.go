@@ -45,7 +45,7 @@ func ExitCode(err error) int {
 	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients),
 		errors.Is(err, closeconn.ErrNotLoopback), errors.Is(err, ErrDenied), errors.Is(err, closeconn.ErrEndpoint):
 		return ExitUsage
-	case errors.Is(err, target.ErrUnreachable):
+	case errors.Is(err, target.ErrUnreachable), errors.Is(err, ErrNoEndpoint):
 		return ExitUnreachable
 	case errors.Is(err, ErrNotClosed):
 		return ExitFail

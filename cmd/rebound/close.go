@@ -39,7 +39,8 @@ ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary credentials,
 ALIBABA_CLOUD_SECURITY_TOKEN; without a key they are unsigned, which only an
 endpoint on loopback believes. A call is tried again when the service is too
 busy (Throttling); after a 5xx it is not, because it may have taken effect and
-would then close the connection that the client has made since.
+would then close the connection that the client has made since. Certificates
+of an authority of your own are trusted with SSL_CERT_FILE.
 
 Exit codes: 0 each call was answered with success, 1 some failed, 2 usage,
 4 the endpoint answered nothing.`,
@@ -144,11 +145,11 @@ func became(c harness.ClosedClient) string {
 
 // failureText is the endpoint's answer, or why there was none.
 func failureText(c harness.ClosedClient) string {
-	status, code, message, request, found := c.Answer()
-	if !found {
-		return c.Err.Error()
+	a := c.Answer()
+	if a == nil {
+		return strings.TrimPrefix(c.Err.Error(), fmt.Sprintf("close connection of %q: ", c.ClientID))
 	}
-	return fmt.Sprintf("%d %s: %s (request %s)", status, code, message, request)
+	return fmt.Sprintf("%d %s: %s (request %s)", a.Status, a.Code, a.Message, a.RequestID)
 }
 
 // closedLine is one line of --json.
@@ -164,8 +165,10 @@ type closedLine struct {
 
 func closedLineOf(c harness.ClosedClient) closedLine {
 	l := closedLine{ClientID: c.ClientID, Result: became(c), Tries: c.Tries}
-	var found bool
-	if l.Status, l.Code, l.Message, l.RequestID, found = c.Answer(); !found && c.Err != nil {
+	switch a := c.Answer(); {
+	case a != nil:
+		l.Status, l.Code, l.Message, l.RequestID = a.Status, a.Code, a.Message, a.RequestID
+	case c.Err != nil:
 		l.Message = c.Err.Error()
 	}
 	return l

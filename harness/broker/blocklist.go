@@ -13,8 +13,12 @@ import (
 // than 10 MB.
 const maxBlocked = 100_000
 
-// ErrBlockListFull says that no more clients can be blocked.
-var ErrBlockListFull = errors.New("the block list is full")
+var (
+	// ErrBlockListFull says that no more clients can be blocked.
+	ErrBlockListFull = errors.New("the block list is full")
+	// errBlocked ends a connection whose client is on the block list.
+	errBlocked = errors.New("the client is on the block list")
+)
 
 // blockList holds the ids of the clients that are refused at CONNECT, in
 // memory only.

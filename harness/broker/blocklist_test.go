@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,20 +156,8 @@ func TestNoneSlipsThroughBlockAndKick(t *testing.T) {
 	ctx := testContext(t)
 	for round := range 30 {
 		id := fmt.Sprint("dev", round)
-		var client sync.WaitGroup
-		refused := make(chan struct{})
-		client.Go(func() {
-			defer close(refused)
-			for {
-				c := dialRaw(t, b.Info().Addresses[0])
-				c.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: id, Clean: true}))
-				ack := make([]byte, 4)
-				if _, err := io.ReadFull(c.conn, ack); err == nil && ack[3] == 5 {
-					return
-				}
-				_, _ = c.conn.Read(ack) // until it is kicked
-			}
-		})
+		refused := make(chan error, 1)
+		go func() { refused <- connectUntilRefused(b, id) }()
 		eventually(t, "it connects", func() bool { return b.Online(id) })
 		if round%2 == 0 { // or block it while it comes back
 			if _, _, err := b.CloseClient(ctx, id); err != nil {
@@ -180,11 +170,32 @@ func TestNoneSlipsThroughBlockAndKick(t *testing.T) {
 		if _, _, err := b.CloseClient(ctx, id); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case <-refused:
-		case <-time.After(patience):
-			t.Fatal("a blocked client stays connected after the kick")
+		if err := <-refused; err != nil {
+			t.Fatal("a blocked client stays connected after the kick: ", err)
 		}
-		client.Wait()
+	}
+}
+
+// connectUntilRefused connects again and again, as soon as it is closed, until
+// a CONNACK refuses it. The error says that a connection was not closed in time.
+func connectUntilRefused(b *Embedded, id string) error {
+	for {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(b.Info().Addresses[0], "tcp://"))
+		if err != nil {
+			return err
+		}
+		ack := make([]byte, 5)
+		_, err = conn.Write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: id, Clean: true}))
+		err = errors.Join(err, conn.SetDeadline(time.Now().Add(patience)))
+		n, end := io.ReadFull(conn, ack) // a byte more than a CONNACK has: to the end
+		if err = errors.Join(err, conn.Close()); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(end, os.ErrDeadlineExceeded):
+			return end
+		case n == 4 && ack[3] == 5:
+			return nil
+		}
 	}
 }

@@ -5,6 +5,7 @@
 //
 // In: Options, or an address. Out: values that satisfy target.Target, with
 // their settings and static ability records; Embedded also closes the
-// connection of one client, for the CloseConnection endpoint.
+// connection of one client, and tells who is online, publishes, blocks clients
+// and traces their connections, for the CloseConnection endpoint.
 // It may import the leaves mqtt, reports, target and timeline.
 package broker

@@ -2,15 +2,11 @@ package broker
 
 import (
 	"bytes"
-	"errors"
 	"sync/atomic"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
-
-// errBlocked ends a connection whose client is on the block list.
-var errBlocked = errors.New("the client is on the block list")
 
 // gate is the one hook of this package (mochi asks every hook at every packet):
 // it lets clients in unless they are blocked, remembers their connects and

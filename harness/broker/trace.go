@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gorilla/websocket"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -237,30 +238,38 @@ func endOf(cl *mochi.Client, err error) (kind, reason string) {
 	if cause := cl.StopCause(); cause != nil {
 		err = cause
 	}
-	var code packets.Code
-	var kicked *kick
-	var network net.Error
-	switch {
-	case errors.As(err, &kicked):
+	if _, kicked := errors.AsType[*kick](err); kicked {
 		return target.DeviceClose, reasonKick
+	}
+	if code, said := errors.AsType[packets.Code](err); said {
+		return endByCode(code)
+	}
+	network, _ := errors.AsType[net.Error](err)
+	_, closed := errors.AsType[*websocket.CloseError](err)
+	switch {
 	case errors.Is(err, errBlocked):
 		return target.DeviceClose, reasonBlocked
-	case errors.As(err, &code):
-		switch code {
-		case packets.CodeDisconnect, packets.CodeDisconnectWillMessage:
-			return target.DeviceDisconnect, reasonDisconnect
-		case packets.ErrSessionTakenOver:
-			return target.DeviceClose, reasonTakenOver
-		case packets.ErrServerShuttingDown:
-			return target.DeviceClose, reasonBrokerClosed
-		}
+	case errors.Is(err, errBinary):
 		return target.DeviceClose, reasonProtocol
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded), network != nil && network.Timeout():
 		return target.DeviceClose, reasonKeepAlive
 	case errors.Is(err, net.ErrClosed): // our own end of it, by the door
 		return target.DeviceClose, reasonBrokerClosed
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case closed, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return target.DeviceClose, reasonClientClosed
 	}
 	return target.DeviceClose, reasonNetwork
+}
+
+// endByCode is endOf for the ends that have a reason code.
+func endByCode(code packets.Code) (kind, reason string) {
+	switch code {
+	case packets.CodeDisconnect, packets.CodeDisconnectWillMessage:
+		return target.DeviceDisconnect, reasonDisconnect
+	case packets.ErrSessionTakenOver:
+		return target.DeviceClose, reasonTakenOver
+	case packets.ErrServerShuttingDown:
+		return target.DeviceClose, reasonBrokerClosed
+	}
+	return target.DeviceClose, reasonProtocol
 }

@@ -1,6 +1,11 @@
 package broker
 
 import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/google/go-cmp/cmp"
+	"github.com/gorilla/websocket"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"pgregory.net/rapid"
 
@@ -76,6 +83,72 @@ func TestTraceTellsHowConnectionsEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An end looks the same over each transport.
+func TestTraceOverEachTransport(t *testing.T) {
+	b, byScheme, pool := startEverywhere(t, "")
+	secure := &tls.Config{RootCAs: pool}
+	hello := func(id string) []byte { return mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: id, Clean: true}) }
+	// cut connects and closes the socket under the transport.
+	cut := map[string]func(host string) error{
+		"tcp": func(host string) error {
+			conn, err := net.Dial("tcp", host)
+			if err != nil {
+				return err
+			}
+			return errors.Join(writeAndRead(conn, hello("cut-tcp")), conn.Close())
+		},
+		"tls": func(host string) error {
+			conn, err := tls.Dial("tcp", host, secure)
+			if err != nil {
+				return err
+			}
+			return errors.Join(writeAndRead(conn, hello("cut-tls")), conn.NetConn().Close())
+		},
+	}
+	for _, scheme := range []string{"ws", "wss"} {
+		cut[scheme] = func(host string) error {
+			d := websocket.Dialer{Subprotocols: []string{subprotocol}, TLSClientConfig: secure}
+			ws, _, err := d.DialContext(testContext(t), scheme+"://"+host+webSocketPath, nil)
+			if err != nil {
+				return err
+			}
+			err = ws.WriteMessage(websocket.BinaryMessage, hello("cut-"+scheme))
+			_, _, readErr := ws.ReadMessage()
+			return errors.Join(err, readErr, ws.Close())
+		}
+	}
+	for scheme, addr := range byScheme {
+		c := paho.NewClient(paho.NewClientOptions().AddBroker(addr).SetClientID("left-" + scheme).SetProtocolVersion(4).SetTLSConfig(secure))
+		if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+			t.Fatal(scheme, token.Error())
+		}
+		c.Disconnect(250)
+		u, err := url.Parse(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cut[scheme](u.Host); err != nil {
+			t.Fatal(scheme, err)
+		}
+		for id, want := range map[string]string{
+			"left-" + scheme: "connect (accepted), disconnect (disconnected by client)",
+			"cut-" + scheme:  "connect (accepted), close (closed by client)",
+		} {
+			eventually(t, id+" has left", func() bool { return strings.Contains(story(b, id), ", ") })
+			if got := story(b, id); got != want {
+				t.Errorf("%s: %s, want %s", id, got, want)
+			}
+		}
+	}
+}
+
+// writeAndRead sends a CONNECT and reads the CONNACK.
+func writeAndRead(conn net.Conn, hello []byte) error {
+	_, err := conn.Write(hello)
+	_, readErr := io.ReadFull(conn, make([]byte, 4))
+	return errors.Join(err, readErr)
 }
 
 func TestTraceOfARefusedClient(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -164,5 +165,32 @@ func TestSlowLoris(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A client that connects and says nothing is cut off too, before or in the
+// handshake of TLS.
+func TestSilentClient(t *testing.T) {
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	for name, cfg := range map[string]*tls.Config{"plain": nil, "tls": {Certificates: certified.TLS.Certificates}} {
+		s, err := serve(testContext(t), "127.0.0.1:0", Config{Sessions: newFake(), TLS: cfg}, limits{header: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, addr, _ := strings.Cut(s.URL(), "://")
+		conn, err := new(net.Dialer).DialContext(testContext(t), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: still open after %v", name, patience)
+		}
+		if err := errors.Join(conn.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

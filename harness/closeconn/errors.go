@@ -14,6 +14,8 @@ var (
 		"give it keys (a keys file, or " + EnvKeyID + " and " + EnvKeySecret + "), or a loopback address")
 	// ErrKeys says that a keys file or the environment's key can not be used.
 	ErrKeys = errors.New("bad access keys")
+	// ErrRules says that a file of injected faults can not be used.
+	ErrRules = errors.New("bad injection rules")
 	// ErrEndpoint says that an endpoint's URL can not be one.
 	ErrEndpoint = errors.New("bad CloseConnection endpoint")
 	// ErrCredentials says that requests can not be signed as was asked for.

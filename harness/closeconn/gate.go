@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -83,19 +82,13 @@ func (g *gate) admit(r *http.Request, req request, body []byte) (*KeyPair, *APIE
 
 // permit checks that the instance exists and that the key may use it, and the
 // clients that the parameters name.
-func (g *gate) permit(key *KeyPair, req request) *APIError {
+func (g *gate) permit(req request) *APIError {
 	instance := req.params.Get("InstanceId")
-	if !allowed(g.instances, instance) || key != nil && !allowed(key.Instances, instance) {
+	if !allowed(g.instances, instance) || req.key != nil && !allowed(req.key.Instances, instance) {
 		return coded("InstancePermissionCheckFailed")
 	}
-	if key == nil || len(key.ClientPrefixes) == 0 {
-		return nil
-	}
-	for name, values := range req.params {
-		if name != "ClientId" && !strings.HasPrefix(name, "ClientIdList.") {
-			continue
-		}
-		if len(values) != 1 || !slices.ContainsFunc(key.ClientPrefixes, func(p string) bool { return strings.HasPrefix(values[0], p) }) {
+	for _, clientID := range req.clientIDs() {
+		if !req.key.mayName(clientID) {
 			return coded("PermissionCheckFailed")
 		}
 	}

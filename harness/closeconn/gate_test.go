@@ -3,6 +3,7 @@ package closeconn
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -305,10 +306,33 @@ func TestPermitLooksAtEveryClient(t *testing.T) {
 		"":                      {"ClientIdList.1": {"a1"}, "ClientIdList.2": {"b1"}, "MqttTopic": {"c"}},
 		"PermissionCheckFailed": {"ClientIdList.1": {"a1"}, "ClientIdList.2": {"c1"}},
 	} {
-		fail := g.permit(key, request{params: params})
+		fail := g.permit(request{params: params, key: key})
 		if (fail == nil) != (want == "") || fail != nil && fail.Code != want {
 			t.Errorf("%v: %v", slices.Sorted(maps.Keys(params)), fail)
 		}
+	}
+}
+
+// A key of some clients is not told of the others, also where it names none.
+func TestListsShowOwnClientsOnly(t *testing.T) {
+	keys := testKeys(t, KeyPair{Credentials: testCredentials, ClientPrefixes: []string{"a", "c"}})
+	r := signed{edit: func(p url.Values) {
+		p.Set("Action", "QueryCustomAuthConnectBlack")
+		p.Set("Size", "10")
+		p.Del("ClientId")
+	}}.request()
+	w := httptest.NewRecorder()
+	handlerAt(noon, Config{Sessions: newFakeBroker(), Keys: keys}).ServeHTTP(w, r)
+	var page blackList
+	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, entry := range page.Data.Results {
+		got = append(got, entry.ClientID)
+	}
+	if !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("listed %q of a, b and c: %s", got, w.Body)
 	}
 }
 

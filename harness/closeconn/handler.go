@@ -170,7 +170,7 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome
 		return run(ctx, &h.cfg)
 	}
 	var out outcome
-	if rule := h.injector.hit(req.action, req.clientIDs()); rule != nil {
+	if rule := h.injector.hit(req); rule != nil {
 		out, fail = rule.inject(r.Context(), effect)
 	} else {
 		out, fail = effect()
@@ -199,8 +199,7 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) (request, run, *
 	if fail != nil {
 		return req, nil, fail
 	}
-	key, fail := h.gate.admit(r, req, body)
-	if fail != nil {
+	if req.key, fail = h.gate.admit(r, req, body); fail != nil {
 		return req, nil, fail
 	}
 	for _, name := range op.required {
@@ -212,7 +211,7 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) (request, run, *
 	if fail != nil {
 		return req, nil, fail
 	}
-	if fail := h.gate.permit(key, req); fail != nil {
+	if fail := h.gate.permit(req); fail != nil {
 		return req, nil, fail
 	}
 	return req, run, nil

@@ -115,6 +115,13 @@ func (k *KeyPair) mayCall(operation string) bool {
 	})
 }
 
+// mayName reports whether the key has to do with a client: it may name it, and
+// sees it in lists. Without a key everybody may.
+func (k *KeyPair) mayName(clientID string) bool {
+	return k == nil || len(k.ClientPrefixes) == 0 ||
+		slices.ContainsFunc(k.ClientPrefixes, func(prefix string) bool { return strings.HasPrefix(clientID, prefix) })
+}
+
 // String is how many keys there are.
 func (k Keys) String() string { return fmt.Sprintf("access keys: %d", len(k.byID)) }
 

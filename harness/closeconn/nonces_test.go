@@ -2,6 +2,8 @@ package closeconn
 
 import (
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -62,6 +64,24 @@ func TestFullNonceSetRefuses(t *testing.T) {
 	}
 	if kept != s.count || kept > limit {
 		t.Errorf("%d nonces are kept and %d counted, at most %d", kept, s.count, limit)
+	}
+}
+
+// Of the same request sent many times at once, one gets in.
+func TestReplaysAtOnce(t *testing.T) {
+	s := newNonceSet(10)
+	var accepted atomic.Int64
+	var senders sync.WaitGroup
+	for range 100 {
+		senders.Go(func() {
+			if s.use("n", noon, noon) == nil {
+				accepted.Add(1)
+			}
+		})
+	}
+	senders.Wait()
+	if accepted.Load() != 1 {
+		t.Errorf("%d of 100 were accepted", accepted.Load())
 	}
 }
 

@@ -66,9 +66,7 @@ func queryBlack(r request) (run, *APIError) {
 	only := r.params.Get("ClientId")
 	return func(_ context.Context, cfg *Config) (outcome, *APIError) {
 		ids := cfg.Sessions.(BlockList).Blocked()
-		if only != "" {
-			ids = slices.DeleteFunc(ids, func(id string) bool { return id != only })
-		}
+		ids = slices.DeleteFunc(ids, func(id string) bool { return only != "" && id != only || !r.key.mayName(id) })
 		from, found := slices.BinarySearch(ids, string(after))
 		if found {
 			from++

@@ -351,3 +351,36 @@ func TestClientIDsOfARequest(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Whatever the parameters of an operation are: an answer in the API's form, and
+// no effect behind an error.
+func FuzzOperations(f *testing.F) {
+	for _, name := range offered() {
+		f.Add(name, "ClientId=a&Size=1&MqttTopic=t&Payload=x")
+	}
+	f.Add("BatchQuerySessionByClientIds", "ClientIdList.1=a&ClientIdList.x=b&ClientIdList.=&Format=XML")
+	f.Add("QueryCustomAuthConnectBlack", "Size=2&NextToken=AAAA")
+	f.Add("QueryMqttTraceDevice", "MqttRegionId=x&ClientId=dev&BeginTime=0&EndTime=9223372036853&CurrentPage=2147483647&PageSize=100&Reverse=true")
+	f.Fuzz(func(t *testing.T, action, params string) {
+		b := newFakeBroker()
+		before := b.Blocked()
+		c := call{target: "/?" + url.Values{"Action": {action}, "Version": {apiVersion}, "InstanceId": {"i"}}.Encode() + "&" + params}
+		w := c.do(Handler(Config{Sessions: b}))
+		var err error
+		var got struct {
+			RequestID string `json:"RequestId" xml:"RequestId"`
+			Code      any    `xml:"-"`
+		}
+		if strings.HasPrefix(w.Header().Get("Content-Type"), "application/xml") {
+			err = xml.Unmarshal(w.Body.Bytes(), &got)
+		} else {
+			err = json.Unmarshal(w.Body.Bytes(), &got)
+		}
+		if err != nil || got.RequestID == "" {
+			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+		}
+		if w.Code != 200 && (len(b.sent) > 0 || len(b.fakeSessions.asked) > 0 || !slices.Equal(before, b.Blocked())) {
+			t.Fatalf("an effect behind %d %s", w.Code, w.Body)
+		}
+	})
+}

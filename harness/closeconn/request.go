@@ -27,6 +27,7 @@ type request struct {
 	version string
 	params  url.Values // of query and form, each once
 	query   url.Values // of the query alone
+	key     *KeyPair   // who signed it; nil = requests are not signed
 }
 
 // parseRequest finds the operation and its parameters. The checks come in the

@@ -13,9 +13,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// ErrRules says that a file of injected faults can not be used.
-var ErrRules = errors.New("bad injection rules")
-
 const (
 	maxRulesFile = 1 << 20
 	// maxDelay leaves an answer time to be sent before the server's own bound.
@@ -124,14 +121,15 @@ func newInjector(rules []Rule, seed uint64) *injector {
 }
 
 // hit returns the rule that hits a call, nil if none does.
-func (in *injector) hit(action string, clientIDs []string) *Rule {
+func (in *injector) hit(r request) *Rule {
 	if len(in.rules) == 0 {
 		return nil
 	}
+	clientIDs := r.clientIDs()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, rule := range in.rules {
-		if !rule.matches(action, clientIDs) || rule.Times > 0 && rule.seen >= rule.Skip+rule.Times {
+		if !rule.matches(r.action, clientIDs) || rule.Times > 0 && rule.seen >= rule.Skip+rule.Times {
 			continue
 		}
 		rule.seen++

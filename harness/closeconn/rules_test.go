@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,10 @@ rules:
 	}
 }
 
+func callBy(action, clientID string) request {
+	return request{action: action, params: url.Values{"ClientId": {clientID}}}
+}
+
 // hits runs calls against rules and writes a letter for each: that of the rule
 // that hit it (a = the first), or a dot.
 func hits(rules []Rule, seed uint64, calls ...string) string {
@@ -88,7 +93,7 @@ func hits(rules []Rule, seed uint64, calls ...string) string {
 	var out strings.Builder
 	for _, c := range calls {
 		action, id, _ := strings.Cut(c, " ")
-		got, letter := in.hit(action, []string{id}), byte('.')
+		got, letter := in.hit(callBy(action, id)), byte('.')
 		for i, rule := range in.rules {
 			if got == &rule.Rule {
 				letter = byte('a' + i)
@@ -151,7 +156,7 @@ func TestCountersUnderConcurrency(t *testing.T) {
 	for range 20 {
 		callers.Go(func() {
 			for range 50 {
-				switch rule := in.hit("CloseConnection", []string{"x"}); {
+				switch rule := in.hit(callBy("CloseConnection", "x")); {
 				case rule != nil && rule.Code == "Throttling.User":
 					first.Add(1)
 				case rule != nil:
@@ -279,7 +284,7 @@ func FuzzRules(f *testing.F) {
 		}
 		in := newInjector(rules, 1)
 		for range 3 {
-			in.hit("CloseConnection", []string{"x"})
+			in.hit(callBy("CloseConnection", "x"))
 		}
 		for _, rule := range rules {
 			if rule.check() != nil || rule.header() == "" {

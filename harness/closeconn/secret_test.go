@@ -75,7 +75,7 @@ func TestClientCredentials(t *testing.T) {
 func TestDenied(t *testing.T) {
 	passing := map[string]bool{
 		"SignatureNonceUsed": true, "Throttling": true, "Throttling.User": true, "Throttling.Api": true, "ParameterCheckFailed": true,
-		"ApplyTokenOverFlow": true, "InternalError": true, "SystemOverFlow": true,
+		"ApplyTokenOverFlow": true, "InternalError": true, "SystemOverFlow": true, "Customauth.over.capacity": true,
 	}
 	for _, e := range documentedErrors {
 		if e.Denied() == passing[e.Code] {
