@@ -27,7 +27,7 @@ if ! command -v npm >/dev/null; then
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "install  nodejs npm"
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get install -y -q nodejs npm || { apt-get update -q && apt-get install -y -q nodejs npm; }; } >/dev/null 2>&1 \
+    { apt-get install -y -q --no-install-recommends nodejs npm || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }; } >/dev/null 2>&1 \
       || echo "nodejs and npm could not be installed" >&2
   else
     echo "npm is not installed: apt-get install nodejs npm" >&2

@@ -43,6 +43,14 @@ func (d *device) closedAndBack(t *testing.T) {
 	await(t, d.up, d.id+" is back")
 }
 
+func (d *device) subscribe(t *testing.T, topic string, received chan<- mqtt.Message) {
+	t.Helper()
+	token := d.client.Subscribe(topic, 1, func(_ mqtt.Client, m mqtt.Message) { received <- m })
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("subscribe %q: %v", topic, token.Error())
+	}
+}
+
 // untouched fails if the device has lost its connection.
 func (d *device) untouched(t *testing.T) {
 	t.Helper()
@@ -51,7 +59,7 @@ func (d *device) untouched(t *testing.T) {
 	}
 }
 
-// refused connects once as a client and gives the code of the CONNACK.
+// connack connects once as a client and gives the code of the CONNACK.
 func connack(t *testing.T, s served, id string) byte {
 	t.Helper()
 	client := mqtt.NewClient(options(s, id).SetAutoReconnect(false).SetConnectRetry(false))

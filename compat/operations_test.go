@@ -77,7 +77,8 @@ func (t tester) call(action string, params map[string]any) call {
 // id is a ClientId with what encodings get wrong, of this client's own.
 func (t tester) id(part string) string { return group + part + " " + t.name + " 1*~é+&=%/?" }
 
-// closeConnection calls it and gives what the header says: was it online?
+// closeConnection calls it and gives what the headers say: was it online? They
+// tell the instant of the close too, and only of a close.
 func (t tester) closeConnection(id string) (found string) {
 	t.Helper()
 	var body done
@@ -85,7 +86,11 @@ func (t tester) closeConnection(id string) (found string) {
 	if !body.ok() {
 		t.Fatalf("%+v", body)
 	}
-	return a.Headers["x-rebound-closed"]
+	found = a.Headers["x-rebound-closed"]
+	if at, err := strconv.ParseInt(a.Headers["x-rebound-closed-monotonic-ns"], 10, 64); (found == "1") != (err == nil && at > 0) {
+		t.Errorf("closed %q at %d, %v", found, at, err)
+	}
+	return found
 }
 
 func (t tester) online(id string) bool {
@@ -170,9 +175,7 @@ func testSend(t tester) {
 	const payload = "hello + & = % * ~ é\n✓"
 	topic := "to/" + t.name
 	received := make(chan mqtt.Message, 8)
-	if token := d.client.Subscribe(topic, 1, func(_ mqtt.Client, m mqtt.Message) { received <- m }); !token.WaitTimeout(patience) || token.Error() != nil {
-		t.Fatal(token.Error())
-	}
+	d.subscribe(t.T, topic, received)
 	var body sent
 	t.ask(t.T, t.call("SendMessage", map[string]any{"MqttTopic": topic, "Payload": payload}), &body)
 	if body.MsgID == "" {

@@ -39,7 +39,7 @@ func strictly(body []byte, into any) error {
 func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("CI without %s", what)
+		t.Fatalf("not installed in CI: %s", what)
 	}
-	t.Skipf("SKIPPED: there is no %s", what)
+	t.Skipf("SKIPPED, not installed: %s", what)
 }

@@ -69,7 +69,7 @@ func forEach(t *testing.T, clients []vendorClient, test func(t *testing.T, v ven
 	for _, v := range clients {
 		t.Run(v.name, func(t *testing.T) {
 			if v.do == nil {
-				missing(t, "node or the packages of compat/node: run npm ci there")
+				missing(t, "Node or the packages of compat/node (npm ci)")
 			}
 			test(t, v)
 		})

@@ -34,7 +34,7 @@ func (w *wire) RoundTrip(request *http.Request) (*http.Response, error) {
 	if m := acs3Signature.FindStringSubmatch(request.Header.Get("Authorization")); m != nil {
 		w.signature = m[1]
 	}
-	w.transport.DisableKeepAlives = true // it is used once
+	w.transport.DisableKeepAlives = true // none is left when a test ends
 	if !w.replay {
 		return w.transport.RoundTrip(request)
 	}
