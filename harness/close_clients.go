@@ -35,7 +35,7 @@ func (c ClosedClient) Answer() *APIError {
 // be, ErrNoEndpoint when the first call is not answered by anything of the API,
 // which ends the list there, and else ErrNotClosed when some call failed.
 func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout time.Duration, clients []string, tell func(ClosedClient) error) error {
-	o, err := o.foreign()
+	o, err := o.foreign(endpoint)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func TestCloseOptionsFor(t *testing.T) {
 		{"mosquitto", "", CloseOptions{Rate: 1}, "", 0, "from its own side"},
 		{"mosquitto", "", CloseOptions{}, "", 0, ""},
 	} {
-		got, err := tc.in.For(tc.target, tc.kick)
+		got, err := tc.in.For(tc.target, tc.kick, "http://192.0.2.1:8080")
 		name := fmt.Sprint(tc.target, tc.kick, tc.in)
 		if tc.err != "" {
 			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), tc.err) {
@@ -59,8 +59,21 @@ func TestCloseOptionsFor(t *testing.T) {
 		if err != nil || got.Scheme != tc.scheme || got.Rate != tc.rate {
 			t.Errorf("%s: scheme %q, rate %g, %v", name, got.Scheme, got.Rate, err)
 		}
-		if again, err := got.For(tc.target, tc.kick); tc.scheme != "" && (err != nil || again != got) {
+		if again, err := got.For(tc.target, tc.kick, "http://192.0.2.1:8080"); tc.scheme != "" && (err != nil || again != got) {
 			t.Errorf("%s: a second time %+v, %v", name, again, err)
+		}
+	}
+}
+
+// TestPaceByEndpoint: a pace is for who would block us.
+func TestPaceByEndpoint(t *testing.T) {
+	for endpoint, want := range map[string]float64{
+		"http://127.0.0.1:8080": 0, "http://localhost:1": 0, "https://[::1]:8080": 0,
+		"https://onsmqtt.example": 50, "http://10.0.0.1:8080": 50, "http://localhost.example:1": 50, "": 50,
+	} {
+		got, err := CloseOptions{}.For("tcp://127.0.0.1:1883", "", endpoint)
+		if err != nil || got.Rate != want {
+			t.Errorf("%q: rate %g, %v; want %g", endpoint, got.Rate, err, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
@@ -20,6 +21,9 @@ const (
 	AuthVerify = "verify" // a request needs the signature of a known key
 	AuthOff    = "off"    // unsigned requests are believed, on loopback only
 )
+
+// connectTimeout is the reasonable time for a CONNECT of MQTT 3.1.1 section 3.1.4.
+const connectTimeout = 30 * time.Second
 
 // ServeOptions is what `rebound broker` serves, and where it says so.
 type ServeOptions struct {
@@ -74,7 +78,9 @@ func ServeBroker(ctx context.Context, o ServeOptions) error {
 
 // broker is the part of MQTT.
 func (o ServeOptions) broker() (broker.Options, error) {
-	out := broker.Options{Host: o.Host, Port: o.Port, Addresses: o.Addresses, Store: o.Store, Log: o.Log}
+	out := broker.Options{
+		Host: o.Host, Port: o.Port, Addresses: o.Addresses, Store: o.Store, Log: o.Log, ConnectTimeout: connectTimeout,
+	}
 	for _, t := range []struct {
 		scheme string
 		port   *int

@@ -39,7 +39,7 @@ func (r *run) startTarget(ctx context.Context) error {
 	if r.plan.Closer == CloserFIN {
 		kick = CloserFIN
 	}
-	closing, err := r.opts.Close.For(r.plan.Target, kick)
+	closing, err := r.opts.Close.For(r.plan.Target, kick, r.opts.Endpoint)
 	if err != nil {
 		return err
 	}

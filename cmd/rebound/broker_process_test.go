@@ -332,19 +332,19 @@ func TestBrokerProcessSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close() //nolint:errcheck // the test's own
-	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n12345"); err != nil {
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100"))); err != nil { // it is read
 		t.Fatal(err)
 	}
 	begin := time.Now()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for time.Since(begin) < patience { // until it has begun to close
-		other, err := net.Dial("tcp", conn.RemoteAddr().String())
-		if err != nil {
-			break
-		}
-		other.Close() //nolint:errcheck // a question only
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	for status := 0; status != http.StatusServiceUnavailable && time.Since(begin) < patience; { // until it has begun to close
+		status, _ = getURL(t, client, s.health)
 	}
 	if ended(s.process) {
 		t.Fatal("nothing held the first signal's end, so that this test shows nothing")

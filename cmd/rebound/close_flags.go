@@ -18,7 +18,7 @@ type closeFlags struct {
 func (f *closeFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.scheme, "close-scheme", "", "`SIGNATURE` of CloseConnection calls: none | rpc | acs3 (default acs3 where the environment has a key and the target is an address, else none)")
 	c.Flags().StringVar(&f.instance, "close-instance", "", "InstanceId `ID` of CloseConnection calls (default mqtt-rebound)")
-	c.Flags().Float64Var(&f.rate, "close-rate", 0, "at most `N` CloseConnection calls a second, 0 = as fast as they come (default 50 at an address, else 0)")
+	c.Flags().Float64Var(&f.rate, "close-rate", 0, "at most `N` CloseConnection calls a second, 0 = as fast as they come (default 50 at an endpoint off loopback, else 0)")
 	f.given = c.Flags().Changed
 }
 

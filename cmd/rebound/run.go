@@ -40,9 +40,10 @@ API, or --kick fin, where rebound ends them from its own side.
 
 Calls to such an endpoint are signed (--close-scheme) with the access key in
 ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary
-credentials, ALIBABA_CLOUD_SECURITY_TOKEN, and are no more than 50 a second
-(--close-rate): the service blocks an address that calls too often. What the
-pace holds back is lag of the outages; plan the storm with rate: to have none.
+credentials, ALIBABA_CLOUD_SECURITY_TOKEN. Off loopback they are no more than
+50 a second (--close-rate): the service blocks an address that calls too often.
+What the pace holds back is lag of the outages; plan the storm with rate: to
+have none.
 
 The summary goes to stdout and names the folder; progress goes to stderr.
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
@@ -95,7 +96,7 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 	if f.close.rate < 0 {
 		return nil, usagef("--close-rate %g: want calls per second, or 0 for as fast as they come", f.close.rate)
 	}
-	if s.closing, err = f.close.options().For(f.target, f.kick); err != nil {
+	if s.closing, err = f.close.options().For(f.target, f.kick, f.endpoint); err != nil {
 		return nil, err
 	}
 	s.flags.pace, s.progress.signed = s.closing.Rate, s.closing.Signed()

@@ -27,6 +27,9 @@ type door struct {
 	failures atomic.Int64  // failed Accepts
 	done     chan struct{} // closed by Close
 
+	handshake time.Duration // bound of TLS and WebSocket together
+	connect   time.Duration // bound of the CONNECT after it; 0 = none
+
 	mu      sync.Mutex
 	closed  bool
 	conns   map[net.Conn]struct{} // as accepted: closing one is abrupt for every transport
@@ -36,7 +39,7 @@ type door struct {
 var _ listeners.Listener = (*door)(nil)
 
 func newDoor(ways []way, log *slog.Logger) *door {
-	return &door{ways: ways, log: log, done: make(chan struct{}), conns: make(map[net.Conn]struct{})}
+	return &door{ways: ways, log: log, done: make(chan struct{}), conns: make(map[net.Conn]struct{}), handshake: openTimeout}
 }
 
 // Init, ID, Address and Protocol are mochi's words.
@@ -90,19 +93,32 @@ func (d *door) accept(w way, establish listeners.EstablishFn) {
 	}
 }
 
-// open makes the handshakes of a transport, in bounded time.
+// open makes the handshakes of a transport, in bounded time. mochi sets the
+// next deadline when it has read the CONNECT.
 func (d *door) open(w way, conn net.Conn) (net.Conn, bool) {
-	if w.open == nil {
-		return conn, true
+	opened := conn
+	if w.open != nil {
+		bound(conn, d.handshake)
+		var err error
+		if opened, err = w.open(conn); err != nil {
+			d.log.Info("handshake failed", "at", w.url, "remote", conn.RemoteAddr(), "error", err)
+			return nil, false
+		}
 	}
-	_ = conn.SetDeadline(time.Now().Add(openTimeout)) // fails on a closed socket only, as the handshake does then
-	opened, err := w.open(conn)
-	if err != nil {
-		d.log.Info("handshake failed", "at", w.url, "remote", conn.RemoteAddr(), "error", err)
-		return nil, false
+	if w.open != nil || d.connect > 0 {
+		bound(conn, d.connect)
 	}
-	_ = conn.SetDeadline(time.Time{})
 	return opened, true
+}
+
+// bound sets how long a connection may take for what comes next; 0 = for ever.
+// It fails on a closed one only, as what comes next does then.
+func bound(conn net.Conn, d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = conn.SetDeadline(at)
 }
 
 // enter counts one more running goroutine, and its connection if it has one;

@@ -51,6 +51,7 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
 	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
+	e.door.connect = o.ConnectTimeout
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)
 	capabilities.MaximumInflight = maxInflight

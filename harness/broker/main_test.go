@@ -160,3 +160,10 @@ func (c rawClient) subscribe(filter string, qos byte) {
 		c.t.Fatalf("SUBACK % x", ack)
 	}
 }
+
+// count is the number of sockets that are in the door.
+func (d *door) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.conns)
+}

@@ -62,7 +62,10 @@ type Options struct {
 	EndpointAddr  string          // where a child's CloseConnection endpoint listens; "" = 127.0.0.1:0; child only
 	EndpointKey   *EndpointKey    // what a child's endpoint verifies; nil = unsigned; child only
 	BrokerLog     io.Writer       // what a foreign broker prints; nil = only its end is kept, for error texts
-	ReadyTimeout  time.Duration   // of a child or a foreign broker; 0 = 10 s
+	// ConnectTimeout bounds what an accepted socket may take to say CONNECT, TLS
+	// and WebSocket apart; 0 = no bound, as mochi has none. Embedded only.
+	ConnectTimeout time.Duration
+	ReadyTimeout   time.Duration // of a child or a foreign broker; 0 = 10 s
 }
 
 // withDefaults fills in what is zero.

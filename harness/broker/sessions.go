@@ -47,6 +47,7 @@ func (e *Embedded) CloseClient(ctx context.Context, clientID string) (found bool
 		return false, 0, nil
 	}
 	cause := &kick{at: e.clock.Now()}
+	e.gate.trace.kicking(cl, cause)
 	if cl.Properties.ProtocolVersion >= 5 {
 		sayGoodbye(ctx, cl, cause)
 	}

@@ -68,6 +68,7 @@ type traced struct {
 	first, last int32
 	count       int
 	current     *mochi.Client // its connection; nil = none
+	kick        *kick         // that is closing it
 }
 
 type traceSlot struct {
@@ -95,14 +96,33 @@ func (t *trace) connected(cl *mochi.Client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.device(cl.ID)
-	if d.current != nil && d.current.Closed() {
-		t.end(d, d.current, nil)
-	}
+	t.over(d)
 	t.conns++
 	t.open[cl] = t.conns
 	t.add(d, target.DeviceConnect, reasonAccepted, t.conns)
 	if !cl.Closed() { // else a younger one has come before it
 		d.current = cl
+	}
+}
+
+// over notes that the client's connection has ended, as its next CONNECT shows
+// before mochi comes to say so.
+func (t *trace) over(d *traced) {
+	switch {
+	case d.current == nil:
+	case d.kick != nil:
+		t.end(d, d.current, d.kick)
+	case d.current.Closed():
+		t.end(d, d.current, nil)
+	}
+}
+
+// kicking says that a connection is about to be closed for this cause.
+func (t *trace) kicking(cl *mochi.Client, cause *kick) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d := t.devices[cl.ID]; d != nil && d.current == cl {
+		d.kick = cause
 	}
 }
 
@@ -121,7 +141,7 @@ func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 	t.add(d, kind, reason, t.open[cl])
 	delete(t.open, cl)
 	if d.current == cl {
-		d.current = nil
+		d.current, d.kick = nil, nil
 	}
 }
 
@@ -129,8 +149,10 @@ func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 func (t *trace) refused(cl *mochi.Client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	d := t.device(cl.ID)
+	t.over(d)
 	t.conns++
-	t.add(t.device(cl.ID), target.DeviceClose, reasonBlocked, t.conns)
+	t.add(d, target.DeviceClose, reasonBlocked, t.conns)
 }
 
 func (t *trace) device(id string) *traced {

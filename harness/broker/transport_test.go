@@ -131,6 +131,7 @@ func TestPahoOverEachTransport(t *testing.T) {
 					t.Fatal("the kick was never seen")
 				}
 				eventually(t, "the client is gone", func() bool { return b.Clients() == 0 })
+				eventually(t, "the door is empty", func() bool { return b.door.count() == 0 })
 			})
 		}
 	}
@@ -278,11 +279,7 @@ func TestCloseIsAbruptOnEachTransport(t *testing.T) {
 		}
 		silent = append(silent, dialRaw(t, "tcp://"+u.Host).conn)
 	}
-	eventually(t, "all are in the door", func() bool {
-		b.door.mu.Lock()
-		defer b.door.mu.Unlock()
-		return len(b.door.conns) == 5
-	})
+	eventually(t, "all are in the door", func() bool { return b.door.count() == 5 })
 	begin := time.Now()
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -301,6 +298,49 @@ func TestCloseIsAbruptOnEachTransport(t *testing.T) {
 			t.Errorf("silent: %v", err)
 		}
 	}
+}
+
+// A socket that says nothing is closed, before its handshake and before its CONNECT.
+func TestSilentSocketsAreClosed(t *testing.T) {
+	certFile, keyFile, pool := certificate(t)
+	conf, err := LoadTLS(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := startTest(t, Options{
+		Host: "127.0.0.1", TLS: conf, Also: []Transport{{TransportTLS, 0}, {TransportWS, 0}}, ConnectTimeout: 50 * time.Millisecond,
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := newDoor([]way{Transport{Scheme: TransportTLS}.way(l, conf)}, Options{}.withDefaults().Log)
+	slow.handshake = 50 * time.Millisecond
+	served := make(chan struct{})
+	go func() { defer close(served); slow.Serve(nil) }()
+	defer func() { slow.Close(nil); <-served }()
+	addrs := b.Info().Addresses
+	secure, err := tls.Dial("tcp", strings.TrimPrefix(addrs[1], "tls://"), &tls.Config{RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = secure.Close() }()
+	_ = secure.SetDeadline(time.Now().Add(patience))
+	ws := dialWS(t, addrs[2])
+	silent := map[string]io.Reader{
+		"TCP": dialRaw(t, addrs[0]).conn, "TLS": secure, "WebSocket": ws.NetConn(),
+		"handshake": dialRaw(t, l.Addr().String()).conn,
+	}
+	for name, c := range silent {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: not closed (%v)", name, err)
+		}
+	}
+	// The bound is of the CONNECT alone: a client that is quiet after it stays.
+	quiet, _ := connectRaw(t, addrs[0], mqtt.ConnectInfo{ClientID: "quiet", Clean: true})
+	<-time.After(200 * time.Millisecond)
+	quiet.write(mqtt.AppendPingreq(nil))
+	quiet.read(2)
 }
 
 func TestLoadTLSThatFails(t *testing.T) {

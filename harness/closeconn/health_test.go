@@ -1,31 +1,83 @@
 package closeconn
 
 import (
+	"context"
+	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
-	"sync/atomic"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
+// While the last call runs, a closing server says so to probes and to further
+// calls; then it is gone.
 func TestHealthWhileClosing(t *testing.T) {
-	var closing atomic.Bool
-	elsewhere := 0
-	h := withHealth(&closing, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
-	ask := func(path string) *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, path, nil)
-		r.Host = "broker.example:8080" // the name of a container, say
-		h.ServeHTTP(w, r)
-		return w
+	s, err := Serve(t.Context(), "127.0.0.1:0", Config{Sessions: nobody{}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if w := ask(HealthPath); w.Code != 200 || w.Body.String() != "ok\n" {
-		t.Errorf("%d %q", w.Code, w.Body)
+	transport := &http.Transport{DisableKeepAlives: true}
+	get := func(path string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
 	}
-	closing.Store(true)
-	if w := ask(HealthPath); w.Code != 503 {
-		t.Errorf("closing: %d %q", w.Code, w.Body)
+	busy, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if ask("/"); elsewhere != 1 {
-		t.Errorf("%d requests went on, want 1", elsewhere)
+	defer func() { _ = busy.Close() }()
+	if _, err := io.WriteString(busy, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n1"); err != nil {
+		t.Fatal(err)
 	}
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		for begin := time.Now(); !ok(); {
+			if time.Since(begin) > 30*time.Second {
+				t.Fatal("never came: ", what)
+			}
+		}
+	}
+	wait("the call runs", func() bool {
+		s.serving.mu.Lock()
+		defer s.serving.mu.Unlock()
+		return s.serving.calls == 1
+	})
+	if status, body := get(HealthPath); status != http.StatusOK || body != "ok\n" {
+		t.Errorf("serving: %d %q", status, body)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	wait("503", func() bool { status, _ := get(HealthPath); return status == http.StatusServiceUnavailable })
+	if status, body := get("/?Action=CloseConnection&Version=2020-04-20&InstanceId=i&ClientId=c"); status != http.StatusServiceUnavailable {
+		t.Errorf("a new call: %d %q", status, body)
+	}
+	if _, err := io.WriteString(busy, "2"); err != nil {
+		t.Error(err)
+	}
+	if answer, err := io.ReadAll(busy); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+		t.Errorf("the call that ran: %q, %v", answer, err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// nobody is online.
+type nobody struct{}
+
+func (nobody) CloseClient(context.Context, string) (bool, timeline.Instant, error) {
+	return false, 0, nil
 }

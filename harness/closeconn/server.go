@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,7 +20,7 @@ type Server struct {
 	http   *http.Server
 	served chan error // result of the serving goroutine
 
-	closing  atomic.Bool // seen by HealthPath
+	serving  *serving
 	close    sync.Once
 	closeErr error
 }
@@ -66,8 +66,9 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 		return nil, fmt.Errorf("CloseConnection endpoint: %w", err)
 	}
 	s := &Server{
-		url:    "http://" + listener.Addr().String(),
-		served: make(chan error, 1),
+		url:     "http://" + listener.Addr().String(),
+		serving: newServing(),
+		served:  make(chan error, 1),
 		http: &http.Server{
 			Handler:           Handler(cfg),
 			ReadHeaderTimeout: limit.header,
@@ -81,7 +82,7 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 	if cfg.Keys == nil { // a signature can not be had by a web page
 		s.http.Handler = guard(s.http.Handler)
 	}
-	s.http.Handler = withHealth(&s.closing, s.http.Handler)
+	s.http.Handler = s.serving.handler(s.http.Handler)
 	if cfg.Log != nil {
 		s.http.ErrorLog = slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	}
@@ -98,13 +99,13 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 // URL is the endpoint's address, http://127.0.0.1:PORT, or https.
 func (s *Server) URL() string { return s.url }
 
-// Close stops listening, lets running calls end for up to 5 s and waits. It
-// may be called twice.
+// Close lets running calls end for up to 5 s, refuses new ones with 503, stops
+// listening and waits. It may be called twice.
 func (s *Server) Close() error {
-	s.closing.Store(true)
 	s.close.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
+		s.serving.end(ctx)
 		err := s.http.Shutdown(ctx)
 		if err != nil {
 			err = errors.Join(err, s.http.Close())
@@ -132,6 +133,12 @@ func loopback(addr string) error {
 		return fmt.Errorf("%w: %s is no loopback address", ErrNotLoopback, addr)
 	}
 	return nil
+}
+
+// OnLoopback reports whether an endpoint's URL names this machine by loopback.
+func OnLoopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && loopbackName(u.Host)
 }
 
 // guard keeps web pages out: a page in a browser on this machine can send
