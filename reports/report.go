@@ -49,6 +49,7 @@ type Report struct {
 	Harness      Harness       `json:"harness"`
 	Histograms   []Histogram   `json:"histograms"`
 	LossExamples []Loss        `json:"loss_examples"` // at most 20; losses.csv is complete
+	Charts       *Charts       `json:"charts,omitempty"`
 
 	Losses   []Loss     `json:"-"` // every row, for losses.csv
 	Recovery []Recovery `json:"-"` // every step, for recovery.csv
