@@ -117,6 +117,17 @@ func TestDetails(t *testing.T) {
 			out PUBLISH 1 q1 m1 dup ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given before this connection"},
 		{"first DUP, given on it", `
 			out PUBLISH 1 q1 m1 dup young ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given on this connection"},
+		{"first DUP, given with the CONNACK", `
+			out PUBLISH 1 q1 m1 dup at=1002 ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given on this connection"},
+		{"acknowledgement of nothing", `
+			out PUBACK 1 ! unknown-ack subscriber`, "PUBACK 1 written and nothing read that it answers"},
+		{"acknowledgement of another step", `
+			in  PUBLISH 1 q1 m1
+			out PUBREC 1 ! unknown-ack subscriber`, "PUBREC 1 written and nothing read that it answers"},
+		{"acknowledgement once more", `
+			in  PUBLISH 1 q1 m1
+			out PUBACK 1
+			out PUBACK 1 ! unknown-ack subscriber`, "PUBACK 1 written again"},
 	} {
 		h := newPlayer(t)
 		h.play(connect + c.text)
