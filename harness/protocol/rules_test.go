@@ -686,6 +686,11 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 on a resume, and nothing was surely sent after the SUBACK", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH q0 m1 at=1004` + resume + `
+		in  PUBLISH 1 q1 m2 retain ! retained-on-resume? broker`},
 	{"RETAIN=1 proves nothing about what is still to come", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1
@@ -1181,6 +1186,22 @@ var histories = []struct{ name, text string }{
 		3: out CONNECT
 		3: in CONNACK sp=1
 		3: in PUBLISH 1 q1 m3      => delivered m3`},
+	{"the same, and nothing more is read on the client's connection", connect + `
+		1: in PUBLISH 1 q1 m1
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1 dup
+		1: out PUBACK 1            => answered m1
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 1 q1 m2      => delivered m2`},
+	{"an answer on an older connection to what it read says nothing of what the newer one has read", connect + `
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1      => delivered m1
+		1: in PUBLISH 1 q1 m2      => delivered m2
+		1: out PUBACK 1            => answered m2
+		2: in PUBLISH 1 q1 m3      ! packet-id broker`},
 	{"the same at QoS 2", connect + `
 		2: out CONNECT
 		2: in CONNACK sp=1

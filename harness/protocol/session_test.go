@@ -92,6 +92,22 @@ func TestUnasked(t *testing.T) {
 	}
 }
 
+// A connection that began in the instant in which the first copy was read may
+// have begun before it: the broker may have sent its own copy first.
+func TestCopyInTheInstantOfTheConnect(t *testing.T) {
+	h := newPlayer(t)
+	h.play(connect + `
+		in  PUBLISH 7 q1 m1`)
+	h.at-- // the next line is of the same instant
+	h.play(`
+		3: out CONNECT
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 7 q1 m1     => delivered m1`)
+}
+
 func TestDetails(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"suback", `

@@ -107,6 +107,9 @@ func TestTableTakesRoom(t *testing.T) {
 			t.Errorf("%d slots for %d exchanges, want %d", len(tab.slots), tab.n, c.slots)
 		}
 	}
+	if allocs := testing.AllocsPerRun(10, tab.fit); allocs != 0 {
+		t.Errorf("%v allocations where the room fits", allocs)
+	}
 }
 
 func TestTableGivesRoomBack(t *testing.T) {
