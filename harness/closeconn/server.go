@@ -158,11 +158,13 @@ func OnLoopback(endpoint string) bool {
 }
 
 // guard keeps web pages out: a page in a browser on this machine can send
-// requests to loopback, and unsigned ones would be believed. A browser names
-// the page's origin, and a name that was re-bound to 127.0.0.1 stands in Host.
+// requests to loopback, and unsigned ones would be believed. Of a request that
+// a page sends, the browser names the page's origin, or at least that it is a
+// page of another site (an image has no origin); and a name that was re-bound
+// to 127.0.0.1 stands in Host.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") != "" || !loopbackName(r.Host) {
+		if r.Header.Get("Origin") != "" || elsewhere(r.Header.Get("Sec-Fetch-Site")) || !loopbackName(r.Host) {
 			answer(w, http.StatusForbidden, failure{
 				RequestID: newRequestID(), HostID: r.Host, Code: "Forbidden",
 				Message: "Unsigned requests are taken from programs on this machine only, addressed to a loopback name.",
@@ -172,6 +174,10 @@ func guard(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// elsewhere reports whether Sec-Fetch-Site, which all browsers send to loopback
+// and no page can change, tells of a page that is not this endpoint's own.
+func elsewhere(site string) bool { return site != "" && site != "none" && site != "same-origin" }
 
 // loopbackName reports whether a Host header names this machine by loopback.
 func loopbackName(host string) bool {
