@@ -109,7 +109,7 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 	if o.Auth != "" && o.Auth != harness.AuthVerify && o.Auth != harness.AuthOff {
 		return usagef("--auth %q: want verify or off", o.Auth)
 	}
-	if o.Throttle < 0 {
+	if notRate(o.Throttle) {
 		return usagef("--throttle %g: want calls per second, or 0 for no limit", o.Throttle)
 	}
 	return nil

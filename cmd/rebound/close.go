@@ -54,7 +54,7 @@ Exit codes: 0 each call was answered with success, 1 some failed, 2 usage,
 				return usagef("--endpoint URL says where the API is")
 			case timeout <= 0:
 				return usagef("--timeout %s: want a time above 0", timeout)
-			case o.Rate < 0:
+			case notRate(o.Rate):
 				return usagef("--rate %g: want calls per second, or 0 for as fast as they come", o.Rate)
 			}
 			if c.Flags().Changed("rate") && o.Rate == 0 {

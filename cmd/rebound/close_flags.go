@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rebound-mqtt/rebound/harness"
@@ -30,3 +32,7 @@ func (f *closeFlags) options() harness.CloseOptions {
 	}
 	return o
 }
+
+// notRate reports whether a flag's value is no number of calls per second; the
+// flags take NaN and Inf for numbers.
+func notRate(perSecond float64) bool { return !(perSecond >= 0) || math.IsInf(perSecond, 1) }

@@ -93,7 +93,7 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 		return nil, err
 	}
 	var err error
-	if f.close.rate < 0 {
+	if notRate(f.close.rate) {
 		return nil, usagef("--close-rate %g: want calls per second, or 0 for as fast as they come", f.close.rate)
 	}
 	if s.closing, err = f.close.options().For(f.target, f.kick, f.endpoint); err != nil {

@@ -170,6 +170,13 @@ func TestWebSocketUpgrade(t *testing.T) {
 			_ = ws.Close()
 		}
 	}
+	// A page of a name that was re-bound to 127.0.0.1 has an origin of its own.
+	rebound := origin("http://evil.example:8083")
+	rebound.Set("Host", "evil.example:8083")
+	_, resp, err := (&websocket.Dialer{Subprotocols: offer}).DialContext(testContext(t), "ws://"+host+"/mqtt", rebound)
+	if resp == nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a name that was re-bound: %v, %v", resp, err)
+	}
 	// What is no upgrade at all gets an answer, or a closed socket; what never
 	// ends is not read on and on.
 	for name, request := range map[string]string{

@@ -3,6 +3,7 @@ package broker
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ func openWebSocket(c net.Conn) (net.Conn, error) {
 		return nil, fmt.Errorf("%w: %w", errUpgrade, err)
 	}
 	req.RemoteAddr = c.RemoteAddr().String()
+	req = req.WithContext(context.WithValue(context.Background(), http.LocalAddrContextKey, c.LocalAddr()))
 	w := &upgrade{conn: c, in: in, head: http.Header{}}
 	switch {
 	case req.URL.Path != webSocketPath:
@@ -59,7 +61,8 @@ func openWebSocket(c net.Conn) (net.Conn, error) {
 
 // localOrigin lets in programs, which name no origin, and pages of this host:
 // a page from elsewhere that is open in a browser here must not reach a broker
-// that asks for no credentials.
+// that asks for no credentials. That a page's host is the one it asks for
+// proves nothing on loopback: any name can be re-bound to 127.0.0.1.
 func localOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -71,7 +74,12 @@ func localOrigin(r *http.Request) bool {
 	}
 	host := u.Hostname()
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback() || u.Host == r.Host
+	return host == "localhost" || ip != nil && ip.IsLoopback() || u.Host == r.Host && !cameByLoopback(r)
+}
+
+func cameByLoopback(r *http.Request) bool {
+	at, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return at == nil || at.IP.IsLoopback()
 }
 
 // upgrade is the http.ResponseWriter of a request that was read by hand.

@@ -91,7 +91,7 @@ func acs3Claim(r *http.Request, req request, body []byte) (claim, *APIError) {
 	if err != nil {
 		return claim{}, errIncomplete(signed)
 	}
-	get := r.Header.Get
+	get := signed.Value
 	return claim{
 		keyID:     auth.KeyID,
 		token:     get(acs.HeaderSecurityToken),
@@ -111,7 +111,7 @@ func acs3Claim(r *http.Request, req request, body []byte) (claim, *APIError) {
 			toSign := signed.StringToSign()
 			// Ours is made with the body's real hash, so a changed body shows as
 			// another string to sign and not as a wrong secret.
-			if get(acs.HeaderContentSHA256) != hash || !same(auth.Signature, acs.ACS3Signature(secret, toSign)) {
+			if r.Header.Get(acs.HeaderContentSHA256) != hash || !same(auth.Signature, acs.ACS3Signature(secret, toSign)) {
 				return errMismatch(textMismatchACS3 + toSign + "]")
 			}
 			return nil

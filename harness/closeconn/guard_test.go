@@ -11,19 +11,24 @@ func TestGuard(t *testing.T) {
 	reached := false
 	h := guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	for _, c := range []struct {
-		host, origin string
-		ok           bool
+		host, origin, site string
+		ok                 bool
 	}{
-		{"127.0.0.1:8080", "", true},
-		{"127.0.0.7:8080", "", true},
-		{"localhost:8080", "", true},
-		{"localhost", "", true},
-		{"[::1]:8080", "", true},
-		{"127.0.0.1:8080", "http://evil.example", false},
-		{"127.0.0.1:8080", "null", false},
-		{"evil.example:8080", "", false},
-		{"10.0.0.1:8080", "", false},
-		{"", "", false},
+		{"127.0.0.1:8080", "", "", true},
+		{"127.0.0.7:8080", "", "", true},
+		{"localhost:8080", "", "", true},
+		{"localhost", "", "", true},
+		{"[::1]:8080", "", "", true},
+		{"127.0.0.1:8080", "http://evil.example", "", false},
+		{"127.0.0.1:8080", "null", "", false},
+		{"evil.example:8080", "", "", false},
+		{"10.0.0.1:8080", "", "", false},
+		{"", "", "", false},
+		// <img src=…> of a page, by GET: without an Origin.
+		{"127.0.0.1:8080", "", "cross-site", false},
+		{"127.0.0.1:8080", "", "same-site", false},
+		{"127.0.0.1:8080", "", "same-origin", true},
+		{"127.0.0.1:8080", "", "none", true}, // the user typed it
 	} {
 		reached = false
 		r := httptest.NewRequest(http.MethodGet, "/?Action=CloseConnection", nil)
@@ -31,10 +36,13 @@ func TestGuard(t *testing.T) {
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
 		}
+		if c.site != "" {
+			r.Header.Set("Sec-Fetch-Site", c.site)
+		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if reached != c.ok || !c.ok && w.Code != http.StatusForbidden {
-			t.Errorf("host %q, origin %q: reached %v, status %d", c.host, c.origin, reached, w.Code)
+			t.Errorf("host %q, origin %q, site %q: reached %v, status %d", c.host, c.origin, c.site, reached, w.Code)
 		}
 	}
 }

@@ -59,9 +59,9 @@ func (s *serving) leave() {
 	}
 }
 
-// end refuses further calls and waits for those that run, until ctx ends. It is
-// called once.
-func (s *serving) end(ctx context.Context) {
+// end refuses further calls and waits for those that run, until ctx ends, whose
+// error it gives then. It is called once.
+func (s *serving) end(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	if s.calls == 0 {
@@ -70,7 +70,9 @@ func (s *serving) end(ctx context.Context) {
 	s.mu.Unlock()
 	select {
 	case <-s.idle:
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -2,6 +2,7 @@ package closeconn
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -72,6 +73,51 @@ func TestHealthWhileClosing(t *testing.T) {
 	}
 	if err := <-closed; err != nil {
 		t.Error(err)
+	}
+}
+
+// Connections on which no call runs neither hold up the end nor spoil it: one
+// that was opened and has said nothing (a probe of the port, a client's spare
+// connection), and one in the middle of its headers.
+func TestCloseWithOpenConnections(t *testing.T) {
+	for _, said := range []string{"", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /hea"} {
+		s, err := Serve(t.Context(), "127.0.0.1:0", Config{Sessions: nobody{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, said); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := s.Close(); err != nil {
+			t.Errorf("%q: %v", said, err)
+		}
+		if took := time.Since(began); took > closeWait/2 {
+			t.Errorf("%q: closing took %v", said, took)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A call that does not end is cut off, and that is told.
+func TestCloseCutsOffCalls(t *testing.T) {
+	s, err := serve(t.Context(), "127.0.0.1:0", Config{Sessions: nobody{}}, defaultLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.serving.enter() { // a call that never leaves
+		t.Fatal("no call is let in")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.end(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
 

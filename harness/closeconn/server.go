@@ -99,25 +99,41 @@ func serve(ctx context.Context, addr string, cfg Config, limit limits) (*Server,
 // URL is the endpoint's address, http://127.0.0.1:PORT, or https.
 func (s *Server) URL() string { return s.url }
 
+const (
+	// closeWait is how long running calls may take to end when the server closes.
+	closeWait = 5 * time.Second
+	// flushWait is what their answers have then to go out. Connections without a
+	// call would be waited for as well: those that never said anything, and
+	// those in the middle of a request that comes too late.
+	flushWait = 250 * time.Millisecond
+)
+
 // Close lets running calls end for up to 5 s, refuses new ones with 503, stops
-// listening and waits. It may be called twice.
+// listening and waits. It is an error if a call had to be cut off. It may be
+// called twice.
 func (s *Server) Close() error {
 	s.close.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		s.serving.end(ctx)
-		err := s.http.Shutdown(ctx)
-		if err != nil {
-			err = errors.Join(err, s.http.Close())
-		}
-		if serveErr := <-s.served; !errors.Is(serveErr, http.ErrServerClosed) {
-			err = errors.Join(err, serveErr)
-		}
-		if err != nil {
+		if err := s.end(ctx); err != nil {
 			s.closeErr = fmt.Errorf("close the CloseConnection endpoint: %w", err)
 		}
 	})
 	return s.closeErr
+}
+
+// end is Close; ctx bounds the wait for running calls.
+func (s *Server) end(ctx context.Context) error {
+	err := s.serving.end(ctx)
+	flush, cancel := context.WithTimeout(context.Background(), flushWait)
+	defer cancel()
+	if s.http.Shutdown(flush) != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	if serveErr := <-s.served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	return err
 }
 
 // loopback refuses addresses that other hosts could reach.
@@ -142,11 +158,13 @@ func OnLoopback(endpoint string) bool {
 }
 
 // guard keeps web pages out: a page in a browser on this machine can send
-// requests to loopback, and unsigned ones would be believed. A browser names
-// the page's origin, and a name that was re-bound to 127.0.0.1 stands in Host.
+// requests to loopback, and unsigned ones would be believed. Of a request that
+// a page sends, the browser names the page's origin, or at least that it is a
+// page of another site (an image has no origin); and a name that was re-bound
+// to 127.0.0.1 stands in Host.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Origin") != "" || !loopbackName(r.Host) {
+		if r.Header.Get("Origin") != "" || elsewhere(r.Header.Get("Sec-Fetch-Site")) || !loopbackName(r.Host) {
 			answer(w, http.StatusForbidden, failure{
 				RequestID: newRequestID(), HostID: r.Host, Code: "Forbidden",
 				Message: "Unsigned requests are taken from programs on this machine only, addressed to a loopback name.",
@@ -156,6 +174,10 @@ func guard(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// elsewhere reports whether Sec-Fetch-Site, which all browsers send to loopback
+// and no page can change, tells of a page that is not this endpoint's own.
+func elsewhere(site string) bool { return site != "" && site != "none" && site != "same-origin" }
 
 // loopbackName reports whether a Host header names this machine by loopback.
 func loopbackName(host string) bool {

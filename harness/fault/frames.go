@@ -102,15 +102,7 @@ type frameFault struct {
 	*discrete
 	rule  netfault.Rule
 	seed  uint64
-	armed []*arming // guarded by discrete.mu
-}
-
-// arming is one rule that was armed on one victim.
-type arming struct {
-	client int
-	at     timeline.Instant
-	met    bool // guarded by discrete.mu
-	disarm func()
+	armed []func() // disarm the rules of the victims; guarded by discrete.mu
 }
 
 func newFrames(pf scenarios.PlanFault, read func(*scenarios.Fields) netfault.Rule, keys ...string) (Fault, error) {
@@ -144,53 +136,40 @@ func (f *frameFault) Inject(ctx context.Context, env *Env) error {
 	})
 }
 
-// Heal disarms what is still armed. A rule that met none of its packets is
-// recorded as an action that was never issued.
-func (f *frameFault) Heal(_ context.Context, env *Env) error {
+// Heal disarms what is still armed.
+func (f *frameFault) Heal(context.Context, *Env) error {
 	f.mu.Lock()
 	armed := f.armed
 	f.armed = nil
 	f.mu.Unlock()
-	for _, r := range armed {
-		r.disarm()
-		f.mu.Lock()
-		met := r.met
-		f.mu.Unlock()
-		if met {
-			continue
-		}
-		a := f.action(env, r.client)
-		a.Intended, a.Err, a.Detail = r.at, "no such packet passed", f.describe(0)
-		f.record(env, a)
+	for _, disarm := range armed {
+		disarm()
 	}
 	return nil
 }
 
 func (f *frameFault) arm(env *Env, client int) {
-	r := &arming{client: client, at: env.Clock.Now()}
-	rule := f.rule
+	at, rule := env.Clock.Now(), f.rule
 	rule.Seed = f.seed ^ uint64(client+1)*0x9e37_79b9_7f4a_7c15 // each victim has draws of its own
-	rule.Hit = func(h netfault.Hit) { f.hit(env, r, h) }
+	rule.Hit = func(h netfault.Hit) { f.hit(env, client, h) }
 	if rule.Act != netfault.Swallow || rule.Close {
-		rule.Done = func(h netfault.Hit) { f.ended(env, r, h) }
+		rule.Done = func(h netfault.Hit) { f.ended(env, client, h) }
 	}
-	r.disarm = env.Frames.Arm(env.ClientID(f.fleet, client), rule)
+	rule.Unmet = func() { f.unmet(env, client, at) }
+	disarm := env.Frames.Arm(env.ClientID(f.fleet, client), rule)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.armed = append(f.armed, r)
+	f.armed = append(f.armed, disarm)
 }
 
 // hit records a packet that is about to be acted on.
-func (f *frameFault) hit(env *Env, r *arming, h netfault.Hit) {
-	f.mu.Lock()
-	r.met = true
-	f.mu.Unlock()
+func (f *frameFault) hit(env *Env, client int, h netfault.Hit) {
 	if env.Frame == nil {
 		return
 	}
 	env.Frame(timeline.Frame{
 		Fault: f.kind, Phase: env.Phase, Wave: env.Wave,
-		Fleet: f.fleet, Client: r.client, ClientID: env.ClientID(f.fleet, r.client),
+		Fleet: f.fleet, Client: client, ClientID: env.ClientID(f.fleet, client),
 		N: h.N, At: h.At, Out: h.Out, Type: h.Packet.String(), Passed: h.Passed,
 		PacketID: h.ID, Stream: h.Message.Stream, Seq: h.Message.Seq,
 	})
@@ -198,10 +177,18 @@ func (f *frameFault) hit(env *Env, r *arming, h netfault.Hit) {
 
 // ended records a connection that was ended around a packet: the fault takes
 // effect at that instant, and not when it was armed.
-func (f *frameFault) ended(env *Env, r *arming, h netfault.Hit) {
-	a := f.action(env, r.client)
+func (f *frameFault) ended(env *Env, client int, h netfault.Hit) {
+	a := f.action(env, client)
 	a.Intended, a.Issued, a.Closed, a.N = h.At, h.At, h.At, h.N
 	a.Answered, a.OK, a.Detail = env.Clock.Now(), true, f.describe(h.ID)
+	f.record(env, a)
+}
+
+// unmet records a rule that met none of its packets, as an action that was
+// never issued.
+func (f *frameFault) unmet(env *Env, client int, at timeline.Instant) {
+	a := f.action(env, client)
+	a.Intended, a.Err, a.Detail = at, "no such packet passed", f.describe(0)
 	f.record(env, a)
 }
 

@@ -150,6 +150,7 @@ func (f *flow) packet(p *mqtt.Packet) {
 		w.client.giveBack(a)
 		return
 	}
+	w.client.acts(a)
 	h := Hit{N: w.n, At: w.now(), Out: f.out, Packet: p.Type, ID: p.ID, Message: message, Passed: passes}
 	if a.Hit != nil {
 		a.Hit(h)

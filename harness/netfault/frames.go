@@ -38,6 +38,10 @@ type Rule struct {
 	Hit func(Hit)
 	// Done, if set, is told the same again when the act has taken effect.
 	Done func(Hit)
+	// Unmet, if set, is told once of a rule that was disarmed and acted on no
+	// packet: at the disarming, or when a packet that was under way then does
+	// not come whole. Of a rule it is either Unmet or Hit that is told.
+	Unmet func()
 }
 
 // ends reports whether the connection ends by the rule.
@@ -113,9 +117,11 @@ const shareStream = 0x6672_616d_6573
 // armed is a rule that waits for its packets; guarded by its client's lock.
 type armed struct {
 	Rule
-	seen int        // packets that matched
-	draw *rand.Rand // of Share
-	off  bool
+	seen     int        // packets that matched
+	underWay int        // packets that it is to act on when they are whole
+	met      bool       // it acted on one
+	draw     *rand.Rand // of Share
+	off      bool
 }
 
 // matches reports whether a packet with this first byte is meant.
@@ -142,10 +148,18 @@ func (c *client) arm(a *armed) {
 
 func (c *client) disarm(a *armed) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	first := !a.off
 	a.off = true
 	c.remove(a)
+	unmet := first && a.unmet()
+	c.mu.Unlock()
+	if unmet && a.Unmet != nil {
+		a.Unmet()
+	}
 }
+
+// unmet reports whether a rule can not act any more and never did.
+func (a *armed) unmet() bool { return a.off && !a.met && a.underWay == 0 }
 
 // remove takes a rule off the list; c.mu is held.
 func (c *client) remove(a *armed) {
@@ -175,19 +189,33 @@ func (c *client) ask(w *framed, out bool, head byte) *armed {
 		if a.Nth > 0 {
 			c.remove(a)
 		}
+		a.underWay++
 		w.ending = a.ends()
 		return a
 	}
 	return nil
 }
 
+// acts says that the packet came whole, and the rule acts on it.
+func (c *client) acts(a *armed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.underWay--
+	a.met = true
+}
+
 // giveBack takes back that a rule was to act: the packet never came whole.
 func (c *client) giveBack(a *armed) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	a.underWay--
 	if a.seen--; a.Nth > 0 && !a.off {
 		c.armed = append(c.armed, a)
 		c.rules.Store(int32(len(c.armed)))
+	}
+	unmet := a.unmet()
+	c.mu.Unlock()
+	if unmet && a.Unmet != nil {
+		a.Unmet()
 	}
 }
 

@@ -250,23 +250,54 @@ func TestHalfAPacket(t *testing.T) {
 	}
 }
 
-// TestDisarmedUnderWay: a packet that was under way at the disarming and does
-// not come whole does not bring the rule back.
+// TestDisarmedUnderWay: a packet that is under way at the disarming is acted on
+// if it comes whole. If it does not, the rule is told to be unmet, and does not
+// come back.
 func TestDisarmedUnderWay(t *testing.T) {
-	f, h := NewFrames(timeline.NewClock().Now), new(hits)
-	off := f.Arm("c", h.rule(Rule{Packet: mqtt.PUBACK, Act: Swallow, Nth: 1}))
-	reads := 0
-	c := f.Wrap("c", 1, &memory{toRead: packet(mqtt.PUBACK)[:2], chunk: func(int) int {
-		if reads++; reads == 2 {
-			off()
+	for _, tc := range []struct{ come, hits, unmet int }{{2, 0, 1}, {4, 1, 0}} {
+		f, h, unmet := NewFrames(timeline.NewClock().Now), new(hits), 0
+		rule := h.rule(Rule{Packet: mqtt.PUBACK, Act: Swallow, Nth: 1})
+		rule.Unmet = func() { unmet++ }
+		off, reads := f.Arm("c", rule), 0
+		c := f.Wrap("c", 1, &memory{toRead: packet(mqtt.PUBACK)[:tc.come], chunk: func(int) int {
+			if reads++; reads == 2 {
+				off()
+				if unmet != 0 {
+					t.Error("told to be unmet with its packet under way")
+				}
+			}
+			return 1
+		}})
+		if _, err := io.ReadAll(c); err != nil {
+			t.Fatal(err)
 		}
-		return 1
-	}})
-	if _, err := io.ReadAll(c); err != nil {
-		t.Fatal(err)
+		off()
+		if len(h.got) != tc.hits || unmet != tc.unmet {
+			t.Errorf("%d bytes: %d hits, %d times unmet", tc.come, len(h.got), unmet)
+		}
+		if got := send(t, f, 2, packet(mqtt.PUBACK)); len(got) != 4 || len(h.got) != tc.hits || f.client("c").rules.Load() != 0 {
+			t.Errorf("passed %x, %d hits", got, len(h.got))
+		}
 	}
-	if got := send(t, f, 2, packet(mqtt.PUBACK)); len(got) != 4 || len(h.got) != 0 || f.client("c").rules.Load() != 0 {
-		t.Errorf("passed %x, %d hits", got, len(h.got))
+}
+
+// TestUnmet: a rule is told to be unmet once, when it is disarmed, and only if
+// it never acted.
+func TestUnmet(t *testing.T) {
+	for _, sent := range []int{0, 1, 2} {
+		f, h, unmet := NewFrames(timeline.NewClock().Now), new(hits), 0
+		rule := h.rule(Rule{Packet: mqtt.PUBACK, Out: true, Act: Swallow, Nth: 2})
+		rule.Unmet = func() { unmet++ }
+		off := f.Arm("c", rule)
+		send(t, f, 1, bytes.Repeat(packet(mqtt.PUBACK), sent))
+		if unmet != 0 {
+			t.Errorf("%d packets: unmet before it was disarmed", sent)
+		}
+		off()
+		off()
+		if len(h.got)+unmet != 1 || len(h.got) != sent/2 {
+			t.Errorf("%d packets: %d hits, %d times unmet", sent, len(h.got), unmet)
+		}
 	}
 }
 

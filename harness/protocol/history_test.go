@@ -19,7 +19,8 @@ import (
 // A CONNECT begins the next connection if its line names none. Of a PUBLISH
 // the words are q0 to q3, dup, retain, t=TOPIC, and the message: m3 is message
 // 3 of stream 1, given at instant 3, long before the history begins; young
-// gives it in the instant of its line; raw is a payload that is not ours.
+// gives it in the instant of its line, the first of which is 1001, and at=N at
+// instant N; raw is a payload that is not ours.
 // CONNECT knows clean; CONNACK sp=1 and code=5; SUBSCRIBE filter:qos; SUBACK
 // codes. What "=>" wants is Seen, as step, message and again. "!" wants exactly
 // these breaches; a rule with "?" is a warning. A line without "!" breaks none.
@@ -184,6 +185,8 @@ func (h *player) publish(p *mqtt.Packet, words []string) {
 			p.HeaderErr, p.Header = mqtt.ErrNoHeader, mqtt.Header{}
 		case strings.HasPrefix(w, "len="):
 			p.Payload, _ = strconv.Atoi(w[4:])
+		case strings.HasPrefix(w, "at="):
+			p.Header.Sent, _ = strconv.ParseInt(w[3:], 10, 64)
 		case strings.HasPrefix(w, "t="):
 			p.Topic = []byte(w[2:])
 		case w[0] == 'q':

@@ -270,6 +270,8 @@ var histories = []struct{ name, text string }{
 		in PUBLISH 7 q1 m1 dup     => delivered m1`},
 	{"DUP=1 on a first copy of a message younger than the connection", connect + `
 		in PUBLISH 7 q1 m1 dup young  ! dup-flag? broker`},
+	{"DUP=1 on a first copy of a message as old as the connection", connect + `
+		in PUBLISH 7 q1 m1 dup at=1002`},
 	{"DUP=1 before the CONNACK proves nothing", `
 		out CONNECT
 		in PUBLISH 7 q1 m1 dup young  ! first-packet broker`},
@@ -428,6 +430,13 @@ var histories = []struct{ name, text string }{
 	{"the broker resends topic by topic, with new messages between", connect + `
 		in PUBLISH 1 q1 m1 t=a
 		in PUBLISH 2 q1 m2 t=b` + resume + `
+		in PUBLISH 2 q1 m2 dup t=b
+		in PUBLISH 3 q1 m3 t=a
+		in PUBLISH 1 q1 m1 dup t=a`},
+	{"the broker resends topic by topic, with new messages between, on the only connection", connect + `
+		in PUBLISH 1 q1 m1 t=a
+		in PUBLISH 2 q1 m2 t=b
+		end` + resume + `
 		in PUBLISH 2 q1 m2 dup t=b
 		in PUBLISH 3 q1 m3 t=a
 		in PUBLISH 1 q1 m1 dup t=a`},
@@ -594,6 +603,29 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup
 		in  PUBLISH 10 q1 m10 dup  => delivered m10`},
 
+	{"an answer to what an older connection read late, of an exchange that is forgotten", connect + resume + `
+		in  PUBLISH 1 q1 m1 dup
+		1: in  PUBLISH 1 q1 m1     => delivered m1
+		2: out PUBACK 1
+		in  PUBLISH 2 q1 m2
+		out PUBACK 2
+		in  PUBLISH 3 q1 m3
+		out PUBACK 3
+		in  PUBLISH 4 q1 m4
+		out PUBACK 4
+		in  PUBLISH 5 q1 m5
+		out PUBACK 5
+		in  PUBLISH 6 q1 m6
+		out PUBACK 6
+		in  PUBLISH 7 q1 m7
+		out PUBACK 7
+		in  PUBLISH 8 q1 m8
+		out PUBACK 8
+		in  PUBLISH 9 q1 m9
+		out PUBACK 9
+		1: out PUBACK 1            => answered m1
+		1: out PUBACK 1            ! unknown-ack subscriber`},
+
 	{"what two connections at a time read has no order", connect + `
 		2: out CONNECT
 		2: in  CONNACK sp=1
@@ -654,6 +686,11 @@ var histories = []struct{ name, text string }{
 		in  PUBLISH 1 q1 m1 dup retain
 		in  PUBLISH 2 q1 m2 retain ! retained-on-resume? broker
 		in  PUBLISH 3 q1 m3 dup retain`},
+	{"RETAIN=1 on a resume, and nothing was surely sent after the SUBACK", connect + `
+		out SUBSCRIBE 1 t:1
+		in  SUBACK 1 1
+		in  PUBLISH q0 m1 at=1004` + resume + `
+		in  PUBLISH 1 q1 m2 retain ! retained-on-resume? broker`},
 	{"RETAIN=1 proves nothing about what is still to come", connect + `
 		out SUBSCRIBE 1 t:1
 		in  SUBACK 1 1
@@ -1149,6 +1186,22 @@ var histories = []struct{ name, text string }{
 		3: out CONNECT
 		3: in CONNACK sp=1
 		3: in PUBLISH 1 q1 m3      => delivered m3`},
+	{"the same, and nothing more is read on the client's connection", connect + `
+		1: in PUBLISH 1 q1 m1
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1 dup
+		1: out PUBACK 1            => answered m1
+		3: out CONNECT
+		3: in CONNACK sp=1
+		3: in PUBLISH 1 q1 m2      => delivered m2`},
+	{"an answer on an older connection to what it read says nothing of what the newer one has read", connect + `
+		2: out CONNECT
+		2: in CONNACK sp=1
+		2: in PUBLISH 1 q1 m1      => delivered m1
+		1: in PUBLISH 1 q1 m2      => delivered m2
+		1: out PUBACK 1            => answered m2
+		2: in PUBLISH 1 q1 m3      ! packet-id broker`},
 	{"the same at QoS 2", connect + `
 		2: out CONNECT
 		2: in CONNACK sp=1

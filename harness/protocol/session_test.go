@@ -92,6 +92,22 @@ func TestUnasked(t *testing.T) {
 	}
 }
 
+// A connection that began in the instant in which the first copy was read may
+// have begun before it: the broker may have sent its own copy first.
+func TestCopyInTheInstantOfTheConnect(t *testing.T) {
+	h := newPlayer(t)
+	h.play(connect + `
+		in  PUBLISH 7 q1 m1`)
+	h.at-- // the next line is of the same instant
+	h.play(`
+		3: out CONNECT
+		2: out CONNECT
+		2: in  CONNACK sp=1
+		2: in  PUBLISH 7 q1 m1 dup
+		3: in  CONNACK sp=1
+		3: in  PUBLISH 7 q1 m1     => delivered m1`)
+}
+
 func TestDetails(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"suback", `
@@ -117,6 +133,17 @@ func TestDetails(t *testing.T) {
 			out PUBLISH 1 q1 m1 dup ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given before this connection"},
 		{"first DUP, given on it", `
 			out PUBLISH 1 q1 m1 dup young ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given on this connection"},
+		{"first DUP, given with the CONNACK", `
+			out PUBLISH 1 q1 m1 dup at=1002 ! dup-flag publisher`, "DUP=1 on the first transmission of PUBLISH 1, given on this connection"},
+		{"acknowledgement of nothing", `
+			out PUBACK 1 ! unknown-ack subscriber`, "PUBACK 1 written and nothing read that it answers"},
+		{"acknowledgement of another step", `
+			in  PUBLISH 1 q1 m1
+			out PUBREC 1 ! unknown-ack subscriber`, "PUBREC 1 written and nothing read that it answers"},
+		{"acknowledgement once more", `
+			in  PUBLISH 1 q1 m1
+			out PUBACK 1
+			out PUBACK 1 ! unknown-ack subscriber`, "PUBACK 1 written again"},
 	} {
 		h := newPlayer(t)
 		h.play(connect + c.text)

@@ -96,6 +96,22 @@ func TestTableEpochs(t *testing.T) {
 	}
 }
 
+// A table grows once it would be more than three quarters full, not before.
+func TestTableTakesRoom(t *testing.T) {
+	var tab table
+	for _, c := range []struct{ exchanges, slots int }{{1, 16}, {12, 16}, {13, 32}, {24, 32}, {25, 64}, {48, 64}, {49, 128}} {
+		for tab.n < c.exchanges {
+			tab.put(exchange{id: uint16(tab.n), stage: published})
+		}
+		if len(tab.slots) != c.slots {
+			t.Errorf("%d slots for %d exchanges, want %d", len(tab.slots), tab.n, c.slots)
+		}
+	}
+	if allocs := testing.AllocsPerRun(10, tab.fit); allocs != 0 {
+		t.Errorf("%v allocations where the room fits", allocs)
+	}
+}
+
 func TestTableGivesRoomBack(t *testing.T) {
 	var tab table
 	for id := range uint16(10_000) {

@@ -63,7 +63,7 @@ func (c Canonical) append(b []byte) []byte {
 	for _, name := range c.Signed {
 		b = append(b, name...)
 		b = append(b, ':')
-		b = append(b, c.value(name)...)
+		b = append(b, c.Value(name)...)
 		b = append(b, '\n')
 	}
 	b = append(b, '\n')
@@ -77,8 +77,10 @@ func (c Canonical) append(b []byte) []byte {
 	return append(b, c.Payload...)
 }
 
-// value is a header's trimmed value; several are joined with a comma.
-func (c Canonical) value(name string) string {
+// Value is a header's value as it is signed: trimmed, several joined with a
+// comma. Who verifies reads it so, else a request could say one thing to the
+// reader and another to the signature. Only what HTTP/1 takes off is trimmed.
+func (c Canonical) Value(name string) string {
 	switch name {
 	case "host":
 		return c.Host
@@ -87,14 +89,16 @@ func (c Canonical) value(name string) string {
 	}
 	values := c.Header[textproto.CanonicalMIMEHeaderKey(name)]
 	if len(values) == 1 {
-		return strings.TrimSpace(values[0])
+		return trimmed(values[0])
 	}
-	trimmed := make([]string, len(values))
+	all := make([]string, len(values))
 	for i, value := range values {
-		trimmed[i] = strings.TrimSpace(value)
+		all[i] = trimmed(value)
 	}
-	return strings.Join(trimmed, ",")
+	return strings.Join(all, ",")
 }
+
+func trimmed(value string) string { return strings.Trim(value, " \t") }
 
 // StringToSign is the algorithm and the hash of the canonical request.
 func (c Canonical) StringToSign() string {
