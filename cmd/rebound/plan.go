@@ -32,15 +32,19 @@ func (f *planFlags) plan(sc *scenarios.Scenario, tables harness.Tables, endpoint
 	if f.given("clients") && f.clients < 1 {
 		return nil, usagef("--clients %d: want at least 1", f.clients)
 	}
-	seed := sc.Seed
-	if f.given("seed") {
-		seed = f.seed
-	}
-	seed += uint64(n)
+	seed := f.seedOf(sc, n)
 	return harness.NewPlan(sc, harness.PlanOptions{
 		Tables: tables, Seed: &seed, Clients: f.clients, Target: f.target, Endpoint: endpoint, Kick: f.kick, Driver: f.driver,
 		CloseRate: f.pace,
 	})
+}
+
+// seedOf is the seed of run n of a set.
+func (f *planFlags) seedOf(sc *scenarios.Scenario, n int) uint64 {
+	if f.given("seed") {
+		return f.seed + uint64(n)
+	}
+	return sc.Seed + uint64(n)
 }
 
 func planCommand(io streams) *cobra.Command {

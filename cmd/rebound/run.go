@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rebound-mqtt/rebound/harness"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -16,18 +17,19 @@ import (
 
 type runFlags struct {
 	planFlags
-	endpoint string
-	close    closeFlags
-	out      string
-	repeat   int
-	strict   bool
-	quiet    bool
+	endpoint   string
+	close      closeFlags
+	out        string
+	repeat     int
+	interleave bool
+	strict     bool
+	quiet      bool
 }
 
 func runCommand(io streams) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run NAME|FILE",
+		Use:   "run NAME|FILE [--interleave A B]",
 		Short: "Run a scenario and write a folder of evidence and reports",
 		Long: `Run a shipped scenario (see 'rebound scenarios') or a scenario file.
 
@@ -45,17 +47,33 @@ credentials, ALIBABA_CLOUD_SECURITY_TOKEN. Off loopback they are no more than
 What the pace holds back is lag of the outages; plan the storm with rate: to
 have none.
 
+--interleave A B does the runs of a set in turn for two rebound binaries, or for
+two targets, and compares them at the end: A, B, A, B, …, each with the seeds of
+the other. It is how to ask whether a change made anything worse: a machine that
+drifts drifts under both. The sets are DIR/a and DIR/b; the exit code is the worst
+of the runs, and the comparison's (5 = worse) when all of them passed.
+
 The summary goes to stdout and names the folder; progress goes to stderr.
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 		Example: `  rebound run kick-all
   rebound run kick-paced --clients 5000 --target child
   rebound run my.yaml --target tcp://127.0.0.1:1883 --kick fin --out out/try-1
   rebound run kick-all --target child --close-scheme acs3
-  rebound run kick-all --repeat 5`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+  rebound run kick-all --repeat 5
+  rebound run kick-all --repeat 5 --interleave ./rebound-old ./rebound-new
+  rebound run session-resume --repeat 5 --interleave embedded mosquitto`,
+		Args: func(c *cobra.Command, args []string) error {
+			if f.interleave {
+				return cobra.ExactArgs(3)(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
+		RunE: func(c *cobra.Command, args []string) error {
 			if f.repeat < 1 {
 				return usagef("--repeat %d: want at least 1", f.repeat)
+			}
+			if f.interleave {
+				return runInterleaved(io, c.Flags(), f, args[0], args[1:])
 			}
 			s, err := newSession(io, args[0], f)
 			if err != nil {
@@ -69,9 +87,32 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 	f.close.register(c)
 	c.Flags().StringVar(&f.out, "out", "", "the run's own `DIR`, new or empty (default reports/runs/<time>-<scenario>)")
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run `N` times, seed by seed, into one set")
+	c.Flags().BoolVar(&f.interleave, "interleave", false, "do the runs of two rebound binaries or targets in turn, and compare")
 	c.Flags().BoolVar(&f.strict, "strict", false, "known defects and quantiles with too few values do not pass")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "no progress on stderr")
 	return c
+}
+
+// runInterleaved is run --interleave.
+func runInterleaved(io streams, given *pflag.FlagSet, f runFlags, scenario string, names []string) error {
+	var arms [2]arm
+	for i, name := range names {
+		var err error
+		if arms[i], err = newArm(name, f); err != nil {
+			return err
+		}
+	}
+	if (arms[0].target == "") != (arms[1].target == "") {
+		return usagef("--interleave %s %s: one is a target, the other a binary: want two of a kind", names[0], names[1])
+	}
+	if arms[0].target != "" {
+		f.target = arms[0].target
+	}
+	s, err := newSession(io, scenario, f)
+	if err != nil {
+		return err
+	}
+	return s.interleaved(arms, scenario, given)
 }
 
 // session is one `rebound run`: a run, or a set of them.

@@ -32,7 +32,7 @@ func (s *session) set(ctx context.Context, stop <-chan struct{}) error {
 		codes = append(codes, r.ExitCode)
 	}
 	if len(list) > 0 {
-		if err := s.writeSet(list); err != nil {
+		if err := s.writeSet(s.dir, list); err != nil {
 			failed = errors.Join(failed, err)
 			codes = append(codes, exitCode(err))
 		}
@@ -45,11 +45,11 @@ func (s *session) set(ctx context.Context, stop <-chan struct{}) error {
 
 // writeSet writes what the runs of a set have in common: one summary, and one
 // bench.txt with a line a run.
-func (s *session) writeSet(list []*reports.Report) error {
-	summary := filepath.Join(s.dir, "summary.md")
+func (s *session) writeSet(dir string, list []*reports.Report) error {
+	summary := filepath.Join(dir, "summary.md")
 	err := errors.Join(
 		os.WriteFile(summary, []byte(reports.SetSummary(list)), 0o644),
-		os.WriteFile(filepath.Join(s.dir, "bench.txt"), []byte(reports.BenchLines(list)), 0o644),
+		os.WriteFile(filepath.Join(dir, "bench.txt"), []byte(reports.BenchLines(list)), 0o644),
 	)
 	if err != nil {
 		return fmt.Errorf("%w: %w", harness.ErrEvidence, err)
