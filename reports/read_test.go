@@ -168,7 +168,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		_ = Terminal(io.Discard, r, TerminalOptions{Color: true})
-		_ = WriteText(io.Discard, Compare([]*Report{r}, []*Report{back}))
+		_ = writeCompareText(io.Discard, Compare([]*Report{r}, []*Report{back}, CompareOptions{}))
 		_ = SetSummary([]*Report{r, back})
 	})
 }
