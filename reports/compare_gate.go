@@ -50,7 +50,7 @@ func gates(base, next []*Report, o CompareOptions) []Metric {
 	for _, g := range gated {
 		m, ok := compared(name{metric: g.name, unit: "s"}, base, next, o.Alpha, g.get)
 		if ok {
-			out, ps = append(out, m), append(ps, *m.P)
+			out, ps = append(out, m), append(ps, *m.PValue)
 		}
 	}
 	for len(ps) < len(gated) {

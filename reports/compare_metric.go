@@ -98,7 +98,7 @@ func compared(is name, base, next []*Report, alpha float64, get pick) (Metric, b
 	s := hodgesLehmann(a.floats, b.floats, alpha)
 	m.BaseMid, m.NextMid = finite(middle(a.floats)), finite(middle(b.floats))
 	m.Shift, m.ShiftLow, m.ShiftHigh, m.Coverage = finite(s.mid), finite(s.low), finite(s.high), s.coverage
-	m.P, m.Cliff = finite(mannWhitney(a.floats, b.floats)), finite(cliffDelta(a.floats, b.floats))
+	m.PValue, m.Cliff = finite(mannWhitney(a.floats, b.floats)), finite(cliffDelta(a.floats, b.floats))
 	if m.Shift != nil && m.BaseMid != nil && *m.BaseMid != 0 {
 		m.Relative = finite(*m.Shift / *m.BaseMid)
 	}

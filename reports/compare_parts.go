@@ -87,7 +87,7 @@ func parts(base, next []*Report, alpha float64) []Metric {
 // more than the one that grew from 1 ms to 2 ms.
 func clearer(a, b Metric, alpha float64) int {
 	order := func(m Metric) (chance, count int, size float64) {
-		if m.P == nil || *m.P >= alpha {
+		if m.PValue == nil || *m.PValue >= alpha {
 			chance = 1
 		}
 		if m.Unit != "s" {

@@ -120,8 +120,8 @@ type Metric struct {
 	ShiftHigh *float64 `json:"shift_high"` //
 	Coverage  float64  `json:"coverage"`   // of the interval; 0 = too few runs for one
 	Relative  *float64 `json:"relative"`   // Shift over BaseMid
-	P         *float64 `json:"p"`          // exact Mann-Whitney, two sides; nil = nothing to test
-	Holm      *float64 `json:"p_holm"`     // P corrected for the family; gated metrics only
+	PValue    *float64 `json:"p"`          // exact Mann-Whitney, two sides; nil = nothing to test
+	Holm      *float64 `json:"p_holm"`     // PValue corrected for the family; gated metrics only
 	Cliff     *float64 `json:"cliff_delta"`
 
 	Noise   *float64 `json:"noise"`  // A/A: what halves of the old runs differ by, over BaseMid; nil = not known

@@ -117,7 +117,7 @@ func (c Comparison) explanation() block {
 		return b
 	}
 	for _, m := range c.Parts {
-		if m.P != nil && *m.P < c.Alpha && m.Shift != nil && *m.Shift > 0 && m.Unit == "s" && len(b.lines) < 5 {
+		if m.PValue != nil && *m.PValue < c.Alpha && m.Shift != nil && *m.Shift > 0 && m.Unit == "s" && len(b.lines) < 5 {
 			b.lines = append(b.lines, m.label()+" "+m.change())
 		}
 	}
@@ -221,8 +221,8 @@ func metricBlock(title, note string, ms []Metric, limit int) block {
 // cells are a row of a table: name, medians with their counts, shift, interval, p and delta.
 func (m Metric) cells() []string {
 	p, delta := "–", "–"
-	if m.P != nil {
-		p = pValue(*m.P)
+	if m.PValue != nil {
+		p = pValue(*m.PValue)
 	}
 	if m.Cliff != nil {
 		delta = fmt.Sprintf("%+.2f", *m.Cliff)
@@ -306,8 +306,8 @@ func (m Metric) interval() string {
 // change is old → new and what lies between them.
 func (m Metric) change() string {
 	text := fmt.Sprintf("%s → %s, shift %s", m.value(m.BaseMid), m.value(m.NextMid), m.shiftText())
-	if m.P != nil {
-		text += ", p " + pValue(*m.P)
+	if m.PValue != nil {
+		text += ", p " + pValue(*m.PValue)
 	}
 	return text
 }
