@@ -79,8 +79,8 @@ func margin(base []float64, fixed float64) (noise *float64, least float64) {
 	return noise, max(leastMargin, noiseMargins**noise)
 }
 
-// maxSplits bounds the splits of A/A; the halves of eleven runs are 462.
-const maxSplits = 500
+// maxSplits bounds the splits of A/A; the halves of nine runs are 126.
+const maxSplits = 130
 
 // aaNoise is by how much two halves of the same runs differ: the median, over
 // all splits into halves, of the size of the Hodges-Lehmann shift between them,

@@ -1,11 +1,9 @@
 package reports
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -66,7 +64,7 @@ func AllowNames() []string {
 // the user's leave.
 func mismatches(base, next []*Report, allow []string) (refused, allowed []Differ) {
 	refused, allowed = []Differ{}, []Differ{}
-	for _, t := range append(slices.Clone(mustMatch), abilityTraits(base, next)...) {
+	for _, t := range append(slices.Clone(mustMatch), abilityTraits...) {
 		d, differs := t.differ(base, next)
 		switch {
 		case !differs:
@@ -103,41 +101,27 @@ func (d Differ) text() string {
 	return fmt.Sprintf("%s: old %s, new %s", d.Line, d.Base, d.Next)
 }
 
-// abilityTraits are the lines of the ability records of all runs. The tables of
-// known defects are left out: they grow with each version of rebound, and a
-// version is what one compares.
-func abilityTraits(base, next []*Report) []trait {
-	keys := map[string]bool{}
-	for _, r := range slices.Concat(base, next) {
-		for k := range abilityLines(r) {
-			keys[k] = true
-		}
-	}
+// abilityTraits are the lines of the ability record. The table of known defects
+// is left out: it grows with each version of rebound, and a version is what one
+// compares.
+var abilityTraits = func() []trait {
 	var out []trait
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		out = append(out, trait{abilitiesName, "target.abilities." + k, func(r *Report) string { return abilityLines(r)[k] }})
+	record := reflect.TypeFor[Abilities]()
+	for i := range record.NumField() {
+		line, _, _ := strings.Cut(record.Field(i).Tag.Get("json"), ",")
+		if line == "known_defects" {
+			continue
+		}
+		out = append(out, trait{abilitiesName, "target.abilities." + line, func(r *Report) string {
+			v := reflect.ValueOf(r.Target.Abilities).Field(i)
+			if v.Kind() == reflect.Pointer && v.IsNil() {
+				return "" // unlimited
+			}
+			return fmt.Sprint(reflect.Indirect(v))
+		}})
 	}
 	return out
-}
-
-// abilityLines are the fields of an ability record as they stand in report.json.
-func abilityLines(r *Report) map[string]string {
-	a := r.Target.Abilities
-	a.KnownDefects = nil
-	raw, err := json.Marshal(a)
-	if err != nil { // no NaN comes out of a report.json
-		return map[string]string{"record": err.Error()}
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return map[string]string{"record": err.Error()}
-	}
-	lines := map[string]string{}
-	for k, v := range fields {
-		lines[k] = string(bytes.Trim(v, `"`))
-	}
-	return lines
-}
+}()
 
 func overTLS(transport string) bool { return transport == "tls" || transport == "wss" }
 
