@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // CompareOptions are what the user decides about a comparison.
@@ -130,7 +131,27 @@ func (c Comparison) weigh() (Outcome, []string) {
 	case len(by[Inconclusive]) == 0:
 		return Same, by[Same]
 	}
-	return Inconclusive, by[Inconclusive]
+	return Inconclusive, c.open()
+}
+
+// open says why the metrics that are inconclusive are: once for all of which
+// the reason is the same.
+func (c Comparison) open() []string {
+	var order []string
+	names := map[string][]string{}
+	for _, m := range c.Gates {
+		if m.Verdict == Inconclusive {
+			if names[m.Why] == nil {
+				order = append(order, m.Why)
+			}
+			names[m.Why] = append(names[m.Why], m.Name)
+		}
+	}
+	var out []string
+	for _, why := range order {
+		out = append(out, strings.Join(names[why], ", ")+": "+why)
+	}
+	return out
 }
 
 func sideOf(reports []*Report) Side {

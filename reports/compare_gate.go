@@ -82,21 +82,22 @@ func margin(base []float64, fixed float64) (noise *float64, least float64) {
 // maxSplits bounds the splits of A/A; the halves of nine runs are 126.
 const maxSplits = 130
 
-// aaNoise is by how much two halves of the same runs differ: the median, over
-// all splits into halves, of the size of the Hodges-Lehmann shift between them,
-// relative to the median of the runs. nil under four runs or where a run does
+// aaNoise is by how much two halves of the same runs differ: the mean, over all
+// splits into halves, of the size of the Hodges-Lehmann shift between them,
+// relative to the median of the runs. (The median of them is 0 for runs that
+// take two values by turns.) nil under four runs or where a run does
 // not have a value.
 func aaNoise(runs []float64) *float64 {
 	mid := middle(runs)
 	if len(runs) < fewestRuns || mid <= 0 || slices.ContainsFunc(runs, func(v float64) bool { return math.IsInf(v, 0) }) {
 		return nil
 	}
-	var sizes []float64
-	for _, half := range halves(len(runs)) {
+	sum, splits := 0.0, halves(len(runs))
+	for _, half := range splits {
 		a, b := split(runs, half)
-		sizes = append(sizes, math.Abs(medianOf(differences(a, b)))/mid)
+		sum += math.Abs(medianOf(differences(a, b))) / mid
 	}
-	return finite(middle(sizes))
+	return finite(sum / float64(len(splits)))
 }
 
 // halves lists the ways to take half of n things: all of them, or maxSplits

@@ -57,7 +57,7 @@ func TestErrorRates(t *testing.T) {
 		{"+50 % is worse", 5, 0.02, 1.5, Worse, 0.95, 1},
 		{"+50 % is worse", 5, 0.05, 1.5, Worse, 0.95, 1},
 		{"+50 % is worse", 5, 0.08, 1.5, Worse, 0.95, 1},
-		{"+50 % is worse", 5, 0.10, 1.5, Worse, 0.80, 1},
+		{"+50 % is worse", 5, 0.10, 1.5, Worse, 0.95, 1},
 		{"+50 % is worse", 10, 0.10, 1.5, Worse, 0.95, 1},
 		{"-40 % is better", 5, 0.05, 0.6, Better, 0.95, 1},
 		{"A/A is the same", 5, 0.01, 1, Same, 0.95, 1},

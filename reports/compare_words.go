@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 )
@@ -109,20 +108,22 @@ func (c Comparison) headline() (word string, lines []string) {
 // manyRuns is the number of runs a side above which nobody should try.
 const manyRuns = 100
 
-// explanation is which parts go with a worse run: those that chance alone does
-// not explain.
+// explanation is which parts of a worse run grew by more than chance explains:
+// the parts of the waterfall, by phase, wave and fleet.
 func (c Comparison) explanation() block {
 	b := block{title: "where it got worse", note: "parts that grew, uncorrected: they explain and decide nothing"}
 	if c.Verdict != Worse {
 		return b
 	}
 	for _, m := range c.Parts {
-		if m.PValue != nil && *m.PValue < c.Alpha && m.Shift != nil && *m.Shift > 0 && m.Unit == "s" && len(b.lines) < 5 {
+		if m.PValue != nil && *m.PValue < c.Alpha && m.raw.shift.mid > 0 && strings.HasPrefix(m.Name, "waterfall.") && len(b.lines) < maxExplained {
 			b.lines = append(b.lines, m.label()+" "+m.change())
 		}
 	}
 	return b
 }
+
+const maxExplained = 8
 
 func (c Comparison) gateBlock() block {
 	b := block{
@@ -318,11 +319,7 @@ func (m Metric) sentence() string {
 	if m.Holm != nil {
 		text += fmt.Sprintf(" (corrected %s)", pValue(*m.Holm))
 	}
-	text += ", margin ± " + percentOf(m.Margin)
-	if m.Why != "" {
-		text = m.Name + ": " + m.Why
-	}
-	return text
+	return text + ", margin ± " + percentOf(m.Margin)
 }
 
 func signed(v float64, s scale) string {
@@ -337,16 +334,15 @@ func percentOf(v float64) string { return three(v*100) + " %" }
 
 // pValue writes a p with two significant digits, and never a 0.
 func pValue(p float64) string {
-	if p < 0.0001 {
+	switch {
+	case p < 0.0001:
 		return "< 0.0001"
+	case p >= 1:
+		return "1"
 	}
-	return cmp.Or(trim(fmt.Sprintf("%.*f", pDigits(p), p)), "0")
-}
-
-func pDigits(p float64) int {
 	digits := 2
 	for q := p; q < 0.1; q *= 10 {
 		digits++
 	}
-	return digits
+	return fmt.Sprintf("%.*f", digits, p)
 }
