@@ -23,7 +23,7 @@ func sides(t *testing.T, edit func(*Report)) ([]*Report, []*Report) {
 func textOf(t *testing.T, c Comparison) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := writeCompareText(&b, c); err != nil {
+	if err := c.page().writeText(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -335,7 +335,7 @@ func TestCompareJSON(t *testing.T) {
 	base, next := fiveRuns(t, 1.3, func(r *Report, i int) { r.Total.Outage.P99, r.Total.Outage.Censored = nil, 3 })
 	c := Compare(base, next, CompareOptions{})
 	var b bytes.Buffer
-	if err := writeCompareJSON(&b, c); err != nil {
+	if err := writeIndented(&b, c); err != nil {
 		t.Fatal(err)
 	}
 	var back Comparison
@@ -352,7 +352,7 @@ func TestCompareJSON(t *testing.T) {
 	}
 	refused := Compare([]*Report{pass(t)}, []*Report{waves(t)}, CompareOptions{})
 	b.Reset()
-	if err := writeCompareJSON(&b, refused); err != nil {
+	if err := writeIndented(&b, refused); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(b.String(), "null") {

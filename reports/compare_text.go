@@ -9,51 +9,54 @@ import (
 	"unicode/utf8"
 )
 
-// CompareFormat is one way to write a Comparison.
+// CompareFormat is one way to write a Comparison, and a SelfCheck.
 type CompareFormat struct {
 	Name  string // as --format takes it
 	Doc   string // one line
 	Write func(io.Writer, Comparison) error
+	Self  func(io.Writer, SelfCheck) error // nil = there is none
 }
 
 // CompareFormats is the table of formats; the first one is the default.
 func CompareFormats() []CompareFormat {
 	return []CompareFormat{
-		{"text", "tables for a terminal", writeCompareText},
-		{"json", "all of it, versioned", writeCompareJSON},
-		{"md", "Markdown for CI pages and pull requests, at most 64 KiB", writeCompareMarkdown},
+		{"text", "tables for a terminal",
+			func(w io.Writer, c Comparison) error { return c.page().writeText(w) },
+			func(w io.Writer, s SelfCheck) error { return s.page().writeText(w) }},
+		{"json", "all of it, versioned",
+			func(w io.Writer, c Comparison) error { return writeIndented(w, c) },
+			func(w io.Writer, s SelfCheck) error { return writeIndented(w, s) }},
+		{"md", "Markdown for CI pages and pull requests, at most 64 KiB",
+			func(w io.Writer, c Comparison) error { return c.page().writeMarkdown(w) },
+			func(w io.Writer, s SelfCheck) error { return s.page().writeMarkdown(w) }},
 	}
 }
 
-// writeCompareJSON writes the whole comparison; equal ones give equal bytes.
-func writeCompareJSON(w io.Writer, c Comparison) error {
+// writeIndented writes v as JSON; equal values give equal bytes.
+func writeIndented(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(c); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("write comparison: %w", err)
 	}
 	return nil
 }
 
-// writeCompareText writes a comparison for people: versions first, then the
-// verdict, then what it rests on.
-func writeCompareText(w io.Writer, c Comparison) error {
+// writeText lays a page out for a terminal.
+func (p page) writeText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "rebound compare · %s · %s\n\n", plain(c.Scenario), plural(int64(c.Clients), "client"))
-	columns(&b, append([][]string{{"", "old", "new"}}, c.versions()...), "l")
-	word, lines := c.headline()
+	fmt.Fprintf(&b, "%s\n\n", plain(p.title))
+	columns(&b, append([][]string{p.head}, p.facts...), "l")
 	b.WriteString("\n")
-	for i, l := range lines {
-		if i > 0 {
-			word = ""
+	for i, l := range p.lines {
+		word := ""
+		if i == 0 {
+			word = p.word
 		}
 		fmt.Fprintf(&b, "%s %s\n", padRight(word, 12), plain(l))
 	}
-	if len(lines) == 0 {
-		b.WriteString(word + "\n")
-	}
-	for _, bl := range c.blocks() {
+	for _, bl := range p.blocks {
 		title := bl.title
 		if bl.note != "" {
 			title += " (" + bl.note + ")"
@@ -94,29 +97,28 @@ func columns(b *bytes.Buffer, rows [][]string, align string) {
 	}
 }
 
-// writeCompareMarkdown writes the same as the text, as a page of a CI service shows it.
-func writeCompareMarkdown(w io.Writer, c Comparison) error {
+// writeMarkdown lays a page out for CI pages.
+func (p page) writeMarkdown(w io.Writer) error {
 	s := &summary{r: &Report{}}
-	word, lines := c.headline()
-	s.printf("# %s · %s\n\n", word, md(c.Scenario))
-	for _, l := range lines {
+	s.printf("# %s · %s\n\n", p.word, md(p.title))
+	for _, l := range p.lines {
 		s.printf("- %s\n", md(l))
 	}
 	s.printf("\n")
-	s.table("lll", []string{"", "old", "new"}, escaped(c.versions()))
-	for _, bl := range c.blocks() {
-		s.printf("## %s\n\n", md(bl.title))
-		if bl.note != "" {
-			s.printf("%s\n\n", md(bl.note))
+	s.table("l", p.head, escaped(p.facts))
+	for _, b := range p.blocks {
+		s.printf("## %s\n\n", md(b.title))
+		if b.note != "" {
+			s.printf("%s\n\n", md(b.note))
 		}
-		for _, l := range bl.lines {
+		for _, l := range b.lines {
 			s.printf("- %s\n", md(l))
 		}
-		if len(bl.lines) > 0 {
+		if len(b.lines) > 0 {
 			s.printf("\n")
 		}
-		if len(bl.rows) > 0 {
-			s.table(bl.align, bl.head, escaped(bl.rows))
+		if len(b.rows) > 0 {
+			s.table(b.align, b.head, escaped(b.rows))
 		}
 	}
 	_, err := w.Write(cut(bytes.TrimSuffix(s.buf.Bytes(), []byte("\n"))))

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -21,13 +22,36 @@ type block struct {
 // maxParts is how many parts are shown; the JSON has the rest.
 const maxParts = 15
 
-// blocks are the parts of the page in order, empty ones left out.
-func (c Comparison) blocks() []block {
-	var out []block
-	for _, b := range []block{
-		{title: "not comparable", note: "--allow NAME compares all the same", lines: differLines(c.Refused)},
-		{title: "allowed to differ", lines: differLines(c.Allowed)},
-		{title: "differences that may explain the rest", lines: c.Warnings},
+// page is all that is said, for every layout.
+type page struct {
+	title  string
+	head   []string // of facts
+	facts  [][]string
+	word   string   // the verdict
+	lines  []string // why, and what there is to do about it
+	blocks []block
+}
+
+// page is the comparison in words: versions first, for they are what one
+// compares, then the verdict, then what it rests on.
+func (c Comparison) page() page {
+	p := page{
+		title: fmt.Sprintf("rebound compare · %s · %s", c.Scenario, plural(int64(c.Clients), "client")),
+		head:  []string{"", "old", "new"},
+		facts: [][]string{
+			{"rebound", c.Base.Rebound, c.Next.Rebound},
+			{"broker", c.Base.Broker, c.Next.Broker},
+			{"driver", c.Base.Driver, c.Next.Driver},
+			{"runs", c.Base.runs(), c.Next.runs()},
+			{"seeds", c.Base.Seeds, c.Next.Seeds},
+			{"victims", c.Base.Counts.text(), c.Next.Counts.text()},
+		},
+		word: strings.ToUpper(string(c.Verdict)), lines: append(slices.Clone(c.Why), c.advice()...),
+	}
+	p.blocks = nonEmpty(
+		block{title: "not comparable", note: "--allow NAME compares all the same", lines: differLines(c.Refused)},
+		block{title: "allowed to differ", lines: differLines(c.Allowed)},
+		block{title: "differences that may explain the rest", lines: c.Warnings},
 		c.explanation(),
 		c.gateBlock(),
 		c.pointBlock(),
@@ -35,12 +59,12 @@ func (c Comparison) blocks() []block {
 		metricBlock("the rest of the run", "uncorrected: decides nothing", c.Totals, len(c.Totals)),
 		c.flipBlock(),
 		metricBlock("phases, waves and fleets, the clearest first", "uncorrected: decides nothing", c.Parts, maxParts),
-	} {
-		if len(b.lines) > 0 || len(b.rows) > 0 {
-			out = append(out, b)
-		}
-	}
-	return out
+	)
+	return p
+}
+
+func nonEmpty(blocks ...block) []block {
+	return slices.DeleteFunc(blocks, func(b block) bool { return len(b.lines) == 0 && len(b.rows) == 0 })
 }
 
 func differLines(ds []Differ) []string {
@@ -49,18 +73,6 @@ func differLines(ds []Differ) []string {
 		out = append(out, d.text()+" ("+d.Name+")")
 	}
 	return out
-}
-
-// versions are what one compares: they stand first.
-func (c Comparison) versions() [][]string {
-	return [][]string{
-		{"rebound", c.Base.Rebound, c.Next.Rebound},
-		{"broker", c.Base.Broker, c.Next.Broker},
-		{"driver", c.Base.Driver, c.Next.Driver},
-		{"runs", c.Base.runs(), c.Next.runs()},
-		{"seeds", c.Base.Seeds, c.Next.Seeds},
-		{"victims", c.Base.Counts.text(), c.Next.Counts.text()},
-	}
 }
 
 // runs writes how many runs a side has, and how the harness was in those that
@@ -92,17 +104,15 @@ func (n SideCounts) text() string {
 		commas(n.Victims), commas(n.Back), commas(n.Censored), commas(n.Unaffected), commas(n.Absent))
 }
 
-// headline is the verdict and what there is to do about it.
-func (c Comparison) headline() (word string, lines []string) {
-	lines = append(lines, c.Why...)
+// advice is what to do about a comparison that is inconclusive.
+func (c Comparison) advice() []string {
 	switch {
-	case c.Verdict != Inconclusive:
+	case c.Verdict != Inconclusive || c.NeedRuns == 0:
+		return nil
 	case c.NeedRuns > manyRuns:
-		lines = append(lines, fmt.Sprintf("more runs will hardly decide it: it may need over %s a side", commas(manyRuns)))
-	case c.NeedRuns > 0:
-		lines = append(lines, fmt.Sprintf("needs about %s a side: run --repeat %d", plural(int64(c.NeedRuns), "run"), c.NeedRuns))
+		return []string{fmt.Sprintf("more runs will hardly decide it: it may need over %s a side", commas(manyRuns))}
 	}
-	return strings.ToUpper(string(c.Verdict)), lines
+	return []string{fmt.Sprintf("needs about %s a side: run --repeat %d", plural(int64(c.NeedRuns), "run"), c.NeedRuns)}
 }
 
 // manyRuns is the number of runs a side above which nobody should try.

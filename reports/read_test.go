@@ -168,7 +168,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		_ = Terminal(io.Discard, r, TerminalOptions{Color: true})
-		_ = writeCompareText(io.Discard, Compare([]*Report{r}, []*Report{back}, CompareOptions{}))
+		_ = Compare([]*Report{r}, []*Report{back}, CompareOptions{}).page().writeText(io.Discard)
 		_ = SetSummary([]*Report{r, back})
 	})
 }
