@@ -39,6 +39,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 	j.checks()
 	j.expectations()
 	j.histograms()
+	j.charts()
 	j.warn()
 	j.verdict()
 	return j.r, nil
