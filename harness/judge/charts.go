@@ -1,9 +1,6 @@
 package judge
 
-import (
-	"github.com/rebound-mqtt/rebound/harness/timeline"
-	"github.com/rebound-mqtt/rebound/reports"
-)
+import "github.com/rebound-mqtt/rebound/reports"
 
 // The sizes of the charts: what report.json holds of them stays below a
 // megabyte, whatever the size of the run.
@@ -35,6 +32,3 @@ func (j *judgement) charts() {
 		Windows:  j.lossWindows(),
 	}
 }
-
-// secondsOr is an instant in seconds or, where it is before the base, 0.
-func secondsOr(t timeline.Instant) float64 { return seconds(max(0, t)) }

@@ -86,7 +86,7 @@ func (s spans) report(limit int) []reports.FaultSpan {
 	for k, v := range s {
 		out = append(out, reports.FaultSpan{
 			Kind: k.kind, Phase: k.phase, Wave: k.wave, Fleet: k.fleet,
-			Start: secondsOr(v.from), End: secondsOr(v.to), Actions: v.actions,
+			Start: seconds(v.from), End: seconds(v.to), Actions: v.actions,
 		})
 	}
 	slices.SortFunc(out, func(a, b reports.FaultSpan) int {

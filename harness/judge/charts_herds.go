@@ -117,7 +117,7 @@ const (
 	leastHerd   = 10      // CONNECTs: with three of them, two equal gaps would be a rhythm
 	leastPeak   = 0.3     // of the autocorrelation
 	noisePeaks  = 4       // peaks that chance makes are below this many times 1/sqrt(steps)
-	longestHerd = 1 << 14 // steps, 164 s: what comes later is not looked at
+	longestHerd = 1 << 13 // steps, 82 s: what comes later is not looked at
 )
 
 // period gives the lag of the strongest peak of the autocorrelation of the

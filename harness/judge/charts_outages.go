@@ -85,7 +85,7 @@ func worst(outages []*Outage, limit int) []reports.ClientOutage {
 	out := []reports.ClientOutage{}
 	for _, o := range sorted[:min(len(sorted), limit)] {
 		c := reports.ClientOutage{
-			Client: o.ClientID, Fleet: o.Fleet, Start: secondsOr(o.Start), Seconds: o.Away().Seconds(),
+			Client: o.ClientID, Fleet: o.Fleet, Start: seconds(o.Start), Seconds: o.Away().Seconds(),
 			Censored: !o.Back(), Dials: o.dials(), Parts: map[string]float64{},
 		}
 		if o.Action != nil {

@@ -26,6 +26,7 @@ type folder struct {
 	phases  []timeline.Phase
 	records []ledger.Record
 	found   []timeline.Finding
+	frames  []timeline.Frame
 	canary  map[string]time.Duration // phase -> lateness; nil = no health.csv
 	drop    []string                 // files that are left out
 	cut     []string                 // files that lose their second half
@@ -193,7 +194,7 @@ func (f *folder) fs(t *testing.T) fstest.MapFS {
 
 // events counts what is written before the closing mark.
 func (f *folder) events() int {
-	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.conns)
+	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.frames) + len(f.conns)
 	if f.open.RunID != "" {
 		n++
 	}
@@ -213,6 +214,9 @@ func (f *folder) writeEvents(w io.Writer) error {
 	}
 	for i := range f.actions {
 		out.Add(timeline.Event{Action: &f.actions[i]})
+	}
+	for i := range f.frames {
+		out.Add(timeline.Event{Frame: &f.frames[i]})
 	}
 	if err := out.Flush(); err != nil {
 		return err
