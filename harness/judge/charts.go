@@ -7,6 +7,7 @@ import "github.com/rebound-mqtt/rebound/reports"
 const (
 	maxFaultSpans = 1_000
 	maxHealth     = 600
+	maxLatencies  = 600
 	maxEnvelopes  = 600
 	maxHerds      = 100
 	maxHerdBins   = 2_000  // of one wave
@@ -30,5 +31,7 @@ func (j *judgement) charts() {
 		Worst:    worst(j.storm.Outages, maxWorst),
 		Sessions: j.sessions(),
 		Windows:  j.lossWindows(),
+
+		Collateral: j.collateral(),
 	}
 }
