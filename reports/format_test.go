@@ -194,6 +194,10 @@ func TestWords(t *testing.T) {
 		{"no verdict", edit(func(r *Report) { r.Verdict = "" }), "UNKNOWN"},
 		{"invalid with exit 0", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid }), "FAIL"},
 		{"known defect", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid; r.Checks[2].Known = "#1" }), "PASS"},
+		{"known defect of a strict run", edit(func(r *Report) {
+			r.Verdict, r.Run.Strict = Invalid, true
+			r.Checks[2].Verdict, r.Checks[2].Known = Invalid, "#1"
+		}), "FAIL"},
 	} {
 		var b bytes.Buffer
 		if err := Terminal(&b, tt.r, TerminalOptions{Path: "x/summary.md"}); err != nil {
@@ -216,6 +220,29 @@ func TestWorstExit(t *testing.T) {
 	} {
 		if got := WorstExit(tt.codes); got != tt.want {
 			t.Errorf("%v: got %d, want %d", tt.codes, got, tt.want)
+		}
+	}
+}
+
+// A strict run has no excuses: what fails it stands at the top of the page.
+func TestStrictExcusesNothing(t *testing.T) {
+	r := pass(t)
+	r.Verdict = Invalid
+	r.Checks[2].Verdict, r.Checks[2].Detail, r.Checks[2].Known = Invalid, "three are lost", "#1"
+	r.Expectations[0].Verdict, r.Expectations[0].Known = Invalid, "#1"
+	r.Expectations[1].Verdict, r.Expectations[1].OnFail = Invalid, "warn"
+	for _, tt := range []struct {
+		strict  bool
+		excused int
+	}{{false, 2}, {true, 1}} { // on_fail: warn is the scenario's own word, and stands
+		r.Run.Strict = tt.strict
+		var b bytes.Buffer
+		if err := WriteSummary(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(b.String(), "````")
+		if got := strings.Contains(head, "three are lost"); got != tt.strict || r.excused() != tt.excused {
+			t.Errorf("strict %v: named at the top %v, %d excused", tt.strict, got, r.excused())
 		}
 	}
 }
