@@ -38,7 +38,7 @@ func TestWriteAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"bench.txt", "hgrm", "loss.hlog", "losses.csv", "reconnect.hlog", "recovery.csv", "report.json", "summary.md"}
+	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "reconnect.hlog", "recovery.csv", "report.json", "summary.md"}
 	var got []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -52,6 +52,47 @@ func TestWriteAll(t *testing.T) {
 	}
 	if back, err := ReadPath(dir); err != nil || back.Run.ID != r.Run.ID {
 		t.Errorf("read back: %v", err)
+	}
+}
+
+func TestFormatsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, "all"}, {[]string{"bench", "json"}, "[json bench]"}, {[]string{"bench", "bench"}, "[bench]"}, {[]string{"benhc"}, "error"}, {[]string{"json", ""}, "error"},
+	} {
+		formats, err := FormatsNamed(tt.names...)
+		var got []string
+		for _, f := range formats {
+			got = append(got, f.Name)
+		}
+		switch text := fmt.Sprint(got); {
+		case tt.want == "error":
+			if !errors.Is(err, ErrFormat) || formats != nil {
+				t.Errorf("%q: %v, %v", tt.names, text, err)
+			}
+		case err != nil, tt.want == "all" && len(got) != len(Formats()), tt.want != "all" && text != tt.want:
+			t.Errorf("%q: got %s, %v", tt.names, text, err)
+		}
+	}
+	dir := t.TempDir()
+	formats, err := FormatsNamed("bench", "hgrm", "junit")
+	if err := errors.Join(err, WriteFormats(filepath.Join(dir, "run"), pass(t), formats), WriteSet(dir, []*Report{pass(t)}, formats)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{dir: "[bench.txt junit.xml run]", filepath.Join(dir, "run"): "[bench.txt hgrm junit.xml]"} {
+		var got []string
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			got = append(got, e.Name())
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s holds %v, want %s", path, got, want)
+		}
 	}
 }
 

@@ -83,8 +83,16 @@ func TestGoldenTerminal(t *testing.T) {
 }
 
 func TestGoldenSetAndCompare(t *testing.T) {
-	golden(t, "set/summary.md", []byte(SetSummary([]*Report{pass(t), fail(t), pass(t)})))
-	golden(t, "set/bench.txt", []byte(BenchLines([]*Report{pass(t), fail(t), pass(t)})))
+	for _, format := range Formats() {
+		if format.Set == nil {
+			continue
+		}
+		var b bytes.Buffer
+		if err := format.Set(&b, []*Report{pass(t), fail(t), pass(t)}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("set", format.File), b.Bytes())
+	}
 	other := healthy()
 	other.Run.Clients, other.Environment.Cores, other.Rebound = 500, 8, "0.2.0"
 	for name, c := range map[string]Comparison{
