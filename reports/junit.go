@@ -159,15 +159,11 @@ func (r *Report) junitChecks(class string) junitSuite {
 		if c.Verdict == NotApplicable {
 			continue
 		}
-		message := strings.TrimSuffix(string(c.Verdict)+": "+c.Detail, ": ")
 		text := c.Examples
 		if who := c.charged(); who != "" {
 			text = append([]string{"charged to " + who}, text...)
 		}
-		if c.Known != "" {
-			message += " (known defect: " + c.Known + ")"
-		}
-		s.outcome(c.Verdict, r.failsBy(c), c.Name, message, strings.Join(text, "\n"))
+		s.outcome(c.Verdict, r.failsBy(c), c.Name, c.found(), strings.Join(text, "\n"))
 	}
 	return s
 }
@@ -178,11 +174,7 @@ func (r *Report) junitExpectations(class string) junitSuite {
 		if e.Verdict == NotApplicable {
 			continue
 		}
-		message := fmt.Sprintf("expected %s, measured %s", e.Text, e.shown())
 		var notes []string
-		if e.Verdict != Valid && e.Verdict != Invalid {
-			message = "unknown: " + message
-		}
 		if e.Why != "" {
 			notes = append(notes, e.Why)
 		}
@@ -192,7 +184,7 @@ func (r *Report) junitExpectations(class string) junitSuite {
 		if e.Unit == "s" {
 			notes = append(notes, "harness "+r.Harness.Fitness+", "+canaryNote(r.canaryOf(e.Phase)))
 		}
-		s.outcome(e.Verdict, r.failsOn(e), e.Text, message, strings.Join(notes, "\n"))
+		s.outcome(e.Verdict, r.failsOn(e), e.Text, e.found(), strings.Join(notes, "\n"))
 	}
 	return s
 }
