@@ -35,6 +35,8 @@ func Formats() []Format {
 		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary, Set: writeSetSummary},
 		{Name: "junit", File: "junit.xml", Doc: "JUnit XML: a case for each expectation and check, unknown is skipped; for CI servers", Write: writeJUnit, Set: writeJUnitSet},
 		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench, Set: writeBenchSet},
+		{Name: "prom", File: "metrics.prom", Doc: "Prometheus text format 0.0.4: what was run, times, counts, verdicts, distributions", Write: writeProm},
+		{Name: "om", File: "metrics.om", Doc: "the same in OpenMetrics 1.0", Write: writeOpenMetrics},
 		{Name: "reconnect-hlog", File: "reconnect.hlog", Doc: "HdrHistogram interval log V2 of times, tag fleet.phase.metric", Write: writeReconnectLog},
 		{Name: "loss-hlog", File: "loss.hlog", Doc: "HdrHistogram interval log V2 of messages lost per outage (zeros included) and gap lengths", Write: writeLossLog},
 		{Name: "hgrm", File: "hgrm", Doc: "percentile texts, a file a tag; ms for times", Files: percentileFiles},
