@@ -243,7 +243,7 @@ func FuzzLog(f *testing.F) {
 			t.Fatalf("%d lines of one histogram", len(got))
 		}
 		base, offset := logBase(at)
-		if back := got[0]; back.Tag() != h.Tag() || !back.Equals(hdr) || math.Abs(float64(back.StartTimeMs()-base)-(start+offset)*1e3) > 1 {
+		if back := got[0]; back.Tag() != h.Tag() || !back.Equals(hdr) || math.Abs(float64(back.StartTimeMs()-base)-(start+offset)*1e3) > 2 { // the line is rounded to ms, and the library's reader cuts what floats make of it
 			t.Errorf("read back as %s at %d, was %s at %g", back.Tag(), back.StartTimeMs(), h.Tag(), start)
 		}
 	})
