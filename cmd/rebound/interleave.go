@@ -131,14 +131,14 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 			return err
 		}
 	}
-	c := reports.Compare(lists[0], lists[1])
-	if err := reports.WriteText(s.io.out, c); err != nil {
+	c := reports.Compare(lists[0], lists[1], reports.CompareOptions{})
+	if err := reports.CompareFormats()[0].Write(s.io.out, c); err != nil {
 		return err
 	}
 	if code := reports.WorstExit(codes); code != harness.ExitPass {
 		return exitWith(code)
 	}
-	return exitWith(c.ExitCode())
+	return exitWith(c.ExitCode)
 }
 
 func sideName(side int) string { return string(rune('a' + side)) }
