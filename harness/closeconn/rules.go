@@ -157,13 +157,13 @@ func (r *ruleState) matches(action string, clientIDs []string) bool {
 }
 
 // inject runs a call under the rule that hits it. A caller that goes away ends
-// the delay, and what would have come after it.
-func (r *Rule) inject(ctx context.Context, call func() (outcome, *APIError)) (out outcome, fail *APIError) {
+// the delay, and what would have come after it; ending ends the delay only.
+func (r *Rule) inject(ctx context.Context, ending <-chan struct{}, call func() (outcome, *APIError)) (out outcome, fail *APIError) {
 	defer func() { out.injected = r.header() }()
 	if r.AfterEffect {
 		out, fail = call()
 	}
-	if !pause(ctx, r.Delay) {
+	if !pause(ctx, ending, r.Delay) {
 		return out, errInternal() // nobody is there to read it
 	}
 	switch {
@@ -184,8 +184,8 @@ func (r *Rule) header() string {
 	return "delay"
 }
 
-// pause waits; false = ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits, until ending at most; false = ctx ended first.
+func pause(ctx context.Context, ending <-chan struct{}, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -193,6 +193,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-ending:
 		return true
 	case <-ctx.Done():
 		return false
