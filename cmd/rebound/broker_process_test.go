@@ -323,6 +323,39 @@ func TestBrokerProcessKilledUnderLoad(t *testing.T) {
 	}
 }
 
+// A call that a rule holds back is answered when the broker ends, and the end is
+// a good one.
+func TestBrokerProcessEndsInADelay(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(rules, []byte("rules:\n  - {delay: 50s, after_effect: true}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serveProcess(t, "--inject", rules, "--verbose")
+	connectDevice(t, s.mqtt[0], "dev", true, nil)
+	type answer struct {
+		status int
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Get(s.endpoint + "/?Action=CloseConnection&Version=2020-04-20&InstanceId=i&ClientId=dev")
+		if err != nil {
+			answered <- answer{err: err}
+			return
+		}
+		answered <- answer{resp.StatusCode, resp.Body.Close()}
+	}()
+	// The delay comes after the effect, which can be seen.
+	if _, err := s.await(&s.err, regexp.MustCompile(`msg=end client=dev .*administrative`)); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	if a := <-answered; a.err != nil || a.status != http.StatusOK {
+		t.Errorf("the call that was held back: %d, %v", a.status, a.err)
+	}
+}
+
 // A second signal does not wait for the first one's end.
 func TestBrokerProcessSecondSignal(t *testing.T) {
 	s := serveProcess(t)
