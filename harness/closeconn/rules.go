@@ -1,6 +1,7 @@
 package closeconn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,18 +48,25 @@ func LoadRules(path string) ([]Rule, error) {
 	return rules, nil
 }
 
+type rulesFile struct {
+	Rules []Rule `yaml:"rules"`
+}
+
+var errNoRules = errors.New("it holds no rules")
+
 func parseRules(raw []byte) ([]Rule, error) {
 	if len(raw) > maxRulesFile {
 		return nil, fmt.Errorf("the file has %d bytes, the limit is %d", len(raw), maxRulesFile)
 	}
-	var file struct {
-		Rules []Rule `yaml:"rules"`
+	var file rulesFile
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, errNoRules
 	}
 	if err := yaml.Load(raw, &file, yaml.WithKnownFields()); err != nil { // two documents are an error too
 		return nil, err
 	}
 	if len(file.Rules) == 0 {
-		return nil, errors.New("it holds no rules")
+		return nil, errNoRules
 	}
 	for i, rule := range file.Rules {
 		if err := rule.check(); err != nil {

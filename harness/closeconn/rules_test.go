@@ -53,8 +53,10 @@ rules:
 		t.Errorf("%v %s", err, diff)
 	}
 	for text, says := range map[string]string{
-		"":          "document",
+		"":          "no rules",
 		"rules: []": "no rules",
+		" \n":       "no rules",
+		"hello":     "into closeconn.rulesFile",
 		"rules: [{delay: 1s}]\n---\nrules: [{delay: 2s}]": "document",
 		"rules: [{}]":                                           "does nothing",
 		"rules: [{delay: 1s}, {delay: -1s}]":                    "rule 2: delay -1s",
