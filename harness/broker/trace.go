@@ -57,6 +57,7 @@ type trace struct {
 	newest  int32
 	devices map[string]*traced       // those with events
 	open    map[*mochi.Client]uint64 // the connections that have not ended, with their numbers
+	kicks   map[*mochi.Client]*kick  // the first that is closing one of these
 	conns   uint64                   // connections so far
 }
 
@@ -68,7 +69,6 @@ type traced struct {
 	first, last int32
 	count       int
 	current     *mochi.Client // its connection; nil = none
-	kick        *kick         // that is closing it
 }
 
 type traceSlot struct {
@@ -86,6 +86,7 @@ func newTrace() *trace {
 	return &trace{
 		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice,
 		oldest: none, newest: none, devices: make(map[string]*traced), open: make(map[*mochi.Client]uint64),
+		kicks: make(map[*mochi.Client]*kick),
 	}
 }
 
@@ -110,20 +111,22 @@ func (t *trace) connected(cl *mochi.Client) {
 func (t *trace) over(d *traced) {
 	switch {
 	case d.current == nil:
-	case d.kick != nil:
-		t.end(d, d.current, d.kick)
+	case t.kicks[d.current] != nil:
+		t.end(d, d.current, t.kicks[d.current])
 	case d.current.Closed():
 		t.end(d, d.current, nil)
 	}
 }
 
-// kicking says that a connection is about to be closed for this cause.
-func (t *trace) kicking(cl *mochi.Client, cause *kick) {
+// kicking says that a connection is about to be closed for this cause, and
+// gives the first kick of it; nil = the connection is not known yet, or no more.
+func (t *trace) kicking(cl *mochi.Client, cause *kick) *kick {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d := t.devices[cl.ID]; d != nil && d.current == cl {
-		d.kick = cause
+	if _, open := t.open[cl]; open && t.kicks[cl] == nil {
+		t.kicks[cl] = cause
 	}
+	return t.kicks[cl]
 }
 
 // ended notes the end of a connection, unless connected has done so. mochi also
@@ -138,10 +141,14 @@ func (t *trace) ended(cl *mochi.Client, err error) {
 
 func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 	kind, reason := endOf(cl, err)
+	if t.kicks[cl] != nil && cl.Properties.ProtocolVersion >= 5 && endedByClient(cl) { // as it was told to
+		kind, reason = target.DeviceClose, reasonKick
+	}
 	t.add(d, kind, reason, t.open[cl])
 	delete(t.open, cl)
+	delete(t.kicks, cl)
 	if d.current == cl {
-		d.current, d.kick = nil, nil
+		d.current = nil
 	}
 }
 
