@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,11 +21,13 @@ import (
 )
 
 // The bounds of the device trace, in events: the youngest of all clients, and
-// of one, so that a client that flaps does not push out everyone else's. A full
-// trace is about 10 MB.
+// of one, so that a client that flaps does not push out everyone else's; and in
+// bytes of client ids, which can have 64 KiB each. A full trace is about 10 MB,
+// with long ids twice that.
 const (
 	maxTrace       = 1 << 17
 	maxTraceDevice = 1000
+	maxTraceIDs    = 8 << 20
 )
 
 // What a trace says of an event, in the words of the cloud's device trace
@@ -49,6 +52,7 @@ type trace struct {
 	random  uint64 // first half of the connections' ids, so that those of two brokers differ
 	max     int    // events
 	maxEach int    // events of one client
+	maxIDs  int    // bytes of all clients' ids
 
 	mu      sync.Mutex
 	slots   []traceSlot
@@ -56,6 +60,7 @@ type trace struct {
 	oldest  int32   // of all; none = no event
 	newest  int32
 	devices map[string]*traced       // those with events
+	ids     int                      // bytes of their ids
 	open    map[*mochi.Client]uint64 // the connections that have not ended, with their numbers
 	kicks   map[*mochi.Client]*kick  // the first that is closing one of these
 	conns   uint64                   // connections so far
@@ -84,7 +89,7 @@ func newTrace() *trace {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return &trace{
-		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice,
+		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice, maxIDs: maxTraceIDs,
 		oldest: none, newest: none, devices: make(map[string]*traced), open: make(map[*mochi.Client]uint64),
 		kicks: make(map[*mochi.Client]*kick),
 	}
@@ -164,9 +169,9 @@ func (t *trace) refused(cl *mochi.Client) {
 
 func (t *trace) device(id string) *traced {
 	d := t.devices[id]
-	if d == nil {
-		d = &traced{id: id, first: none, last: none}
-		t.devices[id] = d
+	if d == nil { // known from its first event on
+		// mochi's id is a part of the whole CONNECT in memory, Will included.
+		d = &traced{id: strings.Clone(id), first: none, last: none}
 	}
 	return d
 }
@@ -178,6 +183,13 @@ func (t *trace) add(d *traced, kind, reason string, connection uint64) {
 		t.drop(d.first)
 	} else if len(t.slots) >= t.max && len(t.free) == 0 {
 		t.drop(t.oldest)
+	}
+	if d.count == 0 { // new, or drop has forgotten it
+		t.ids += len(d.id)
+		for t.ids > t.maxIDs && t.oldest != none {
+			t.drop(t.oldest)
+		}
+		t.devices[d.id] = d
 	}
 	var i int32
 	if n := len(t.free); n > 0 {
@@ -203,7 +215,6 @@ func (t *trace) add(d *traced, kind, reason string, connection uint64) {
 	}
 	d.last = i
 	d.count++
-	t.devices[d.id] = d // drop may have forgotten it
 }
 
 // drop frees a slot, which is the first of its client, and forgets a client
@@ -226,6 +237,7 @@ func (t *trace) drop(i int32) {
 	if d.first == none {
 		d.last = none
 		delete(t.devices, d.id)
+		t.ids -= len(d.id)
 	}
 	t.slots[i] = traceSlot{}
 	t.free = append(t.free, i)
