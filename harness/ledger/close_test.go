@@ -216,6 +216,9 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 	if words := settled(reports.Messages{QoS: 1, Expected: 5, Delivered: 2, Recovered: 2, Indeterminate: 2}, 3); words != "" {
 		t.Error(words)
 	}
+	if words := settled(reports.Messages{Recovered: 2, Indeterminate: 1}, 0); words != "" {
+		t.Error("at QoS 0 nothing is indeterminate:", words)
+	}
 	if words := settled(reports.Messages{QoS: 1, Recovered: 2, Indeterminate: 1}, 0); words != "2 recovered of only 1 indeterminate" {
 		t.Error(words)
 	}
