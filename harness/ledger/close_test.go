@@ -58,6 +58,8 @@ func TestTotalsLost(t *testing.T) {
 	lost(2)
 	h.read(8, 6, 1, 3)
 	lost(0)
+	h.write(9, 10, 11, 13, 12).read(12) // itself written late, which is no gap
+	lost(3)
 }
 
 // A copy in a third epoch is a copy too, not a first one.

@@ -63,6 +63,11 @@ func TestSetEdges(t *testing.T) {
 	if n := half.Len(); n != math.MaxInt64 {
 		t.Errorf("half of all numbers are %d", n)
 	}
+	parts := NewSet(0, 1, 2)
+	parts.AddRange(10, math.MaxInt64+10)
+	if n := parts.Len(); n != math.MaxInt64 {
+		t.Errorf("half of all numbers, and three, are %d", n)
+	}
 	s = NewSet(math.MaxUint64, 0, 1, math.MaxUint64-1)
 	if got := s.String(); got != "0-1,18446744073709551614-18446744073709551615" {
 		t.Error(got)
