@@ -29,11 +29,21 @@ func (c ClosedClient) Answer() *APIError {
 	return api
 }
 
+// stopped is the end of a context, in words.
+type stopped struct {
+	text string
+	err  error
+}
+
+func (s stopped) Error() string { return s.text }
+func (s stopped) Unwrap() error { return s.err }
+
 // CloseClients closes the connections of some clients through an endpoint of
 // the CloseConnection API, one after the other, and tells of each. timeout
 // bounds each call, 0 = 10 s. The error is ErrUsage for settings that can not
 // be, ErrNoEndpoint when the first call is not answered by anything of the API,
-// which ends the list there, and else ErrNotClosed when some call failed.
+// which ends the list there, that of ctx when it ended, and else ErrNotClosed
+// when some call failed.
 func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout time.Duration, clients []string, tell func(ClosedClient) error) error {
 	o, err := o.foreign(endpoint)
 	if err != nil {
@@ -49,11 +59,11 @@ func CloseClients(ctx context.Context, endpoint string, o CloseOptions, timeout 
 	failed := 0
 	for i, id := range clients {
 		if err := client.Pace(ctx); err != nil {
-			return err
+			return stopped{fmt.Sprintf("interrupted after %d of %d clients", i, len(clients)), err}
 		}
 		closed, err := client.CloseConnection(ctx, id)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err != nil && ctx.Err() != nil {
+			return stopped{fmt.Sprintf("interrupted after %d of %d clients; the call for %q may have taken effect", i, len(clients), id), ctx.Err()}
 		}
 		c := ClosedClient{ClientID: id, Online: closed.Found, Tries: closed.Tries, Err: err}
 		if err := tell(c); err != nil {

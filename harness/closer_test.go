@@ -247,3 +247,56 @@ func TestDeniedBeforeTheStorm(t *testing.T) {
 		}
 	}
 }
+
+// TestClosesOfTwoFleetsDoNotQueueHere: calls of two faults that are open at
+// once all have a connection to the endpoint: what they would wait for one here
+// would read as the endpoint's answer time.
+func TestClosesOfTwoFleetsDoNotQueueHere(t *testing.T) {
+	const open = 2 * 50 // of 100 clients, all at once
+	var mu sync.Mutex
+	calls, all := 0, make(chan struct{})
+	address, endpoint := signedTarget(t, func(_ int, passedOn bool) (int, string) {
+		if passedOn {
+			return 0, ""
+		}
+		mu.Lock()
+		calls++
+		if calls == open+2 { // the preflight's two
+			close(all)
+		}
+		wait := calls > 2
+		mu.Unlock()
+		if wait {
+			select {
+			case <-all:
+			case <-time.After(5 * time.Second):
+				t.Error("not all calls arrived at once")
+			}
+		}
+		return 0, ""
+	})
+	sc := scenario(t, `
+name: two
+summary: Two fleets, closed in the same instant.
+clients: 100
+fleets:
+  - {name: left, share: 50%, client_id: "left-{run}-{index}", connect: {rate: 2000/s}, subscribe: [{topic: "rb/{client}/cmd", qos: 1}]}
+  - {name: right, share: 50%, client_id: "right-{run}-{index}", connect: {rate: 2000/s}, subscribe: [{topic: "rb/{client}/cmd", qos: 1}]}
+traffic:
+  - {from: control, to: left, topic: "rb/{client}/cmd", qos: 1, each: 2/s}
+  - {from: control, to: right, topic: "rb/{client}/cmd", qos: 1, each: 2/s}
+phases:
+  - {name: connect, until: {connected: 100%}, timeout: 20s}
+  - name: storm
+    faults: [{close: {fleet: left}}, {close: {fleet: right}}]
+    until: {back: 100%}
+    timeout: 30s
+  - {name: drain, until: {quiet: 300ms}, timeout: 20s}
+expect:
+  - {metric: victims, equals: 100}
+`)
+	r, _ := play(t, sc, PlanOptions{Target: address, Endpoint: endpoint}, Options{Endpoint: endpoint, Close: CloseOptions{Credentials: testKey}})
+	if got := r.Total.API; got == nil || *got != (reports.Calls{Calls: 100, Tries: 100}) {
+		t.Errorf("%+v", got)
+	}
+}

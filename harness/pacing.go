@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/fault"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -82,6 +83,25 @@ func PaceNote(p *scenarios.Plan, rate float64) string {
 	}
 	return fmt.Sprintf("closes are paced at %g/s (--close-rate): in phase %s some of %d begin up to %s late, which counts as lag of their outages",
 		rate, phase, worst.n, worst.lag.Round(10*time.Millisecond))
+}
+
+// mostCloses is how many calls the faults of a phase can have open at once. Each
+// has a connection to the endpoint: a wait for one here would read as the
+// endpoint's answer time.
+func mostCloses(p *scenarios.Plan) int {
+	most := 1
+	for _, ph := range p.Phases {
+		n := 0
+		for _, w := range ph.Waves {
+			for _, f := range w.Faults {
+				if f.Kind == "close" {
+					n += min(f.Count, fault.DefaultConcurrency)
+				}
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 // closedFleets are the fleets whose connections a plan closes through the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/closeconn"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -66,9 +67,8 @@ func CheckTarget(name, endpoint, kick string) error {
 	case endpoint != "" && kick != "":
 		return Usage(errors.New("--close-endpoint and --kick exclude each other"))
 	case endpoint != "":
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return Usage(fmt.Errorf("--close-endpoint %q: want http://HOST:PORT", endpoint))
+		if err := closeconn.CheckEndpoint(endpoint); err != nil {
+			return Usage(fmt.Errorf("--close-endpoint: %w", err))
 		}
 	}
 	return nil

@@ -192,30 +192,50 @@ phases:
 	}
 }
 
-// TestPlantedStall: the whole process is stopped for half a second in the
-// storm. The times of that phase are then no one's fault: the harness reads as
-// saturated, a time expectation is unknown, and nobody is blamed.
-func TestPlantedStall(t *testing.T) {
+// stall stops this whole process for half a second in the storm of a run.
+type stall struct {
+	t      *testing.T
+	sh     string
+	cmd    *exec.Cmd
+	output bytes.Buffer
+}
+
+func newStall(t *testing.T) *stall {
+	t.Helper()
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skipf("SKIPPED: no shell to stop this process from outside: %v", err)
 	}
-	var stall *exec.Cmd
-	var output bytes.Buffer
-	o := Options{OnStatus: func(s Status) {
-		if s.Phase == "storm" && stall == nil {
-			stall = exec.Command(sh, "-c", fmt.Sprintf("kill -STOP %d; sleep 0.6; kill -CONT %[1]d", os.Getpid()))
-			stall.Stderr = &output
-			if err := stall.Start(); err != nil {
-				t.Error(err)
-			}
-		}
-	}}
-	sc := scenario(t, quick, "{metric: victims, equals: 40}", "{metric: outage.p99, phase: storm, below: 100ms}")
-	r, _ := play(t, sc, PlanOptions{}, o)
-	if err := stall.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, output.String())
+	return &stall{t: t, sh: sh}
+}
+
+func (s *stall) onStatus(st Status) {
+	if st.Phase != "storm" || s.cmd != nil {
+		return
 	}
+	s.cmd = exec.Command(s.sh, "-c", fmt.Sprintf("kill -STOP %d; sleep 0.6; kill -CONT %[1]d", os.Getpid()))
+	s.cmd.Stderr = &s.output
+	if err := s.cmd.Start(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// wait waits for the shell's end; the run is over.
+func (s *stall) wait() {
+	s.t.Helper()
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Fatalf("%v: %s", err, s.output.String())
+	}
+}
+
+// TestPlantedStall: the whole process is stopped for half a second in the
+// storm. The times of that phase are then no one's fault: the harness reads as
+// saturated, a time expectation is unknown, and nobody is blamed.
+func TestPlantedStall(t *testing.T) {
+	stall := newStall(t)
+	sc := scenario(t, quick, "{metric: victims, equals: 40}", "{metric: outage.p99, phase: storm, below: 100ms}")
+	r, _ := play(t, sc, PlanOptions{}, Options{OnStatus: stall.onStatus})
+	stall.wait()
 	for _, p := range r.Phases {
 		if p.Name == "storm" && p.Fitness != "saturated" {
 			t.Errorf("storm reads %s (canary %+v)", p.Fitness, p.Canary)

@@ -62,6 +62,7 @@ func ServeBroker(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return Usage(err)
 	}
+	endpoint.Ending = ctx.Done()
 	b, err := startEmbedded(ctx, mqtt, o.EndpointAddr, endpoint)
 	if err != nil {
 		return err

@@ -96,6 +96,7 @@ func (r *run) startTarget(ctx context.Context) error {
 func (r *run) startClient(ctx context.Context, info target.Info, o CloseOptions) error {
 	cfg := o.client(info.Endpoint)
 	cfg.Clock, cfg.SameClock, cfg.StillDue = r.clock, info.SameClock, r.stillDue
+	cfg.Concurrency = mostCloses(r.plan)
 	client, err := closeconn.NewClient(cfg)
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -85,6 +87,19 @@ func (o *brokerFlags) define(f *pflag.FlagSet) {
 // check finds what is wrong before anything is opened, and serves the ports of
 // the flags that are there.
 func (o *brokerFlags) check(given func(flag string) bool) error {
+	// `--keys "$FILE"` without a FILE would serve whoever comes.
+	for _, f := range []struct{ flag, value string }{
+		{"host", o.Host}, {"tls-cert", o.TLSCert}, {"tls-key", o.TLSKey}, {"store", o.Store}, {"keys", o.KeysFile},
+		{"auth", o.Auth}, {"inject", o.RulesFile},
+	} {
+		if given(f.flag) && f.value == "" {
+			return usagef("--%s is empty: give it a value, or leave it out", f.flag)
+		}
+	}
+	if given("instances") && (len(o.Instances) == 0 || slices.Contains(o.Instances, "")) {
+		return usagef("--instances: an id is empty: give it a value, or leave it out")
+	}
+	taken := map[int]string{}
 	for _, p := range []struct {
 		flag  string
 		value *int
@@ -96,12 +111,20 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 		if *p.value < 0 || *p.value > 65535 {
 			return usagef("--%s %d: want 1 to 65535, or 0 for a free one", p.flag, *p.value)
 		}
+		if other := taken[*p.value]; other != "" && *p.value != 0 {
+			return usagef("--%s %d: --%s has that port", p.flag, *p.value, other)
+		}
+		taken[*p.value] = p.flag
 		if p.serve != nil && given(p.flag) {
 			*p.serve = p.value
 		}
 	}
-	if _, _, err := net.SplitHostPort(o.EndpointAddr); err != nil {
+	_, port, err := net.SplitHostPort(o.EndpointAddr)
+	if err != nil {
 		return usagef("--endpoint %q: want HOST:PORT, such as 127.0.0.1:8080", o.EndpointAddr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return usagef("--endpoint %q: want a port of 1 to 65535, or 0 for a free one", o.EndpointAddr)
 	}
 	if strings.ContainsAny(o.Host, "[]") || strings.Count(o.Host, ":") == 1 {
 		return usagef("--host %q: want an address or name alone, such as 0.0.0.0 or ::1; the port is --port", o.Host)
@@ -110,7 +133,7 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 		return usagef("--auth %q: want verify or off", o.Auth)
 	}
 	if notRate(o.Throttle) {
-		return usagef("--throttle %g: want calls per second, or 0 for no limit", o.Throttle)
+		return usagef("--throttle %g: want calls per second, at most %d, or 0 for no limit", o.Throttle, maxPerSecond)
 	}
 	return nil
 }

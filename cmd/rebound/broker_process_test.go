@@ -323,21 +323,70 @@ func TestBrokerProcessKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// A second signal does not wait for the first one's end.
-func TestBrokerProcessSecondSignal(t *testing.T) {
+// A call that a rule holds back is answered when the broker ends, and the end is
+// a good one.
+func TestBrokerProcessEndsInADelay(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(rules, []byte("rules:\n  - {delay: 50s, after_effect: true}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serveProcess(t, "--inject", rules, "--verbose")
+	connectDevice(t, s.mqtt[0], "dev", true, nil)
+	type answer struct {
+		status int
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := client.Get(s.endpoint + "/?Action=CloseConnection&Version=2020-04-20&InstanceId=i&ClientId=dev")
+		if err != nil {
+			answered <- answer{err: err}
+			return
+		}
+		answered <- answer{resp.StatusCode, resp.Body.Close()}
+	}()
+	// The delay comes after the effect, which can be seen.
+	if _, err := s.await(&s.err, regexp.MustCompile(`msg=end client=dev .*administrative`)); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	if a := <-answered; a.err != nil || a.status != http.StatusOK {
+		t.Errorf("the call that was held back: %d, %v", a.status, a.err)
+	}
+}
+
+// A caller that hangs is cut off after 5 s; the end is a good one, and says so.
+func TestBrokerProcessCutsOffWhoHangs(t *testing.T) {
 	s := serveProcess(t)
-	// A request without an end holds the endpoint's orderly close for 5 s.
+	hang(t, s)
+	s.stop(t)
+	if text, _ := s.err.text(); !strings.Contains(text, "calls that did not end were cut off") || strings.Count(text, "\n") != 1 {
+		t.Errorf("it says %q", text)
+	}
+}
+
+// hang sends a request without an end, which holds the endpoint's orderly close
+// for 5 s.
+func hang(t *testing.T, s serving) {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.endpoint, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the test's own
+	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // the test's own
 	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100"))); err != nil { // it is read
 		t.Fatal(err)
 	}
+}
+
+// A second signal does not wait for the first one's end.
+func TestBrokerProcessSecondSignal(t *testing.T) {
+	s := serveProcess(t)
+	hang(t, s)
 	begin := time.Now()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

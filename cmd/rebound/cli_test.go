@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,9 +127,25 @@ func TestPrintError(t *testing.T) {
 		{leftIn{fmt.Errorf("%w: x", harness.ErrEvidence), "note"}, "rebound: evidence could not be written: x\nnote\nname a folder that can be written with --out\n"},
 	} {
 		var b bytes.Buffer
-		printError(&b, c.err)
+		printError(&b, c.err, true)
 		if b.String() != c.want {
 			t.Errorf("%#v prints\n%s\nwant\n%s", c.err, b.String(), c.want)
+		}
+	}
+}
+
+func TestHint(t *testing.T) {
+	full := fmt.Errorf("write: %w", syscall.ENOSPC)
+	unknown := fmt.Errorf("no endpoint: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})
+	for _, c := range []struct {
+		err  error
+		out  bool
+		want string
+	}{
+		{full, true, "--out$"}, {full, false, "^make room on that disk$"}, {unknown, false, "SSL_CERT_FILE=FILE"}, {errors.New("x"), true, "^$"},
+	} {
+		if got := hint(c.err, c.out); !regexp.MustCompile(c.want).MatchString(got) {
+			t.Errorf("%v, --out %v: %q", c.err, c.out, got)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,9 @@ would then close the connection that the client has made since. Certificates
 of an authority of your own are trusted with SSL_CERT_FILE.
 
 Exit codes: 0 each call was answered with success, 1 some failed, 2 usage,
-4 the endpoint answered nothing.`,
+4 the endpoint answered nothing to the first call, which ends the list, 7 the
+results could not be printed, 130 interrupted: the clients before were told of,
+and the call under way may have taken effect.`,
 		Example: `  rebound close --endpoint http://127.0.0.1:8080 --client dev-1 --client dev-2
   rebound close --endpoint https://onsmqtt.cn-shanghai.aliyuncs.com --instance post-cn-x --client 'GID_x@@@1'
   cut -d, -f1 devices.csv | rebound close --endpoint http://127.0.0.1:8080 --client -`,
@@ -55,7 +58,7 @@ Exit codes: 0 each call was answered with success, 1 some failed, 2 usage,
 			case timeout <= 0:
 				return usagef("--timeout %s: want a time above 0", timeout)
 			case notRate(o.Rate):
-				return usagef("--rate %g: want calls per second, or 0 for as fast as they come", o.Rate)
+				return usagef("--rate %g: want calls per second, at most %d, or 0 for as fast as they are answered", o.Rate, maxPerSecond)
 			}
 			if c.Flags().Changed("rate") && o.Rate == 0 {
 				o.Rate = -1
@@ -97,12 +100,16 @@ func clientIDs(named []string, stdin io.Reader) ([]string, error) {
 		read = true
 		lines := bufio.NewScanner(stdin)
 		lines.Buffer(nil, 1<<17) // a ClientId has at most 65,535 bytes
-		for lines.Scan() {
+		n := 1
+		for ; lines.Scan(); n++ {
 			if line := strings.TrimSuffix(lines.Text(), "\r"); line != "" {
 				ids = append(ids, line)
 			}
 		}
-		if err := lines.Err(); err != nil {
+		switch err := lines.Err(); {
+		case errors.Is(err, bufio.ErrTooLong):
+			return nil, usagef("client ids from stdin: line %d is longer than any id", n)
+		case err != nil:
 			return nil, usagef("client ids from stdin: %w", err)
 		}
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rebound-mqtt/rebound/harness"
@@ -33,6 +31,9 @@ func (f *closeFlags) options() harness.CloseOptions {
 	return o
 }
 
+// maxPerSecond of a rate is far above what any endpoint answers.
+const maxPerSecond = 1_000_000
+
 // notRate reports whether a flag's value is no number of calls per second; the
 // flags take NaN and Inf for numbers.
-func notRate(perSecond float64) bool { return !(perSecond >= 0) || math.IsInf(perSecond, 1) }
+func notRate(perSecond float64) bool { return !(perSecond >= 0 && perSecond <= maxPerSecond) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -39,8 +40,9 @@ func exitWith(code int) error {
 // usagef makes an error of the user's: exit code 2.
 func usagef(format string, args ...any) error { return harness.Usage(fmt.Errorf(format, args...)) }
 
-// printError prints what a command failed with, and what to do about it.
-func printError(w io.Writer, err error) {
+// printError prints what a command failed with, and what to do about it; out
+// says that the command has the flag --out.
+func printError(w io.Writer, err error, out bool) {
 	if e, ok := err.(exit); ok {
 		err = e.err
 	}
@@ -56,7 +58,7 @@ func printError(w io.Writer, err error) {
 	if l := (leftIn{}); errors.As(err, &l) {
 		fmt.Fprintln(w, l.note)
 	}
-	if h := hint(err); h != "" {
+	if h := hint(err, out); h != "" {
 		fmt.Fprintln(w, h)
 	}
 }
@@ -76,10 +78,14 @@ func firstLines(text string) string {
 }
 
 // hint says what can be done about an error that does not say so itself.
-func hint(err error) string {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+func hint(err error, out bool) string {
+	switch full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); {
+	case full && out:
 		return "make room on that disk, or name a folder on another one with --out"
+	case full:
+		return "make room on that disk"
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "an authority of your own is trusted with SSL_CERT_FILE=FILE in the environment, its certificate in PEM"
 	case errors.Is(err, harness.ErrFolderNotEmpty):
 		return "name a new or empty folder with --out"
 	case errors.Is(err, harness.ErrEvidence):

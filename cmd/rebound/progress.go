@@ -30,7 +30,7 @@ type progress struct {
 	held  string     // how a phase with victims stands, until it ends or a line is due
 	drawn bool       // the live line is on the screen
 
-	signed bool // the endpoint takes signed calls only
+	signed bool // CloseConnection calls are
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
@@ -60,7 +60,7 @@ func (p *progress) target(t harness.TargetInfo, client string) {
 	switch {
 	case t.Endpoint == "":
 	case p.signed: // an unsigned line would be refused
-		p.say("endpoint   %s · signed calls only", t.Endpoint)
+		p.say("endpoint   %s · calls are signed", t.Endpoint)
 	default:
 		p.say("endpoint   %s\n           %s", t.Endpoint, harness.CurlLine(t.Endpoint, client))
 	}

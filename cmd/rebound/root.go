@@ -18,10 +18,13 @@ survives the stampede, and whether any message is lost, doubled or reordered.
 Exit codes
   0    every expectation and every check passed, or is excused by on_fail: warn or
        a known defect of the target
-  1    an expectation failed, or a check is invalid and no known defect
-  2    usage or scenario invalid; nothing was started
+  1    an expectation failed, or a check is invalid and no known defect;
+       close: a call was answered with an error
+  2    usage or scenario invalid, or the CloseConnection endpoint refuses the key:
+       no client was connected
   3    some verdict is unknown: the run cannot decide
-  4    no MQTT broker at the target
+  4    no MQTT broker at the target, or nothing that answers at its
+       CloseConnection endpoint
   5    compare says worse
   6    a part of the run was lost (not in this version)
   7    the run could not be done: disk, port, internal error
@@ -51,7 +54,7 @@ func execute(args []string, out, errw io.Writer) int {
 	root := rootCommand(streams{out, errw})
 	root.SetArgs(args)
 	c, err := root.ExecuteC()
-	printError(errw, err)
+	printError(errw, err, c.Flags().Lookup("out") != nil)
 	if name := c.Name(); name == "run" || name == "report" { // the stdout of others is for programs
 		annotateError(streams{out, errw}, err)
 	}

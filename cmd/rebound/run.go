@@ -143,7 +143,7 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 		return nil, err
 	}
 	if notRate(f.close.rate) {
-		return nil, usagef("--close-rate %g: want calls per second, or 0 for as fast as they come", f.close.rate)
+		return nil, usagef("--close-rate %g: want calls per second, at most %d, or 0 for as fast as they come", f.close.rate, maxPerSecond)
 	}
 	if s.closing, err = f.close.options().For(f.target, f.kick, f.endpoint); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ is 2.`,
 			bad := 0
 			for _, path := range args {
 				if err := validate(path); err != nil {
-					printError(io.err, err)
+					printError(io.err, err, false)
 					bad++
 					continue
 				}

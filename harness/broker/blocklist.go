@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// maxBlocked bounds the block list, in clients: more than any fleet, and less
-// than 10 MB.
-const maxBlocked = 100_000
+// The bounds of the block list: clients, more than any fleet has, and bytes of
+// their ids, which a caller can make as long as a request. Both are less than
+// 20 MB together.
+const (
+	maxBlocked    = 100_000
+	maxBlockedIDs = 8 << 20
+)
 
 var (
 	// ErrBlockListFull says that no more clients can be blocked.
@@ -27,6 +32,7 @@ type blockList struct {
 
 	mu  sync.RWMutex
 	ids map[string]struct{}
+	sum int // bytes of the ids
 }
 
 func newBlockList() *blockList { return &blockList{ids: make(map[string]struct{})} }
@@ -48,10 +54,14 @@ func (e *Embedded) Block(clientID string) error {
 	b := e.gate.blocks
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, there := b.ids[clientID]; !there && len(b.ids) >= maxBlocked {
-		return fmt.Errorf("%w: it holds %d clients", ErrBlockListFull, maxBlocked)
+	if _, there := b.ids[clientID]; there {
+		return nil
 	}
-	b.ids[clientID] = struct{}{}
+	if len(b.ids) >= maxBlocked || b.sum+len(clientID) > maxBlockedIDs {
+		return fmt.Errorf("%w: it holds %d clients, whose ids have %d bytes", ErrBlockListFull, len(b.ids), b.sum)
+	}
+	b.ids[strings.Clone(clientID)] = struct{}{} // it may be a part of a whole request
+	b.sum += len(clientID)
 	b.size.Store(int64(len(b.ids)))
 	return nil
 }
@@ -61,7 +71,10 @@ func (e *Embedded) Unblock(clientID string) {
 	b := e.gate.blocks
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.ids, clientID)
+	if _, there := b.ids[clientID]; there {
+		delete(b.ids, clientID)
+		b.sum -= len(clientID)
+	}
 	b.size.Store(int64(len(b.ids)))
 }
 

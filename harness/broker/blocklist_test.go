@@ -149,6 +149,29 @@ func TestBlockListIsBounded(t *testing.T) {
 	}
 }
 
+// Ids as long as a request can carry fill the list, too.
+func TestBlockListIsBoundedInBytes(t *testing.T) {
+	b := startTest(t, Options{})
+	long := strings.Repeat("x", maxBlockedIDs/4-1)
+	for i := range 4 {
+		if err := b.Block(long + fmt.Sprint(i)); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := b.Block("dev"); !errors.Is(err, ErrBlockListFull) {
+		t.Error(err)
+	}
+	for range 2 {
+		b.Unblock(long + "0")
+	}
+	if err := b.Block("dev"); err != nil {
+		t.Error(err)
+	}
+	if err := b.Block(long + "0"); !errors.Is(err, ErrBlockListFull) {
+		t.Error(err)
+	}
+}
+
 // Clients that connect all the time while they are blocked and then kicked: at
 // the end none is online, whatever the CONNECT was doing just then.
 func TestNoneSlipsThroughBlockAndKick(t *testing.T) {

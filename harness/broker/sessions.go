@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -15,7 +16,12 @@ const goodbyeWait = 250 * time.Millisecond
 
 // kick is the cause of a stop by CloseClient. Its address tells one call from
 // another, because mochi keeps only the first cause.
-type kick struct{ at timeline.Instant }
+type kick struct {
+	at timeline.Instant
+	// told is of the first kick of a connection, whoever sent the DISCONNECT upon
+	// which the client closed it by itself: it is taken by the one that counts.
+	told atomic.Bool
+}
 
 func (*kick) Error() string { return "connection closed by administrative action" }
 
@@ -47,28 +53,34 @@ func (e *Embedded) CloseClient(ctx context.Context, clientID string) (found bool
 		return false, 0, nil
 	}
 	cause := &kick{at: e.clock.Now()}
-	e.gate.trace.kicking(cl, cause)
-	if cl.Properties.ProtocolVersion >= 5 {
-		sayGoodbye(ctx, cl, cause)
-	}
+	first := e.gate.trace.kicking(cl, cause)
+	said := cl.Properties.ProtocolVersion >= 5 && sayGoodbye(ctx, cl, cause)
 	cl.Stop(cause)
-	if cl.StopCause() != error(cause) {
+	if cl.StopCause() != error(cause) && !(said && first != nil && endedByClient(cl) && first.told.CompareAndSwap(false, true)) {
 		return false, 0, nil // another end came first
 	}
 	return true, cause.at, nil
 }
 
+// endedByClient reports whether a connection that is closed was closed by its
+// client without a DISCONNECT, or broke.
+func endedByClient(cl *mochi.Client) bool {
+	_, reason := endOf(cl, nil)
+	return reason == reasonClientClosed || reason == reasonNetwork
+}
+
 // sayGoodbye writes a DISCONNECT with 0x98 (MQTT 5 section 3.14.2.1). The
-// client is stopped when it doesn't take it in time, which ends the write.
-func sayGoodbye(ctx context.Context, cl *mochi.Client, cause *kick) {
+// client is stopped when it doesn't take it in time, which ends the write and
+// is false.
+func sayGoodbye(ctx context.Context, cl *mochi.Client, cause *kick) bool {
 	ctx, cancel := context.WithTimeout(ctx, goodbyeWait)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { cl.Stop(cause) })
 	defer stop()
 	code := packets.ErrAdministrativeAction
-	_ = cl.WritePacket(packets.Packet{ // the close that follows makes a failure plain
+	return cl.WritePacket(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
 		ReasonCode:  code.Code,
 		Properties:  packets.Properties{ReasonString: code.Reason},
-	})
+	}) == nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -49,6 +50,60 @@ func TestKickOfVersion5SaysWhy(t *testing.T) {
 	}
 	if got, _ := c.rest(); len(got) < 3 || got[0] != 0xe0 || got[2] != 0x98 {
 		t.Errorf("got % x, want a DISCONNECT with 0x98", got)
+	}
+}
+
+// A version 5 client that takes its DISCONNECT closes the connection itself,
+// and may be faster than our own close: the kick has ended it all the same, and
+// one of two kicks at once has.
+func TestKickOfVersion5ThatLeavesAtOnce(t *testing.T) {
+	for kicks := 1; kicks <= 2; kicks++ {
+		left := &sentHook{left: make(chan struct{})}
+		b := startTest(t, Options{Hooks: []mochi.Hook{left}})
+		c := connectV5(t, b.Info().Addresses[0], "dev")
+		cl, _ := b.server.Clients.Get("dev")
+		eventually(t, "the trace has it", func() bool { return story(b, "dev") != "" }) // after the CONNACK
+		var found atomic.Int64
+		var running sync.WaitGroup
+		for range kicks {
+			running.Go(func() {
+				before := b.Clock().Now()
+				ok, at, err := b.CloseClient(testContext(t), "dev")
+				if err != nil || ok != (at >= before) {
+					t.Errorf("found %v, at %d, err %v", ok, at, err)
+				}
+				if ok {
+					found.Add(1)
+				}
+			})
+		}
+		c.read(28) // a DISCONNECT with its reason
+		_ = c.conn.Close()
+		eventually(t, "mochi's reader sees it", cl.Closed)
+		close(left.left)
+		running.Wait()
+		if n := found.Load(); n != 1 {
+			t.Errorf("%d of %d kicks say that they closed it, want 1", n, kicks)
+		}
+		eventually(t, "it is gone", func() bool { return b.Clients() == 0 && b.door.count() == 0 })
+		if got, want := story(b, "dev"), "connect (accepted), close (closed by administrative action)"; got != want {
+			t.Errorf("the trace tells %s", got)
+		}
+	}
+}
+
+// sentHook holds back who has sent a DISCONNECT until its client has left.
+type sentHook struct {
+	mochi.HookBase
+	left chan struct{}
+}
+
+func (*sentHook) ID() string               { return "sent" }
+func (*sentHook) Provides(event byte) bool { return event == mochi.OnPacketSent }
+
+func (h *sentHook) OnPacketSent(_ *mochi.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type == packets.Disconnect {
+		<-h.left
 	}
 }
 

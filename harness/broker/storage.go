@@ -65,6 +65,15 @@ func (s *store) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Pack
 	return pk
 }
 
+// OnDisconnect deletes a client that keeps no session, unless another connection
+// has taken its place: the hook knows that only of those that were taken over
+// while they were open, and would delete the client that is back after a kick.
+func (s *store) OnDisconnect(cl *mochi.Client, err error, expire bool) {
+	if !cl.IsTakenOver() {
+		s.Hook.OnDisconnect(cl, err, expire)
+	}
+}
+
 // SetOpts gives the hook our log, in which its failed writes show.
 func (s *store) SetOpts(_ *slog.Logger, o *mochi.HookOptions) { s.Hook.SetOpts(s.log, o) }
 

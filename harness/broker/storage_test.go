@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -303,3 +304,47 @@ func TestStoreThatCanNotBeUsed(t *testing.T) {
 }
 
 var _ mochi.Hook = (*store)(nil)
+
+// A clean client is kicked and is back, with a session to keep, before mochi has
+// come to tell of the old connection's end: that must not delete the new session.
+func TestStoreKeepsASessionThatCameBeforeTheOldOneEnded(t *testing.T) {
+	dir := t.TempDir()
+	late := &lateEnd{kicked: make(chan struct{}), back: make(chan struct{}), ended: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(late.back) })
+	defer release()
+	b := startTest(t, Options{Addresses: 1, Store: dir, Hooks: []mochi.Hook{late}})
+	dialFinder(t, b.Info().Addresses[0], "dev", true).ping()
+	if found, _, err := b.CloseClient(testContext(t), "dev"); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	<-late.kicked
+	c := dialFinder(t, b.Info().Addresses[0], "dev", false)
+	c.subscribe("t")
+	release()
+	<-late.ended
+	eventually(t, "the old connection is gone", func() bool { return b.door.count() == 1 })
+	image := crash(t, dir)
+
+	again := startTest(t, Options{Addresses: 1, Store: image})
+	if sub := dialFinder(t, again.Info().Addresses[0], "dev", false); !sub.sessionPresent {
+		t.Error("the session is gone")
+	}
+}
+
+// lateEnd holds back the first end of a connection until the client is back.
+type lateEnd struct {
+	mochi.HookBase
+	once                sync.Once
+	kicked, back, ended chan struct{}
+}
+
+func (*lateEnd) ID() string               { return "late-end" }
+func (*lateEnd) Provides(event byte) bool { return event == mochi.OnDisconnect }
+
+func (l *lateEnd) OnDisconnect(*mochi.Client, error, bool) {
+	l.once.Do(func() {
+		close(l.kicked)
+		<-l.back
+		close(l.ended)
+	})
+}

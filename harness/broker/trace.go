@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,11 +21,13 @@ import (
 )
 
 // The bounds of the device trace, in events: the youngest of all clients, and
-// of one, so that a client that flaps does not push out everyone else's. A full
-// trace is about 10 MB.
+// of one, so that a client that flaps does not push out everyone else's; and in
+// bytes of client ids, which can have 64 KiB each. A full trace is about 10 MB,
+// with long ids twice that.
 const (
 	maxTrace       = 1 << 17
 	maxTraceDevice = 1000
+	maxTraceIDs    = 8 << 20
 )
 
 // What a trace says of an event, in the words of the cloud's device trace
@@ -49,6 +52,7 @@ type trace struct {
 	random  uint64 // first half of the connections' ids, so that those of two brokers differ
 	max     int    // events
 	maxEach int    // events of one client
+	maxIDs  int    // bytes of all clients' ids
 
 	mu      sync.Mutex
 	slots   []traceSlot
@@ -56,7 +60,9 @@ type trace struct {
 	oldest  int32   // of all; none = no event
 	newest  int32
 	devices map[string]*traced       // those with events
+	ids     int                      // bytes of their ids
 	open    map[*mochi.Client]uint64 // the connections that have not ended, with their numbers
+	kicks   map[*mochi.Client]*kick  // the first that is closing one of these
 	conns   uint64                   // connections so far
 }
 
@@ -68,7 +74,6 @@ type traced struct {
 	first, last int32
 	count       int
 	current     *mochi.Client // its connection; nil = none
-	kick        *kick         // that is closing it
 }
 
 type traceSlot struct {
@@ -84,8 +89,9 @@ func newTrace() *trace {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return &trace{
-		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice,
+		now: time.Now, random: binary.BigEndian.Uint64(b[:]), max: maxTrace, maxEach: maxTraceDevice, maxIDs: maxTraceIDs,
 		oldest: none, newest: none, devices: make(map[string]*traced), open: make(map[*mochi.Client]uint64),
+		kicks: make(map[*mochi.Client]*kick),
 	}
 }
 
@@ -110,20 +116,22 @@ func (t *trace) connected(cl *mochi.Client) {
 func (t *trace) over(d *traced) {
 	switch {
 	case d.current == nil:
-	case d.kick != nil:
-		t.end(d, d.current, d.kick)
+	case t.kicks[d.current] != nil:
+		t.end(d, d.current, t.kicks[d.current])
 	case d.current.Closed():
 		t.end(d, d.current, nil)
 	}
 }
 
-// kicking says that a connection is about to be closed for this cause.
-func (t *trace) kicking(cl *mochi.Client, cause *kick) {
+// kicking says that a connection is about to be closed for this cause, and
+// gives the first kick of it; nil = the connection is not known yet, or no more.
+func (t *trace) kicking(cl *mochi.Client, cause *kick) *kick {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d := t.devices[cl.ID]; d != nil && d.current == cl {
-		d.kick = cause
+	if _, open := t.open[cl]; open && t.kicks[cl] == nil {
+		t.kicks[cl] = cause
 	}
+	return t.kicks[cl]
 }
 
 // ended notes the end of a connection, unless connected has done so. mochi also
@@ -138,10 +146,14 @@ func (t *trace) ended(cl *mochi.Client, err error) {
 
 func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 	kind, reason := endOf(cl, err)
+	if t.kicks[cl] != nil && cl.Properties.ProtocolVersion >= 5 && endedByClient(cl) { // as it was told to
+		kind, reason = target.DeviceClose, reasonKick
+	}
 	t.add(d, kind, reason, t.open[cl])
 	delete(t.open, cl)
+	delete(t.kicks, cl)
 	if d.current == cl {
-		d.current, d.kick = nil, nil
+		d.current = nil
 	}
 }
 
@@ -157,9 +169,9 @@ func (t *trace) refused(cl *mochi.Client) {
 
 func (t *trace) device(id string) *traced {
 	d := t.devices[id]
-	if d == nil {
-		d = &traced{id: id, first: none, last: none}
-		t.devices[id] = d
+	if d == nil { // known from its first event on
+		// mochi's id is a part of the whole CONNECT in memory, Will included.
+		d = &traced{id: strings.Clone(id), first: none, last: none}
 	}
 	return d
 }
@@ -171,6 +183,13 @@ func (t *trace) add(d *traced, kind, reason string, connection uint64) {
 		t.drop(d.first)
 	} else if len(t.slots) >= t.max && len(t.free) == 0 {
 		t.drop(t.oldest)
+	}
+	if d.count == 0 { // new, or drop has forgotten it
+		t.ids += len(d.id)
+		for t.ids > t.maxIDs && t.oldest != none {
+			t.drop(t.oldest)
+		}
+		t.devices[d.id] = d
 	}
 	var i int32
 	if n := len(t.free); n > 0 {
@@ -196,7 +215,6 @@ func (t *trace) add(d *traced, kind, reason string, connection uint64) {
 	}
 	d.last = i
 	d.count++
-	t.devices[d.id] = d // drop may have forgotten it
 }
 
 // drop frees a slot, which is the first of its client, and forgets a client
@@ -219,6 +237,7 @@ func (t *trace) drop(i int32) {
 	if d.first == none {
 		d.last = none
 		delete(t.devices, d.id)
+		t.ids -= len(d.id)
 	}
 	t.slots[i] = traceSlot{}
 	t.free = append(t.free, i)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/google/go-cmp/cmp"
@@ -276,6 +277,33 @@ func TestTraceIsBounded(t *testing.T) {
 			t.Fatalf("%d slots, the limit is %d", len(tr.slots), tr.max)
 		}
 	})
+}
+
+// Long ids push out the oldest events, and a trace keeps nothing of a client
+// but its id.
+func TestTraceIsBoundedInBytes(t *testing.T) {
+	tr := newTrace()
+	tr.maxIDs = 10
+	packet := "wxyz and a long Will"
+	for _, id := range []string{"aaaa", "b", packet[:4], "b", "c", "dddddddddddd", "e"} {
+		tr.refused(&mochi.Client{ID: id})
+		sum := 0
+		for id, d := range tr.devices {
+			sum += len(id)
+			if id == packet[:4] && unsafe.StringData(d.id) == unsafe.StringData(packet) {
+				t.Error("the whole packet is kept")
+			}
+		}
+		if sum != tr.ids || sum > tr.maxIDs && len(tr.devices) > 1 {
+			t.Errorf("after %s: %d bytes of ids, counted as %d", id, sum, tr.ids)
+		}
+		if len(tr.events(id, time.Time{}, time.Now())) == 0 {
+			t.Errorf("the event of %s itself is lost", id)
+		}
+	}
+	if len(tr.devices) != 1 || tr.ids != 1 {
+		t.Errorf("%d devices with %d bytes", len(tr.devices), tr.ids)
+	}
 }
 
 // The cost of one event in a kick storm of 10,000 clients.

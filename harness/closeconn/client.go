@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,12 +67,9 @@ var _ target.ConnectionCloser = (*Client)(nil)
 // NewClient makes a Client; it dials on the first call. The error is
 // ErrEndpoint or ErrCredentials.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	u, err := url.Parse(cfg.Endpoint)
+	u, err := endpointURL(cfg.Endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEndpoint, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, fmt.Errorf("%w %q: want http://HOST:PORT without a path", ErrEndpoint, u.Redacted())
+		return nil, err
 	}
 	if cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
@@ -98,6 +96,29 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
+}
+
+// CheckEndpoint finds what is wrong with the URL of an endpoint; the error is
+// ErrEndpoint.
+func CheckEndpoint(endpoint string) error {
+	_, err := endpointURL(endpoint)
+	return err
+}
+
+func endpointURL(endpoint string) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	switch {
+	case strings.Contains(endpoint, "@"): // not repeated: a password may be in it
+		return nil, fmt.Errorf("%w: want http://HOST:PORT without a user or a path", ErrEndpoint)
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", strings.Trim(u.Path, "/") != "", u.RawQuery != "":
+		return nil, fmt.Errorf("%w %q: want http://HOST:PORT without a path", ErrEndpoint, endpoint)
+	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return nil, fmt.Errorf("%w %q: there is no port %s", ErrEndpoint, endpoint, port)
+		}
+	}
+	return u, nil
 }
 
 func (cfg ClientConfig) withDefaults() (ClientConfig, error) {

@@ -90,8 +90,13 @@ func TestClientOfABareEndpoint(t *testing.T) {
 }
 
 func TestClientEndpoint(t *testing.T) {
-	for _, e := range []string{"", "127.0.0.1:80", "ftp://h", "http://", "http://h/sub", "http://h/?x", "http://h:x"} {
-		if _, err := NewClient(ClientConfig{Endpoint: e}); !errors.Is(err, ErrEndpoint) {
+	for _, e := range []string{"", "127.0.0.1:80", "ftp://h", "http://", "http://h/sub", "http://h/?x", "http://h:x",
+		"http://h:65536", "http://user:hush@h:80", "http://user:hush@h:x"} {
+		_, err := NewClient(ClientConfig{Endpoint: e})
+		if !errors.Is(err, ErrEndpoint) || !errors.Is(CheckEndpoint(e), ErrEndpoint) {
+			t.Fatalf("%q: %v", e, err)
+		}
+		if text := err.Error(); strings.Contains(text, "hush") || !strings.Contains(text, "65536") && !strings.Contains(text, "want http://HOST:PORT without a") {
 			t.Errorf("%q: %v", e, err)
 		}
 	}

@@ -313,26 +313,32 @@ func TestPermitLooksAtEveryClient(t *testing.T) {
 	}
 }
 
-// A key of some clients is not told of the others, also where it names none.
+// A key of some clients is not told of the others, also where it names none,
+// which some clients do by an empty ClientId.
 func TestListsShowOwnClientsOnly(t *testing.T) {
 	keys := testKeys(t, KeyPair{Credentials: testCredentials, ClientPrefixes: []string{"a", "c"}})
-	r := signed{edit: func(p url.Values) {
-		p.Set("Action", "QueryCustomAuthConnectBlack")
-		p.Set("Size", "10")
-		p.Del("ClientId")
-	}}.request()
-	w := httptest.NewRecorder()
-	handlerAt(noon, Config{Sessions: newFakeBroker(), Keys: keys}).ServeHTTP(w, r)
-	var page blackList
-	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, entry := range page.Data.Results {
-		got = append(got, entry.ClientID)
-	}
-	if !slices.Equal(got, []string{"a", "c"}) {
-		t.Errorf("listed %q of a, b and c: %s", got, w.Body)
+	for name, none := range map[string]func(url.Values){
+		"no ClientId":    func(p url.Values) { p.Del("ClientId") },
+		"empty ClientId": func(p url.Values) { p.Set("ClientId", "") },
+	} {
+		r := signed{edit: func(p url.Values) {
+			p.Set("Action", "QueryCustomAuthConnectBlack")
+			p.Set("Size", "10")
+			none(p)
+		}}.request()
+		w := httptest.NewRecorder()
+		handlerAt(noon, Config{Sessions: newFakeBroker(), Keys: keys}).ServeHTTP(w, r)
+		var page blackList
+		if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, entry := range page.Data.Results {
+			got = append(got, entry.ClientID)
+		}
+		if !slices.Equal(got, []string{"a", "c"}) {
+			t.Errorf("%s: listed %q of a, b and c: %s", name, got, w.Body)
+		}
 	}
 }
 

@@ -71,6 +71,7 @@ type Config struct {
 	Throttle     float64         // calls per second and source address before Throttling.User; 0 = no limit
 	Rules        []Rule          // injected faults
 	Seed         uint64          // of the rules' chances
+	Ending       <-chan struct{} // closed when the endpoint is to end: injected delays are over then; nil = never
 	Clock        *timeline.Clock // the clock of Sessions' instants; nil = HeaderClosedAt is left out
 	TLS          *tls.Config     // serve HTTPS with it; nil = HTTP
 	HostID       string          // HostId of error bodies; "" = the request's Host
@@ -171,7 +172,7 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request) (request, outcome
 	}
 	var out outcome
 	if rule := h.injector.hit(req); rule != nil {
-		out, fail = rule.inject(r.Context(), effect)
+		out, fail = rule.inject(r.Context(), h.cfg.Ending, effect)
 	} else {
 		out, fail = effect()
 	}

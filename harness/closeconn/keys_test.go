@@ -195,3 +195,26 @@ func TestKeysAreNotPrinted(t *testing.T) {
 		t.Error("nothing was printed")
 	}
 }
+
+// A keys file that says only where the secrets are may be read by others, such
+// as one in a repository; the file that it points to may not.
+func TestReadableKeysWithoutSecrets(t *testing.T) {
+	path := writeKeys(t, "keys: [{id: a, secret_file: s}, {id: b, secret_env: REBOUND_TEST_SECRET}]", 0o644)
+	t.Setenv("REBOUND_TEST_SECRET", "top-secret")
+	secret := filepath.Join(filepath.Dir(path), "s")
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o644: true} {
+		if err := os.WriteFile(secret, []byte("top-secret"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(secret, mode); err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		if _, err := LoadKeys(path, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(log.String(), path) || strings.Contains(log.String(), secret) != warned {
+			t.Errorf("mode %o: %s", mode, log.String())
+		}
+	}
+}

@@ -26,27 +26,32 @@ const maxKeysFile = 1 << 20
 //	    instances: ["post-cn-test"]         # default any
 //	    client_prefixes: ["GID_test@@@"]    # default any
 //
-// A secret_file is relative to the keys file. Files that others can read are
-// warned of in log (nil = silent). The error wraps ErrKeys, has every mistake
+// A secret_file is relative to the keys file. Files with a secret in them that
+// others can read are warned of in log (nil = silent). The error wraps ErrKeys, has every mistake
 // as FILE:LINE:COLUMN, and no secret.
 func LoadKeys(path string, log *slog.Logger) (*Keys, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	f := &keysFile{path: path, log: log}
-	data, err := f.read(path)
+	data, open, err := readSecret(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeys, err)
 	}
-	return f.parse(data)
+	keys, err := f.parse(data)
+	if open && f.secrets {
+		f.warn(path)
+	}
+	return keys, err
 }
 
 // keysFile reads one file, node by node. It does not decode into a struct: the
 // errors of that quote the values, and these are secrets.
 type keysFile struct {
-	path string
-	log  *slog.Logger
-	errs []error
+	path    string
+	log     *slog.Logger
+	errs    []error
+	secrets bool // it holds some itself, and not only where they are
 }
 
 func (f *keysFile) parse(data []byte) (*Keys, error) {
@@ -109,10 +114,10 @@ func (f *keysFile) pair(n *yaml.Node) KeyPair {
 	}
 	f.mapping(n, map[string]func(*yaml.Node){
 		"id":              func(n *yaml.Node) { k.KeyID = f.text(n) },
-		"secret":          secret(f.text),
+		"secret":          secret(f.secret),
 		"secret_env":      secret(f.fromEnv),
 		"secret_file":     secret(f.fromFile),
-		"security_token":  func(n *yaml.Node) { k.SecurityToken = f.text(n) },
+		"security_token":  func(n *yaml.Node) { k.SecurityToken = f.secret(n) },
 		"disabled":        func(n *yaml.Node) { k.Disabled = f.truth(n) },
 		"actions":         func(n *yaml.Node) { k.Actions = f.texts(n) },
 		"instances":       func(n *yaml.Node) { k.Instances = f.texts(n) },
@@ -176,6 +181,12 @@ func (f *keysFile) text(n *yaml.Node) string {
 	return n.Value
 }
 
+// secret is a text that nobody else is to read.
+func (f *keysFile) secret(n *yaml.Node) string {
+	f.secrets = true
+	return f.text(n)
+}
+
 func (f *keysFile) truth(n *yaml.Node) bool {
 	var b bool
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Decode(&b) != nil {
@@ -201,31 +212,35 @@ func (f *keysFile) fromFile(n *yaml.Node) string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(f.path), path)
 	}
-	data, err := f.read(path)
+	data, open, err := readSecret(path)
 	if err != nil {
 		f.fail(n, "%w", err)
 		return ""
 	}
+	if open {
+		f.warn(path)
+	}
 	return strings.TrimSpace(string(data))
 }
 
-// read reads a file with secrets.
-func (f *keysFile) read(path string) (data []byte, err error) {
+func (f *keysFile) warn(path string) {
+	f.log.Warn("other users can read a file with secrets: chmod 600 it", "file", path)
+}
+
+// readSecret reads a file that may hold secrets; open = others can read it.
+func readSecret(path string) (data []byte, open bool, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o044 != 0 {
-		f.log.Warn("other users can read a file with secrets: chmod 600 it", "file", path)
+		return nil, false, err
 	}
 	data, err = io.ReadAll(io.LimitReader(file, maxKeysFile+1))
 	if err == nil && len(data) > maxKeysFile {
 		err = fmt.Errorf("%s has more than %d bytes", path, maxKeysFile)
 	}
-	return data, err
+	return data, info.Mode().Perm()&0o044 != 0, err
 }

@@ -36,6 +36,25 @@ func TestNonceIsRememberedAsLongAsItCouldBeReplayed(t *testing.T) {
 	}
 }
 
+// A replay that came in the last instant of its window, and is looked at after a
+// later request has begun the next minute, is a replay still.
+func TestReplayThatIsOvertaken(t *testing.T) {
+	s := newNonceSet(10)
+	at := noon.Add(time.Minute - time.Millisecond)
+	last := at.Add(window)
+	for _, use := range []struct {
+		nonce   string
+		at, now time.Time
+	}{{"n", at, at}, {"later", last.Add(time.Second), last.Add(time.Second)}} {
+		if fail := s.use(use.nonce, use.at, use.now); fail != nil {
+			t.Fatal(fail)
+		}
+	}
+	if fail := s.use("n", at, last); fail == nil || fail.Code != "SignatureNonceUsed" {
+		t.Errorf("the replay: %v", fail)
+	}
+}
+
 // A full set refuses what is new; it forgets nothing within its time.
 func TestFullNonceSetRefuses(t *testing.T) {
 	const limit = 100

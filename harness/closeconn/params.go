@@ -2,6 +2,7 @@ package closeconn
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -56,7 +57,8 @@ func list(params url.Values, name string, most int) ([]string, *APIError) {
 }
 
 // clientIDs are the clients that a request names, in any operation: what its
-// key must be allowed to touch, and what rules match on.
+// key must be allowed to touch, and what rules match on. An empty one names
+// nobody.
 func (r request) clientIDs() []string {
 	var ids []string
 	for name, values := range r.params {
@@ -64,5 +66,5 @@ func (r request) clientIDs() []string {
 			ids = append(ids, values...)
 		}
 	}
-	return ids
+	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 }

@@ -1,6 +1,7 @@
 package closeconn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,18 +48,25 @@ func LoadRules(path string) ([]Rule, error) {
 	return rules, nil
 }
 
+type rulesFile struct {
+	Rules []Rule `yaml:"rules"`
+}
+
+var errNoRules = errors.New("it holds no rules")
+
 func parseRules(raw []byte) ([]Rule, error) {
 	if len(raw) > maxRulesFile {
 		return nil, fmt.Errorf("the file has %d bytes, the limit is %d", len(raw), maxRulesFile)
 	}
-	var file struct {
-		Rules []Rule `yaml:"rules"`
+	var file rulesFile
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, errNoRules
 	}
 	if err := yaml.Load(raw, &file, yaml.WithKnownFields()); err != nil { // two documents are an error too
 		return nil, err
 	}
 	if len(file.Rules) == 0 {
-		return nil, errors.New("it holds no rules")
+		return nil, errNoRules
 	}
 	for i, rule := range file.Rules {
 		if err := rule.check(); err != nil {
@@ -157,13 +165,13 @@ func (r *ruleState) matches(action string, clientIDs []string) bool {
 }
 
 // inject runs a call under the rule that hits it. A caller that goes away ends
-// the delay, and what would have come after it.
-func (r *Rule) inject(ctx context.Context, call func() (outcome, *APIError)) (out outcome, fail *APIError) {
+// the delay, and what would have come after it; ending ends the delay only.
+func (r *Rule) inject(ctx context.Context, ending <-chan struct{}, call func() (outcome, *APIError)) (out outcome, fail *APIError) {
 	defer func() { out.injected = r.header() }()
 	if r.AfterEffect {
 		out, fail = call()
 	}
-	if !pause(ctx, r.Delay) {
+	if !pause(ctx, ending, r.Delay) {
 		return out, errInternal() // nobody is there to read it
 	}
 	switch {
@@ -184,8 +192,8 @@ func (r *Rule) header() string {
 	return "delay"
 }
 
-// pause waits; false = ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits, until ending at most; false = ctx ended first.
+func pause(ctx context.Context, ending <-chan struct{}, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -193,6 +201,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-ending:
 		return true
 	case <-ctx.Done():
 		return false

@@ -53,8 +53,10 @@ rules:
 		t.Errorf("%v %s", err, diff)
 	}
 	for text, says := range map[string]string{
-		"":          "document",
+		"":          "no rules",
 		"rules: []": "no rules",
+		" \n":       "no rules",
+		"hello":     "into closeconn.rulesFile",
 		"rules: [{delay: 1s}]\n---\nrules: [{delay: 2s}]": "document",
 		"rules: [{}]":                                           "does nothing",
 		"rules: [{delay: 1s}, {delay: -1s}]":                    "rule 2: delay -1s",
@@ -211,7 +213,7 @@ func TestInjectedDelay(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			var effect time.Duration
-			out, fail := rule.inject(t.Context(), func() (outcome, *APIError) {
+			out, fail := rule.inject(t.Context(), nil, func() (outcome, *APIError) {
 				effect = time.Since(start)
 				return outcome{body: done()}, nil
 			})
@@ -223,6 +225,26 @@ func TestInjectedDelay(t *testing.T) {
 				t.Errorf("%s: the operation ran after %v", name, effect)
 			case (fail != nil) != (rule.Code != ""), out.injected != rule.header():
 				t.Errorf("%s: %+v, %v", name, out, fail)
+			}
+		})
+	}
+}
+
+// An endpoint that is to end answers at once what a rule held back, as the rule
+// says: its Close would else wait in vain.
+func TestInjectedDelayEndsWithTheEndpoint(t *testing.T) {
+	for code, want := range map[string]int{"": 200, "Throttling.User": 400} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake("dev")
+			start, ending := time.Now(), make(chan struct{})
+			time.AfterFunc(time.Second, func() { close(ending) })
+			h := Handler(Config{Sessions: f, Rules: []Rule{{Delay: maxDelay, Code: code}}, Ending: ending})
+			w := call{target: closeDev}.do(h)
+			if took := time.Since(start); took != time.Second || w.Code != want {
+				t.Errorf("%q: %d after %v, %s", code, w.Code, took, w.Body)
+			}
+			if closed := len(f.online) == 0; closed != (code == "") {
+				t.Errorf("%q: the connection is closed: %v", code, closed)
 			}
 		})
 	}

@@ -140,6 +140,21 @@ var chargedCases = []struct {
 		h.Subscribed("s", "t", 2, h.tick())
 		return h.exchange(3, 4, 5).read(3, 5).sentinel()
 	}, []string{"lost s 2: broker, ", "lost s 4: broker, "}},
+	{"lost at each grant: lowered, and one was acknowledged before the client asked", func() *history {
+		h := newHistory(1).exchange(1).write(2, 3)
+		h.Asked("s", "t", 0, h.tick())
+		h.Acked(1, 2, h.now) // at the very instant: nobody can tell which came first
+		h.ack(3)
+		h.Subscribed("s", "t", 0, h.tick())
+		return h.exchange(4).read(4).sentinel()
+	}, []string{"lost s 1: broker, ", "lost-qos0 s 2: legal, ", "lost-qos0 s 3: legal, "}},
+	{"legal loss: the grant changed, and only the PUBACK came after the session's end", func() *history {
+		h := newHistory(2)
+		h.Subscribed("s", "t", 1, h.tick())
+		h.write(1).publisherBack(true).write(2).ack(2).release(2).complete(2).read(2)
+		h.Subscribed("s", "t", 2, h.tick())
+		return h.fresh().ack(1).release(1).complete(1).sentinel()
+	}, []string{"legal-loss s 1: legal, session"}},
 	{"not lost: no acknowledgement before the UNSUBSCRIBE", func() *history {
 		h := newHistory(1).exchange(1).read(1).write(2)
 		h.Unsubscribed("s", "t", h.tick())
@@ -236,6 +251,11 @@ var chargedCases = []struct {
 		h.deliver("s", mqtt.Delivery{Header: header(1), QoS: 1, DUP: true, Conn: 1})
 		return h.answer(1).handle(1, 1).sentinel()
 	}, []string{"duplicated s 1: legal, redelivery"}},
+	{"duplicated: QoS 2, a second filter at 1 came after the first delivery at 2", func() *history {
+		h := newHistory(2).exchange(1).read(1)
+		h.Subscribed("s", "#", 1, h.tick())
+		return h.deliverQ2("s", 1, false).sentinel()
+	}, []string{"duplicated s 1: broker, overlap"}},
 	{"duplicated: QoS 2, filters at 2 and 1, two deliveries at 2", func() *history {
 		h := silent(2)
 		h.Subscribed("s", "#", 1, h.tick())
@@ -332,6 +352,10 @@ var chargedCases = []struct {
 	}, []string{"unexpected (publisher) 3: harness, ", "unexpected s 7: broker, "}},
 	{"unexpected: handled and never read", func() *history {
 		return newHistory(1).exchange(1, 2).read(1).handle(2).sentinel()
+	}, []string{"lost s 2: broker, ", "unexpected s 2: subscriber-library, handler"}},
+
+	{"unexpected: handled twice and never read", func() *history {
+		return newHistory(1).exchange(1, 2).read(1).handle(2, 2).sentinel()
 	}, []string{"lost s 2: broker, ", "unexpected s 2: subscriber-library, handler"}},
 
 	// stuck at the publisher
@@ -592,5 +616,32 @@ func TestTooManyCopiesToList(t *testing.T) {
 	}
 	if a := closeUpTo(1, records, Situation{Drained: true}); a.Balanced() {
 		t.Error("two, one of which may be listed, balance")
+	}
+}
+
+// The words of a second delivery at QoS 2 say how it is one.
+func TestWordsOfSecondDelivery(t *testing.T) {
+	for want, h := range map[string]*history{
+		"delivered 2 times in one epoch":             newHistory(2).exchange(1).read(1, 1).sentinel(),
+		"delivered to two members of a shared group": groupHistory(2).exchange(1).at("m", 1).at("n", 1).end("n"),
+	} {
+		if a := h.close(t); len(a.Exceptions) != 1 || a.Exceptions[0].Why != want {
+			t.Errorf("%+v, want %q", a.Exceptions, want)
+		}
+	}
+}
+
+// Of copies at one instant the one of the later account is the last.
+func TestLastOfCopiesAtOneInstant(t *testing.T) {
+	extra := func(epoch, conn int, from, to uint64) Record {
+		return Record{Delivery: &DeliveryAccount{
+			Stream: 1, Client: "s", Epoch: epoch, Granted: 1, Filters: 1, From: from, To: to,
+			Delivered: NewSet(1), Extra: []Extra{{Seq: 1, Copies: 2, At: 7, Conn: conn}},
+		}}
+	}
+	stream := Record{Stream: &StreamAccount{ID: 1, QoS: 1, Scheduled: 1, Attempted: NewSet(1), Acked: NewSet(1)}}
+	a := Close([]Record{stream, extra(1, 1, 1, 1), extra(2, 2, 0, 0)}, Situation{Drained: true})
+	if len(a.Exceptions) != 1 || a.Exceptions[0].Conn != 2 || a.Exceptions[0].Copies != 4 {
+		t.Errorf("%+v", a.Exceptions)
 	}
 }

@@ -58,6 +58,8 @@ func TestTotalsLost(t *testing.T) {
 	lost(2)
 	h.read(8, 6, 1, 3)
 	lost(0)
+	h.write(9, 10, 11, 13, 12).read(12) // itself written late, which is no gap
+	lost(3)
 }
 
 // A copy in a third epoch is a copy too, not a first one.
@@ -215,6 +217,9 @@ func TestBalanceTellsTheDifference(t *testing.T) {
 	}
 	if words := settled(reports.Messages{QoS: 1, Expected: 5, Delivered: 2, Recovered: 2, Indeterminate: 2}, 3); words != "" {
 		t.Error(words)
+	}
+	if words := settled(reports.Messages{Recovered: 2, Indeterminate: 1}, 0); words != "" {
+		t.Error("at QoS 0 nothing is indeterminate:", words)
 	}
 	if words := settled(reports.Messages{QoS: 1, Recovered: 2, Indeterminate: 1}, 0); words != "2 recovered of only 1 indeterminate" {
 		t.Error(words)

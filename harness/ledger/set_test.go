@@ -22,7 +22,7 @@ func TestSetText(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		" ", ",", "1,", ",1", "-", "1-", "-1", "1-1", "2-1", "1-2-3", "01", "+1", "1,2", "1-3,4", "1-3,2", "5,3",
+		" ", ",", "1,", ",1", "-", "1-", "-1", "1-1", "2-1", "1-2-3", "01", "+1", "1,2", "1-3,4", "1-3,3", "1-3,2", "5,3",
 		"18446744073709551616", "1 ", "a", "1;2", "0x1", "1_0",
 	} {
 		if s, err := ParseSet(text); !errors.Is(err, ErrSetText) {
@@ -57,6 +57,16 @@ func TestSetEdges(t *testing.T) {
 	}
 	if got := s.Minus(NewSet(0, math.MaxUint64)).String(); got != "1-18446744073709551614" {
 		t.Error(got)
+	}
+	var half Set // the first size that int64 does not hold
+	half.AddRange(0, math.MaxInt64)
+	if n := half.Len(); n != math.MaxInt64 {
+		t.Errorf("half of all numbers are %d", n)
+	}
+	parts := NewSet(0, 1, 2)
+	parts.AddRange(10, math.MaxInt64+10)
+	if n := parts.Len(); n != math.MaxInt64 {
+		t.Errorf("half of all numbers, and three, are %d", n)
 	}
 	s = NewSet(math.MaxUint64, 0, 1, math.MaxUint64-1)
 	if got := s.String(); got != "0-1,18446744073709551614-18446744073709551615" {

@@ -68,6 +68,11 @@ func TestSharedGroups(t *testing.T) {
 			h.Connected("m", 2, false, h.tick())
 			return h.exchange(3).at("n", 3).end("n")
 		}, []string{"legal-loss $share/g/t 2: legal, session"}},
+		{"legal: sent at the instant at which a member's session ended", func() *history {
+			h := groupHistory(1).exchange(1).at("n", 1).write(2)
+			h.Connected("m", 2, false, h.now)
+			return h.ack(2).exchange(3).at("n", 3).end("n")
+		}, []string{"legal-loss $share/g/t 2: legal, session"}},
 		{"lost: sent after a member's session ended", func() *history {
 			h := groupHistory(1).exchange(1).at("n", 1)
 			h.Connected("m", 2, false, h.tick())
@@ -176,6 +181,16 @@ func TestSharedGroups(t *testing.T) {
 			h.sub = 2
 			return h.exchange(1, 2).at("m", 1, 2).end("m")
 		}, nil},
+		{"a member is granted less: what comes at that QoS is right", func() *history {
+			h := groupHistory(2).exchange(1).at("m", 1)
+			h.Subscribed("m", groupFilter, 1, h.tick())
+			return h.exchange(2).deliver("m", mqtt.Delivery{Header: header(2), QoS: 1, Conn: 1}).end("m")
+		}, nil},
+		{"a subscription of its own, and later a shared one beside it: a copy for each", func() *history {
+			h := newHistory(1).exchange(1).read(1)
+			h.Subscribed("s", groupFilter, 1, h.tick())
+			return h.exchange(2).read(2, 2).end("s").end("s")
+		}, nil},
 		{"a member with a lower grant leaves", func() *history {
 			h := groupHistory(2)
 			h.Subscribed("n", groupFilter, 1, h.tick())
@@ -206,5 +221,35 @@ func TestSharedFilter(t *testing.T) {
 		if inner, ok := shared(filter); inner != want || ok != (want != "") {
 			t.Errorf("%s: %q %v", filter, inner, ok)
 		}
+	}
+}
+
+// The live figures count what a group got once, whichever member read it.
+func TestTotalsOfGroup(t *testing.T) {
+	h := groupHistory(1).exchange(1, 2).at("m", 1).at("n", 1, 2)
+	if got := h.Totals(); got.Delivered != 2 || got.Duplicated != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The account of a member tells the QoS that it was granted last, none if it
+// was refused.
+func TestGrantOfMember(t *testing.T) {
+	h := groupHistory(1).exchange(1).at("m", 1)
+	h.Unsubscribed("m", groupFilter, h.tick())
+	h.Connected("o", 1, false, h.tick())
+	h.Subscribed("o", groupFilter, 0x80, h.tick())
+	h.at("o", 1)
+	want := map[string]byte{"m": 1, "o": 0}
+	for r := range h.Accounts() {
+		if d := r.Delivery; d != nil && d.Group != "" && d.Client != d.Group {
+			if granted, ok := want[d.Client]; !ok || d.Granted != granted {
+				t.Errorf("%s was granted %d", d.Client, d.Granted)
+			}
+			delete(want, d.Client)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no account of %v", want)
 	}
 }

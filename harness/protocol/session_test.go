@@ -213,6 +213,21 @@ func TestOutstanding(t *testing.T) {
 	}
 }
 
+// What was under way in a clean session went with it, and is nothing that the
+// broker of the next one has forgotten.
+func TestOutstandingOfCleanSession(t *testing.T) {
+	h := newPlayer(t)
+	h.play(cleanStart + `
+		out PUBLISH 1 q1 m1`)
+	if got := h.Outstanding(); len(got) != 1 || got[0].Lapsed {
+		t.Errorf("while it lasts: %+v", got)
+	}
+	h.play(connect)
+	if got := h.Outstanding(); len(got) != 0 {
+		t.Errorf("in the next session: %+v", got)
+	}
+}
+
 func TestRoomForConnections(t *testing.T) {
 	h := newPlayer(t)
 	for range 100 {
