@@ -2,6 +2,7 @@ package harness
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ fleets:
 phases:
   - {name: connect, until: {connected: 100%}, timeout: 20s}
   - name: storm
-    faults: [{close: {share: 100%}}]
+    faults: [{close: {}}]
     until: {back: 100%}
     timeout: 10s
   - {name: drain, until: {quiet: 200ms}, timeout: 20s}
@@ -50,42 +51,51 @@ func regressionRun(t *testing.T, seed uint64, o Options) *reports.Report {
 	return r
 }
 
-// fitRuns are five runs, seed by seed, whose harness had time enough: a run that
-// had not says nothing of the broker, and is done again, five times at most.
-func fitRuns(t *testing.T, o Options) (list []*reports.Report) {
+// fitRuns are five runs a side, in turn, whose harness was never late by more
+// than a third of what is planted: tests beside this one may take the processor,
+// and such a run says nothing of the broker. It is done again, 40 times at most.
+func fitRuns(t *testing.T, sides ...Options) [][]*reports.Report {
 	t.Helper()
-	for seed := uint64(1); len(list) < 5; seed++ {
-		if r := regressionRun(t, seed, o); seed > 10 || !stormSaturated(r) {
-			list = append(list, r)
+	lists := make([][]*reports.Report, len(sides))
+	for seed := uint64(1); slices.ContainsFunc(lists, func(l []*reports.Report) bool { return len(l) < 5 }); seed++ {
+		for i, o := range sides {
+			if len(lists[i]) < 5 {
+				if r := regressionRun(t, seed, o); seed > 45 || stormFit(r) {
+					lists[i] = append(lists[i], r)
+				}
+			}
 		}
 	}
-	return list
+	return lists
 }
 
-func stormSaturated(r *reports.Report) bool {
-	return slices.ContainsFunc(r.Phases, func(p reports.Phase) bool { return p.Name == "storm" && p.Fitness == "saturated" })
+func stormFit(r *reports.Report) bool {
+	return slices.ContainsFunc(r.Phases, func(p reports.Phase) bool {
+		return p.Name == "storm" && p.Fitness == "fit" && *p.Canary.Max < 0.01
+	})
 }
 
 // TestPlantedRegression: a broker whose CONNACK comes 30 ms later is worse at
 // five runs a side, and the phase and the part of the outage are named.
 func TestPlantedRegression(t *testing.T) {
-	before := fitRuns(t, Options{})
 	var slow Options
 	slow.Broker.Hooks = []mochi.Hook{&slowConnack{by: 30 * time.Millisecond}}
-	after := fitRuns(t, slow)
+	sides := fitRuns(t, Options{}, slow)
+	before, after := sides[0], sides[1]
 	c := reports.Compare(before, after, reports.CompareOptions{})
 	if c.Verdict != reports.Worse || c.ExitCode != ExitWorse {
 		t.Fatalf("%s, exit %d: %q", c.Verdict, c.ExitCode, c.Why)
 	}
-	worse := func(m reports.Metric) bool { return m.Verdict == reports.Worse }
-	i := slices.IndexFunc(c.Parts, func(m reports.Metric) bool { return worse(m) && m.Name == "waterfall.connack.p50" })
-	if i < 0 || c.Parts[i].Phase != "storm" {
-		t.Errorf("the later CONNACK is not named: %q", c.Why)
+	i := slices.IndexFunc(c.Parts, func(m reports.Metric) bool { return strings.HasPrefix(m.Name, "waterfall.") })
+	if i < 0 {
+		t.Fatal("no part of the outages is compared")
 	}
-	for _, m := range c.Parts {
-		if worse(m) && m.Name == "waterfall.backoff.p50" {
-			t.Errorf("%s is called worse: %v -> %v", m.Name, *m.BaseMid, *m.NextMid)
-		}
+	part := c.Parts[i]
+	if part.Name != "waterfall.connack.p50" || part.Phase != "storm" {
+		t.Errorf("%s of %s is named first", part.Name, part.Phase)
+	}
+	if part.ShiftLow == nil || *part.ShiftLow < 0.025 {
+		t.Errorf("%s came later by %v s, at least %v s", part.Name, *part.Shift, *part.ShiftLow)
 	}
 	if again := reports.Compare(before, before, reports.CompareOptions{}); again.Verdict == reports.Worse {
 		t.Errorf("a side against itself: %q", again.Why)
@@ -95,7 +105,7 @@ func TestPlantedRegression(t *testing.T) {
 // TestPlantedStallIsNotWorse: runs in which the harness stood still are called
 // saturated, and the broker is not blamed for their times.
 func TestPlantedStallIsNotWorse(t *testing.T) {
-	before := fitRuns(t, Options{})
+	before := fitRuns(t, Options{})[0]
 	var after []*reports.Report
 	for seed := uint64(1); seed <= 5; seed++ {
 		s := newStall(t)
