@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
@@ -75,13 +74,7 @@ func pcPlayOn(t *testing.T, target, text string, driver fleet.Driver, change ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "run")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r, err := Run(ctx, plan, Options{Tables: tables, Dir: dir, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, dir := pbRun(t, plan, Options{Tables: tables, Version: "test"})
 	run := pcRun{Report: r, dir: dir}
 	pcRead(t, dir, "events.jsonl.gz", func(f *os.File) (err error) {
 		run.events, err = timeline.Read(f)

@@ -352,14 +352,28 @@ func pbPlay(t *testing.T, sc *scenarios.Scenario, o Options) (*reports.Report, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Tables, o.Version, o.Dir = tables, "test", filepath.Join(t.TempDir(), "run")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r, err := Run(ctx, plan, o)
-	if err != nil {
-		t.Fatal(err)
+	o.Tables, o.Version = tables, "test"
+	return pbRun(t, plan, o)
+}
+
+// pbRun does a run of at most a minute in a fresh folder. A broker process that
+// gets no processor for as long as the preflight waits shows nothing, and is
+// started again; one that never answers fails each time.
+func pbRun(t *testing.T, plan *scenarios.Plan, o Options) (*reports.Report, string) {
+	t.Helper()
+	for try := 1; ; try++ {
+		o.Dir = filepath.Join(t.TempDir(), "run")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		r, err := Run(ctx, plan, o)
+		cancel()
+		switch {
+		case err == nil:
+			return r, o.Dir
+		case ExitCode(err) != ExitUnreachable || try == pbTries:
+			t.Fatal(err)
+		}
+		t.Logf("try %d: %v", try, err)
 	}
-	return r, o.Dir
 }
 
 // pbLibrary is the driver that keeps to the letter, but for what a lie above the

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 	"time"
@@ -72,15 +73,32 @@ func endedByClient(cl *mochi.Client) bool {
 // sayGoodbye writes a DISCONNECT with 0x98 (MQTT 5 section 3.14.2.1). The
 // client is stopped when it doesn't take it in time, which ends the write and
 // is false.
+//
+// It is written by hand, between two packets of mochi's: while messages are
+// queued mochi would put it into a buffer, which the close throws away.
 func sayGoodbye(ctx context.Context, cl *mochi.Client, cause *kick) bool {
 	ctx, cancel := context.WithTimeout(ctx, goodbyeWait)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { cl.Stop(cause) })
 	defer stop()
-	code := packets.ErrAdministrativeAction
-	return cl.WritePacket(packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
-		ReasonCode:  code.Code,
-		Properties:  packets.Properties{ReasonString: code.Reason},
-	}) == nil
+	props, code := cl.Properties.Props, packets.ErrAdministrativeAction
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Disconnect},
+		ProtocolVersion: cl.Properties.ProtocolVersion,
+		ReasonCode:      code.Code,
+		Properties:      packets.Properties{ReasonString: code.Reason},
+	}
+	pk.Mods.MaxSize = props.MaximumPacketSize
+	pk.Mods.DisallowProblemInfo = props.RequestProblemInfoFlag && props.RequestProblemInfo == 0 // [MQTT-3.1.2-29]
+	var raw bytes.Buffer
+	if pk.DisconnectEncode(&raw) != nil || pk.Mods.MaxSize > 0 && raw.Len() > int(pk.Mods.MaxSize) { // [MQTT-3.1.2-24]
+		return false
+	}
+	cl.Lock()
+	defer cl.Unlock()
+	if cl.Closed() {
+		return false
+	}
+	_, err := cl.Net.Conn.Write(raw.Bytes())
+	return err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -99,11 +100,69 @@ type sentHook struct {
 }
 
 func (*sentHook) ID() string               { return "sent" }
-func (*sentHook) Provides(event byte) bool { return event == mochi.OnPacketSent }
+func (*sentHook) Provides(event byte) bool { return event == mochi.OnConnect }
 
-func (h *sentHook) OnPacketSent(_ *mochi.Client, pk packets.Packet, _ []byte) {
-	if pk.FixedHeader.Type == packets.Disconnect {
-		<-h.left
+func (h *sentHook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	cl.Net.Conn = sentConn{cl.Net.Conn, h.left}
+	return nil
+}
+
+type sentConn struct {
+	net.Conn
+	left chan struct{}
+}
+
+func (c sentConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if b[0] == 0xe0 {
+		<-c.left
+	}
+	return n, err
+}
+
+// What is queued for a version 5 client does not hold back its DISCONNECT:
+// mochi would put that into a buffer behind it, which the close throws away.
+func TestKickOfVersion5WithAQueue(t *testing.T) {
+	held := &heldWriter{sent: make(chan struct{}), goOn: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(held.goOn) })
+	defer release()
+	b := startTest(t, Options{Hooks: []mochi.Hook{held}})
+	c := connectV5(t, b.Info().Addresses[0], "dev")
+	c.write([]byte{0x82, 7, 0, 1, 0, 0, 1, 'x', 0})
+	c.read(6)
+	for i := range 3 { // the writer is held behind the first
+		if err := b.Send(testContext(t), "x", []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			<-held.sent
+		}
+	}
+	if found, _, err := b.CloseClient(testContext(t), "dev"); err != nil || !found {
+		t.Fatalf("found %v, err %v", found, err)
+	}
+	release()
+	first := c.read(2)
+	c.read(int(first[1]))
+	if got, _ := c.rest(); len(got) < 3 || got[0] != 0xe0 || got[2] != 0x98 {
+		t.Errorf("after the first message came % x, want a DISCONNECT with 0x98", got)
+	}
+}
+
+// heldWriter holds mochi's writer of a client behind the first message.
+type heldWriter struct {
+	mochi.HookBase
+	once       sync.Once
+	sent, goOn chan struct{}
+}
+
+func (*heldWriter) ID() string               { return "publish" }
+func (*heldWriter) Provides(event byte) bool { return event == mochi.OnPacketSent }
+
+func (h *heldWriter) OnPacketSent(_ *mochi.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type == packets.Publish {
+		h.once.Do(func() { close(h.sent) })
+		<-h.goOn
 	}
 }
 

@@ -15,20 +15,20 @@ func TestProvoked(t *testing.T) {
 		end    timeline.Instant
 		change func(*timeline.Conn, *timeline.Finding)
 	}{
-		"at the instant of the breach":      {true, 10 * sec, nil},
-		"a second after it":                 {true, 11 * sec, nil},
-		"later":                             {false, 11*sec + 1, nil},
-		"before it":                         {false, 10*sec - 1, nil},
-		"another connection's":              {false, 10 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.N = 1 }},
-		"another client's":                  {false, 10 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.ClientID = "d" }},
-		"a warning":                         {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Warn = true }},
-		"its own":                           {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Charge = library }},
-		"only counted":                      {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Count = 1 }},
-		"the end itself":                    {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Rule = timeline.RuleEnd }},
-		"session present, a second before":  {true, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean, c.SessionPresent = true, true }},
-		"session present, long before":      {false, 6*sec + 1, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean, c.SessionPresent = true, true }},
-		"session present, as is its right":  {false, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.SessionPresent = true }},
-		"clean, and the session is a fresh": {false, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean = true }},
+		"at the instant of the breach":     {true, 10 * sec, nil},
+		"a second after it":                {true, 11 * sec, nil},
+		"later":                            {false, 11*sec + 1, nil},
+		"before it":                        {false, 10*sec - 1, nil},
+		"another connection's":             {false, 10 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.N = 1 }},
+		"another client's":                 {false, 10 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.ClientID = "d" }},
+		"a warning":                        {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Warn = true }},
+		"its own":                          {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Charge = library }},
+		"only counted":                     {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Count = 1 }},
+		"the end itself":                   {false, 10 * sec, func(_ *timeline.Conn, f *timeline.Finding) { f.Rule = timeline.RuleEnd }},
+		"session present, a second before": {true, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean, c.SessionPresent = true, true }},
+		"session present, long before":     {false, 6*sec + 1, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean, c.SessionPresent = true, true }},
+		"session present, as is its right": {false, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.SessionPresent = true }},
+		"clean, and the session is new":    {false, 6 * sec, func(c *timeline.Conn, _ *timeline.Finding) { c.Clean = true }},
 	} {
 		c, f := timeline.Conn{ClientID: "c", N: 2, Connack: 5 * sec, End: tc.end}, broken
 		if tc.change != nil {

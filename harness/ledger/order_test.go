@@ -44,15 +44,15 @@ func TestOneWitnessForEachConnection(t *testing.T) {
 
 // Final copies out of order are kept up to a bound, and so is the one at the end.
 func TestFinalIsBounded(t *testing.T) {
-	for more, want := range map[uint64]int{0: maxFinal, 1: maxFinal, 5: maxFinal} {
+	for _, n := range []uint64{1, maxFinal - 1, maxFinal, maxFinal + 1, maxFinal + 5} {
 		h := newHistory(1).exchange(1, 2).read(1, 2)
-		for i := range maxFinal - 1 + more {
+		for i := range n - 1 {
 			h.read(1).exchange(3 + i).read(3 + i)
 		}
 		h.read(1)
 		for r := range h.Accounts() {
-			if d := r.Delivery; d != nil && len(d.Final) != want {
-				t.Errorf("%d final copies out of order, %d kept", maxFinal+more, len(d.Final))
+			if d := r.Delivery; d != nil && len(d.Final) != min(int(n), maxFinal) {
+				t.Errorf("%d final copies out of order, %d kept", n, len(d.Final))
 			}
 		}
 	}
