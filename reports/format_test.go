@@ -166,6 +166,30 @@ func TestLossesReadBack(t *testing.T) {
 	}
 }
 
+func TestRecoveryReadsBack(t *testing.T) {
+	r := waves(t)
+	var b bytes.Buffer
+	if err := writeRecovery(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != len(r.Recovery)+1 {
+		t.Fatalf("%d rows of %d steps: %v", len(rows)-1, len(r.Recovery), err)
+	}
+	for i, step := range r.Recovery {
+		row := map[string]string{}
+		for k, head := range rows[0] {
+			row[head] = rows[i+1][k]
+		}
+		for head, want := range map[string]float64{"t_seconds": step.Seconds, "wave": float64(step.Wave), "fraction_back": step.Back,
+			"at_risk": float64(step.AtRisk), "censored": float64(step.Censored), "low_95": step.Low, "high_95": step.High} {
+			if got, err := strconv.ParseFloat(row[head], 64); err != nil || got != want {
+				t.Errorf("row %d: %s is %q, want %g", i, head, row[head], want)
+			}
+		}
+	}
+}
+
 // A report that was read has no rows; files without rows would tell a lie.
 func TestRowsMissing(t *testing.T) {
 	r, err := Read(bytes.NewReader(encode(t, fail(t))))
