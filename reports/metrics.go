@@ -111,7 +111,7 @@ func (r *Report) andTotal(do func(w Wave, labels ...string)) {
 }
 
 func waveMetrics() []metricRow {
-	counts := func(name, doc, label string, get func(w Wave) []outcome) metricRow {
+	counts := func(name, doc, label string, get func(w Wave) []waveCount) metricRow {
 		return gauges(name, "", doc, func(f *family, r *Report) {
 			r.eachWave(func(w Wave, labels ...string) {
 				for _, o := range get(w) {
@@ -131,8 +131,8 @@ func waveMetrics() []metricRow {
 		})
 	}
 	return []metricRow{
-		counts("rebound_victims", "Victims of each wave, by what became of them.", "outcome", victimOutcomes),
-		counts("rebound_actions", "Issued actions of each wave, by what became of them.", "outcome", actionOutcomes),
+		counts("rebound_victims", "Victims of each wave, by what became of them.", "outcome", victimCounts),
+		counts("rebound_actions", "Issued actions of each wave, by what became of them.", "outcome", actionCounts),
 		quantiles("rebound_outage_seconds", "Outages of hit clients (Kaplan-Meier)."+never, func(w Wave) Quantile { return w.Outage }),
 		quantiles("rebound_back_seconds", "From the first intended instant of the wave to each client back."+never, func(w Wave) Quantile { return w.BackCurve }),
 		gauges("rebound_rmta_seconds", "seconds", "Restricted mean time away, to the horizon, the censored included.", func(f *family, r *Report) {
@@ -161,18 +161,18 @@ func waveMetrics() []metricRow {
 	}
 }
 
-// outcome is one count by its name.
-type outcome struct {
+// waveCount is one count of a wave by its name.
+type waveCount struct {
 	name string
 	n    int
 }
 
-func victimOutcomes(w Wave) []outcome {
-	return []outcome{{"back", w.Back}, {"censored", w.Censored}, {"unaffected", w.Unaffected}, {"absent", w.Absent}}
+func victimCounts(w Wave) []waveCount {
+	return []waveCount{{"back", w.Back}, {"censored", w.Censored}, {"unaffected", w.Unaffected}, {"absent", w.Absent}}
 }
 
-func actionOutcomes(w Wave) []outcome {
-	return []outcome{{"hit", w.Hit}, {"late-hit", w.LateHit}, {"no-op", w.NoOp}, {"missed", w.Missed},
+func actionCounts(w Wave) []waveCount {
+	return []waveCount{{"hit", w.Hit}, {"late-hit", w.LateHit}, {"no-op", w.NoOp}, {"missed", w.Missed},
 		{"no-effect", w.NoEffect}, {"failed", w.Failed}, {"rode-out", w.RodeOut}}
 }
 
