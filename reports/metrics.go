@@ -95,8 +95,17 @@ func runMetrics() []metricRow {
 	}
 }
 
-// eachWave walks the waves with their labels.
+// maxWaveSamples is how many waves have samples of their own: more would be a
+// burden to Prometheus, and report.json has them.
+const maxWaveSamples = 100
+
+// eachWave walks the waves with their labels; those of a run that has too many
+// only together.
 func (r *Report) eachWave(do func(w Wave, labels ...string)) {
+	if len(r.Waves) > maxWaveSamples {
+		do(r.Total, "phase", "all", "wave", "all")
+		return
+	}
 	for _, w := range r.Waves {
 		do(w, "phase", w.Phase, "wave", strconv.Itoa(w.Wave))
 	}
@@ -105,7 +114,7 @@ func (r *Report) eachWave(do func(w Wave, labels ...string)) {
 // andTotal walks them and all of them together, for what does not add up over waves.
 func (r *Report) andTotal(do func(w Wave, labels ...string)) {
 	r.eachWave(do)
-	if len(r.Waves) > 0 {
+	if n := len(r.Waves); n > 0 && n <= maxWaveSamples {
 		do(r.Total, "phase", "all", "wave", "all")
 	}
 }
@@ -131,6 +140,7 @@ func waveMetrics() []metricRow {
 		})
 	}
 	return []metricRow{
+		one("rebound_waves", "", "Waves of faults. A run with more than 100 has only samples of all of them together, wave=\"all\".", func(r *Report) float64 { return float64(len(r.Waves)) }),
 		counts("rebound_victims", "Victims of each wave, by what became of them.", "outcome", victimCounts),
 		counts("rebound_actions", "Issued actions of each wave, by what became of them.", "outcome", actionCounts),
 		quantiles("rebound_outage_seconds", "Outages of hit clients (Kaplan-Meier)."+never, func(w Wave) Quantile { return w.Outage }),
@@ -142,12 +152,10 @@ func waveMetrics() []metricRow {
 				}
 			})
 		}),
-		summaries("rebound_waterfall_seconds", "seconds", "Parts of the outages; of each client they add up to its outage.", func(f *family, r *Report) {
-			r.andTotal(func(w Wave, labels ...string) {
-				for _, part := range slices.Sorted(maps.Keys(w.Waterfall)) {
-					f.summary(w.Waterfall[part], append(labels, "part", part)...)
-				}
-			})
+		summaries("rebound_waterfall_seconds", "seconds", "Parts of the outages of all waves; of each client they add up to its outage.", func(f *family, r *Report) {
+			for _, part := range slices.Sorted(maps.Keys(r.Total.Waterfall)) {
+				f.summary(r.Total.Waterfall[part], "part", part)
+			}
 		}),
 		quantiles("rebound_answer_seconds", "From the call that closes a connection to its answer.", func(w Wave) Quantile { return w.Answer }),
 		each("rebound_herd_connects", "CONNECTs of each wave, at the tap.", func(w Wave) float64 { return float64(w.Herd.Connects) }),

@@ -149,3 +149,31 @@ func TestMetricsEscape(t *testing.T) {
 		t.Errorf("read back: %q", set)
 	}
 }
+
+// A run of many waves stays readable for Prometheus, and its counts stay whole.
+func TestMetricsOfManyWaves(t *testing.T) {
+	for _, n := range []int{1, maxWaveSamples, maxWaveSamples + 1, 500} {
+		r := pass(t)
+		r.Waves = nil
+		for k := range n {
+			r.Waves = append(r.Waves, storm("storm", k+1, 10, float64(k)))
+		}
+		r.Total = storm("", 0, 10*n, 0)
+		families := parsed(t, r)
+		victims := 0.0
+		for _, m := range families["rebound_victims"].Metric {
+			victims += m.Gauge.GetValue()
+		}
+		if victims != float64(10*n) {
+			t.Errorf("%d waves: %g victims, want %d", n, victims, 10*n)
+		}
+		if got := metricOf(t, families, "rebound_waves").Gauge.GetValue(); got != float64(n) {
+			t.Errorf("%g waves, want %d", got, n)
+		}
+		metricOf(t, families, "rebound_outage_seconds", "wave", "all")
+		var b bytes.Buffer
+		if err := writeProm(&b, r); err != nil || b.Len() > 512<<10 {
+			t.Errorf("%d waves: %d bytes, %v", n, b.Len(), err)
+		}
+	}
+}
