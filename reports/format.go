@@ -30,6 +30,7 @@ func Formats() []Format {
 	return []Format{
 		{Name: "json", File: "report.json", Doc: "the whole report, versioned; what compare reads", Write: WriteJSON},
 		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary},
+		{Name: "html", File: "report.html", Doc: "the whole report with its charts in one page: no network, no script needed", Write: WriteHTML},
 		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench},
 		{Name: "reconnect-hlog", File: "reconnect.hlog", Doc: "HdrHistogram interval log V2 of times, tag fleet.phase.metric", Write: writeReconnectLog},
 		{Name: "loss-hlog", File: "loss.hlog", Doc: "HdrHistogram interval log V2 of messages lost per outage (zeros included) and gap lengths", Write: writeLossLog},

@@ -171,6 +171,6 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 // show prints the ten-second summary.
 func show(io streams, dir string, r *reports.Report) error {
 	return reports.Terminal(io.out, r, reports.TerminalOptions{
-		Color: colored(io.out), Path: filepath.Join(dir, "summary.md"),
+		Color: colored(io.out), Path: filepath.Join(dir, "report.html"),
 	})
 }
