@@ -33,9 +33,23 @@ if ! command -v npm >/dev/null; then
     echo "npm is not installed: apt-get install nodejs npm" >&2
   fi
 fi
-if command -v npm >/dev/null && ! (cd compat/node && npm ls >/dev/null 2>&1); then
-  echo "install  the packages of compat/node"
-  (cd compat/node && npm ci >/dev/null 2>&1) || echo "npm ci failed in compat/node" >&2
+for d in compat/node compat/browser; do
+  if command -v npm >/dev/null && ! (cd $d && npm ls >/dev/null 2>&1); then
+    echo "install  the packages of $d"
+    (cd $d && npm ci >/dev/null 2>&1) || echo "npm ci failed in $d" >&2
+  fi
+done
+
+# The browser that opens the pages.
+if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "install  chromium"
+    export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+    { apt-get install -y -q --no-install-recommends chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }; } >/dev/null 2>&1 \
+      || echo "chromium could not be installed" >&2
+  else
+    echo "chromium is not installed: apt-get install chromium" >&2
+  fi
 fi
 
 bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))

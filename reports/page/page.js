@@ -119,6 +119,9 @@
     if (where) where.textContent = at == null ? "" : "at " + write(d.xunit, at);
   }
 
+  // show tells the range on the element, for whoever looks from outside.
+  const show = u => { u.root.parentNode.dataset.x = u.scales.x.min + " " + u.scales.x.max; };
+
   // follow gives the other plots of a group the X range of the one that was
   // zoomed.
   let following = false;
@@ -126,8 +129,9 @@
     if (following || !u.ready) return;
     following = true;
     const { min, max } = u.scales.x;
+    show(u);
     for (const other of groups.get(d.group) || [])
-      if (other !== u) other.setScale("x", { min, max });
+      if (other !== u) { other.setScale("x", { min, max }); show(other); }
     const zoomed = Math.abs(min - warp(d, d.x[0])) > 1e-9 || Math.abs(max - warp(d, d.x[1])) > 1e-9;
     for (const p of plots) if (p.data.group === d.group) p.fig.classList.toggle("zoomed", zoomed);
     following = false;
@@ -183,6 +187,7 @@
     if (p.plot) { groups.get(d.group).delete(p.plot); p.plot.destroy(); }
     p.plot = new uPlot(options(d, fig, drawing.clientWidth), p.columns, p.box);
     p.plot.ready = true;
+    show(p.plot);
     if (old) p.plot.setScale("x", old);
     if (!groups.has(d.group)) groups.set(d.group, new Set());
     const first = [...groups.get(d.group)][0];
