@@ -77,6 +77,7 @@ type summer struct {
 	connects []timeline.Instant // of device connections, sorted
 	loss     map[*Outage][qosLevels]lossOf
 	carried  [qosLevels]bool // whether messages of a QoS were owed at all
+	points   int             // of each recovery curve, 0 = maxCurve
 }
 
 // wave sums up one wave.
@@ -132,7 +133,7 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		r.RMTA = &rmta
 	}
 	r.Answer = answer.Summary(0)
-	r.Curve = thin(measure.KaplanMeier(fromStart), maxCurve)
+	r.Curve = thin(measure.KaplanMeier(fromStart), cmp.Or(s.points, maxCurve))
 	s.sumOutages(&r, outages)
 	return r
 }
@@ -325,8 +326,14 @@ func between(at []timeline.Instant, from, to timeline.Instant) []timeline.Instan
 	return at[i:max(i, j)]
 }
 
-// maxCurve is the number of points to which a recovery curve is thinned.
-const maxCurve = 200
+// A recovery curve is thinned to maxCurve points, and those of all waves to
+// about maxCurves together: recovery.csv has every step.
+const (
+	maxCurve  = 200
+	maxCurves = 5_000
+)
+
+func curvePoints(waves int) int { return max(20, min(maxCurve, maxCurves/max(1, waves))) }
 
 // thin keeps the first and the last step of a curve and at most n in all.
 func thin(c measure.Curve, n int) []reports.CurvePoint {
