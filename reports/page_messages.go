@@ -224,14 +224,15 @@ func (b *reportPage) examples() error {
 		if charge == "" {
 			charge = "nobody"
 		}
-		rows = append(rows, row(l.Verdict, charge, l.Topic, l.Publisher, l.Subscriber, fmt.Sprintf("%d/%d", l.Stream, l.Seq), fmt.Sprint(l.QoS),
-			known(l.Sent, seconds), known(l.Acked, seconds), known(l.Read, seconds), away, strings.TrimPrefix(why+" ["+l.Pointer+"]", " ")))
+		when := "sent " + known(l.Sent, seconds) + ", acknowledged " + known(l.Acked, seconds) + ", read " + known(l.Read, seconds)
+		rows = append(rows, row(l.Verdict, charge, fmt.Sprintf("%s, stream %d seq %d", l.Topic, l.Stream, l.Seq), fmt.Sprint(l.QoS), l.Publisher+" → "+l.Subscriber,
+			when, away, strings.TrimSpace(why+" ["+l.Pointer+"]")))
 	}
 	if len(rows) == 0 {
 		b.add("examples", "Loss examples", para("Every message has a plain account: none was lost, doubled, out of order or unexpected."))
 		return nil
 	}
 	b.add("examples", "Loss examples", para("Messages whose account is not plain, with whom they charge and where the evidence is. losses.csv has every one."),
-		block{Table: newTable("Messages whose account is not plain", 5, []string{"verdict", "charged", "topic", "publisher", "subscriber", "stream/seq", "QoS", "sent", "acknowledged", "read", "subscriber away", "why, and where the evidence is"}, rows).leftLast()})
+		block{Table: newTable("Messages whose account is not plain", 8, []string{"verdict", "charged", "message", "QoS", "from → to", "when", "subscriber away", "why, and where the evidence is"}, rows)})
 	return nil
 }

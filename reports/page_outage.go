@@ -204,12 +204,12 @@ func (b *reportPage) outageSeries() ([]svg.Series, [][]cell) {
 		if e.N == 0 && e.Censored == 0 {
 			continue
 		}
-		rows = append(rows, row(seconds(e.Start), seconds(e.End), commas(e.N), known(e.Min, seconds), known(e.Median, seconds), known(e.Max, seconds), commas(e.Censored)))
+		rows = append(rows, row(seconds(e.Start), seconds(e.End), commas(e.N-e.Censored), known(e.Min, seconds), known(e.Median, seconds), known(e.Max, seconds), commas(e.Censored)))
 		if e.Min == nil || e.Max == nil {
 			continue
 		}
 		if e.Start > last+1e-9 && len(area.X) > 0 { // nothing began in between
-			area.X, area.Y, area.Low = append(area.X, last), append(area.Y, math.NaN()), append(area.Low, math.NaN())
+			area.X, area.Y, area.Low = append(area.X, (last+e.Start)/2), append(area.Y, math.NaN()), append(area.Low, math.NaN())
 		}
 		area.X, area.Y, area.Low = append(area.X, e.Start, e.End), append(area.Y, *e.Max, *e.Max), append(area.Low, *e.Min, *e.Min)
 		last = e.End

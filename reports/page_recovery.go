@@ -29,8 +29,8 @@ func (b *reportPage) recovery() error {
 	}
 	for i, w := range shown {
 		label := b.r.waveLabel(w)
-		x.Series = append(x.Series, curveOf(w, label, styled(i)))
-		if c := censorings(w); len(c.X) > 0 {
+		x.Series = append(x.Series, curveOf(w, label, styled(i), x.X.Max))
+		if c := censorings(w, x.X.Max); len(c.X) > 0 {
 			c.Name, c.Style = label+", censored here", styled(i)
 			x.Series = append(x.Series, c)
 		}
@@ -44,11 +44,11 @@ func (b *reportPage) recovery() error {
 	})
 	table := newTable("Time until a share of the hit clients is back, from the wave's first intended instant", 1,
 		append([]string{"wave", "victims", "back", "mean time away"}, cellHeads...), rows)
-	words := "The share of the hit clients that is back, from the first intended instant of each wave (Kaplan–Meier). A curve that ends below 100 % has clients that never came back within the horizon; each mark is where clients were censored."
+	words := "The share of the hit clients that is back, from the first intended instant of each wave (Kaplan–Meier). A curve that ends below 100 % has clients that never came back within the horizon; each mark is where clients were censored, at the right edge for all that is behind it."
 	if rest {
 		words += fmt.Sprintf(" With %s waves the five with the longest mean time away are drawn one by one, over the range of all waves; each wave has its own small chart below.", commas(len(waves)))
 	}
-	blocks := []block{para("%s", words), chart(x, "Recovery curve of each wave", "%", "since-wave", table)}
+	blocks := []block{para("%s", words), chart(x, "Recovery curve of each wave", "%", "recovery", table)}
 	if rest {
 		blocks = append(blocks, b.smallCurves(x.X.Max))
 	}
@@ -65,46 +65,57 @@ func shareAxis(what string) svg.Axis {
 	return svg.Axis{Label: "share " + what, Max: 1, Format: func(v float64) string { return number(math.Round(v*100)) + " %" }}
 }
 
-// curveEnd is where the last curve has its last step, or its horizon where
-// clients were censored at it.
+// curveEnd leaves the last return in sight: the horizon may be far behind it.
 func curveEnd(waves []Wave) float64 {
-	end := 0.0
+	last, horizon := 0.0, 0.0
 	for _, w := range waves {
+		back := 0.0
 		for _, p := range w.Curve {
-			end = max(end, p.Seconds)
+			if p.Back > back {
+				last, back = max(last, p.Seconds), p.Back
+			}
 		}
-		if w.Censored > 0 {
-			end = max(end, w.Horizon)
-		}
+		horizon = max(horizon, w.Horizon)
 	}
-	return end
+	if last == 0 {
+		return horizon
+	}
+	return min(last*1.2, max(horizon, last))
 }
 
-// curveOf is the curve of one wave, from none back and on to the horizon where
-// some never came.
-func curveOf(w Wave, name string, style int) svg.Series {
+// curveOf is the curve of one wave, from none back and to the end of the chart
+// where some never came.
+func curveOf(w Wave, name string, style int, end float64) svg.Series {
 	s := svg.Series{Name: name, Style: style, Kind: svg.Step, X: []float64{0}, Y: []float64{0}}
 	for _, p := range w.Curve {
-		s.X, s.Y = append(s.X, p.Seconds), append(s.Y, p.Back)
+		if p.Seconds <= end {
+			s.X, s.Y = append(s.X, p.Seconds), append(s.Y, p.Back)
+		}
 	}
-	if last := len(s.X) - 1; w.Censored > 0 && s.X[last] < w.Horizon {
-		s.X, s.Y = append(s.X, w.Horizon), append(s.Y, s.Y[last])
+	if last := len(s.X) - 1; w.Censored > 0 && s.X[last] < end {
+		s.X, s.Y = append(s.X, end), append(s.Y, s.Y[last])
 	}
 	return s
 }
 
-// censorings are the places of a curve where clients were censored.
-func censorings(w Wave) svg.Series {
+// censorings are the places of a curve where clients were censored; those
+// behind the end of the chart stand at its end.
+func censorings(w Wave, end float64) svg.Series {
 	s := svg.Series{Kind: svg.Points}
 	before, back := 0, 0.0
+	add := func(at, back float64) {
+		if at = min(at, end); len(s.X) == 0 || at > s.X[len(s.X)-1] {
+			s.X, s.Y = append(s.X, at), append(s.Y, back)
+		}
+	}
 	for _, p := range w.Curve {
 		if p.Censored > before {
-			s.X, s.Y = append(s.X, p.Seconds), append(s.Y, p.Back)
+			add(p.Seconds, p.Back)
 		}
 		before, back = max(before, p.Censored), p.Back
 	}
 	if w.Censored > before {
-		s.X, s.Y = append(s.X, w.Horizon), append(s.Y, back)
+		add(w.Horizon, back)
 	}
 	return s
 }
@@ -165,8 +176,8 @@ func (b *reportPage) smallCurves(end float64) block {
 	var small []figure
 	for i, w := range b.r.Waves[:min(len(b.r.Waves), maxSmall)] {
 		label := b.r.waveLabel(w)
-		s := curveOf(w, label, 1)
-		s.X, s.Y = svg.Peaks(s.X, s.Y, 40)
+		s := curveOf(w, label, 1, end)
+		s.X, s.Y = svg.Peaks(s.X, s.Y, 100)
 		c := svg.XY{ID: "recovery-" + strconv.Itoa(i+1), Title: "Recovery, " + label, Desc: fmt.Sprintf("%s back, %s censored", commas(w.Back), commas(w.Censored)),
 			X: svg.Axis{Max: end}, Y: shareAxis(""), Series: []svg.Series{s}, Small: true}
 		caption := label + ", " + w.BackCurve.text("p99", seconds, w.Horizon) + " to 99 %"
@@ -261,13 +272,13 @@ func (b *reportPage) worstClients() []block {
 			cells = append(cells, seconds(v))
 		}
 		if o.Censored && o.Seconds > at {
-			r.Spans = append(r.Spans, svg.Span{From: at, To: o.Seconds, Style: 8, Thin: true, Title: "away until the end of watching"})
+			r.Spans = append(r.Spans, svg.Span{From: at, To: o.Seconds, Style: 0, Thin: true, Title: "away until the end of watching"})
 		}
 		end = max(end, at, o.Seconds)
 		c.Rows, rows = append(c.Rows, r), append(rows, row(cells...))
 	}
 	c.X = svg.FromZero("time since the intended instant of the fault", seconds, end)
-	return []block{rowsChart(c, "The longest outages, censored ones first", partLegend(), newTable("The longest outages", 4, head, rows))}
+	return []block{rowsChart(c, "The longest outages, censored ones first", append(partLegend(), swatch("bar", 0, "away until the end of watching")), newTable("The longest outages", 4, head, rows))}
 }
 
 func phaseWave(phase string, wave int) string {

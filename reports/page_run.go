@@ -17,7 +17,7 @@ func (b *reportPage) timeline() error {
 		X: svg.Axis{Label: "time since the start of the run", Max: b.end(), Format: seconds}, Bands: b.bands()}
 	phases := svg.Row{Label: "phases"}
 	for i, p := range b.r.Phases {
-		phases.Spans = append(phases.Spans, svg.Span{From: p.Start, To: p.End, Style: []int{8, 6}[i%2], Title: fmt.Sprintf("%s, %s", oneLine(p.Name, 60), seconds(p.End-p.Start))})
+		phases.Spans = append(phases.Spans, svg.Span{From: p.Start, To: p.End, Style: []int{8, 1}[i%2], Text: oneLine(p.Name, 40), Title: fmt.Sprintf("%s, %s", oneLine(p.Name, 60), seconds(p.End-p.Start))})
 	}
 	c.Rows = append(c.Rows, phases)
 	byKind := map[string]*svg.Row{}
@@ -32,7 +32,7 @@ func (b *reportPage) timeline() error {
 			r = &svg.Row{Label: oneLine(label, 60)}
 			byKind[label] = r
 		}
-		r.Spans = append(r.Spans, svg.Span{From: f.Start, To: f.End, Style: 2, Title: fmt.Sprintf("%s wave %d, %s in %s", oneLine(f.Phase, 60), f.Wave, plural(int64(f.Actions), "action"), seconds(f.End-f.Start))})
+		r.Spans = append(r.Spans, svg.Span{From: f.Start, To: f.End, Style: 9, Title: fmt.Sprintf("%s wave %d, %s in %s", oneLine(f.Phase, 60), f.Wave, plural(int64(f.Actions), "action"), seconds(f.End-f.Start))})
 		rows = append(rows, row(f.Kind, f.Phase, f.Fleet, commas(f.Wave), seconds(f.Start), seconds(f.End), seconds(f.End-f.Start), commas(f.Actions)))
 	}
 	for i, label := range slices.Sorted(maps.Keys(byKind)) {
@@ -47,7 +47,7 @@ func (b *reportPage) timeline() error {
 	}
 	table := newTable("Each wave of each fault", 3, []string{"fault", "phase", "fleet", "wave", "from", "to", "length", "actions"}, rows)
 	b.add("faults", title, append(blocks, rowsChart(c, "Phases and faults over the run",
-		[]legendEntry{swatch("bar", 8, "phases, in turn"), swatch("bar", 6, "phases"), swatch("bar", 2, "fault")}, table))...)
+		nil, table))...)
 	return nil
 }
 
@@ -84,6 +84,13 @@ func (b *reportPage) defects() error {
 	return nil
 }
 
+func says(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
 // environment is what the run stood on, and its plan.
 func (b *reportPage) environment() error {
 	r, e, a := b.r, b.r.Environment, b.r.Target.Abilities
@@ -101,7 +108,7 @@ func (b *reportPage) environment() error {
 		{"broker settings", pairs(r.Target.Settings)},
 		{"connections closed by", r.Target.Closer},
 		{"what the broker promises", fmt.Sprintf("session kept over a close: %s; Will sent: %s; answer may come before the close: %s; instant of the close known: %s; persistence %s; highest QoS %s",
-			yesNo(&a.KeepsSession), yesNo(&a.SendsWill), yesNo(&a.KickAsync), yesNo(&a.KickReportsTime), cmp.Or(a.Persistence, "unknown"), qos)},
+			says(a.KeepsSession), says(a.SendsWill), says(a.KickAsync), says(a.KickReportsTime), cmp.Or(a.Persistence, "unknown"), qos)},
 		{"driver", strings.TrimSpace(r.Driver.Name + " " + r.Driver.Version)},
 	}
 	machine := [][]string{

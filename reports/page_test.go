@@ -146,7 +146,7 @@ func TestPageStructure(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"recovery-chart", "waterfall-chart", "worst-chart", "percentiles-chart", "histogram-1", "latency-chart", "load-chart", "victims-chart", "actions-chart", "herd-chart",
-		"attempts-chart", "messages-chart", "loss-1", "windows-chart", "sessions-chart", "faults-chart"} {
+		"attempts-chart", "collateral-chart", "messages-chart", "loss-1", "windows-chart", "sessions-chart", "faults-chart"} {
 		if !ids[id] {
 			t.Errorf("no chart %s", id)
 		}

@@ -199,7 +199,7 @@ func (b *reportPage) herdChart(table *pageTable) (block, bool) {
 	if len(b.charts.Herds) > len(list) {
 		caption += fmt.Sprintf(", the %d waves with the highest peaks", len(list))
 	}
-	return chart(x, caption, "", "since-wave", table), true
+	return chart(x, caption, "", "herd", table), true
 }
 
 // herdSeries ends where the last CONNECT was.
@@ -287,18 +287,5 @@ func (b *reportPage) attempts() error {
 	c.X = svg.FromZero("outages", number, float64(top))
 	b.add("attempts", title, words, rowsChart(c, "Dials of an outage", []legendEntry{swatch("bar", 1, "back"), swatch("bar", 2, "censored")},
 		newTable("Outages by the number of dials", 1, []string{"dials", "back", "censored"}, rows)))
-	return nil
-}
-
-// collateral shows what happened to clients that no fault meant.
-func (b *reportPage) collateral() error {
-	u := b.r.Unscripted
-	text := "No connection ended but by a fault of the plan."
-	if words := u.text(); words != "" {
-		text = "Connections that ended without a fault of the plan: " + words + "."
-	}
-	rows := [][]cell{row(append([]string{"outages that no fault explains"}, u.Outage.cells(seconds, b.r.horizon())...)...)}
-	b.add("collateral", "Collateral", para("%s", text),
-		block{Table: newTable("Collateral latency: how long clients were away that no fault meant", 1, append([]string{"what"}, cellHeads...), rows)})
 	return nil
 }

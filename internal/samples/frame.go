@@ -70,7 +70,7 @@ func (s Size) charts(r *reports.Report) *reports.Charts {
 	for _, w := range r.Waves {
 		c.Faults = append(c.Faults, reports.FaultSpan{Kind: "close", Phase: w.Phase, Wave: w.Wave, Fleet: "devices", Start: w.Start, End: w.Start + w.Spread, Actions: w.Victims})
 		c.Herds = append(c.Herds, s.herd(w))
-		c.Outages = append(c.Outages, reports.Envelope{Start: w.Start, End: w.Start + r.Run.Seconds/600, N: w.Back, Censored: w.Censored, Min: known(s.Slow * 0.12), Median: w.Outage.P50, Max: known(s.outages(w.Wave)[w.Back-1])})
+		c.Outages = append(c.Outages, reports.Envelope{Start: w.Start, End: w.Start + r.Run.Seconds/600, N: w.Back + w.Censored, Censored: w.Censored, Min: known(s.Slow * 0.12), Median: w.Outage.P50, Max: known(s.outages(w.Wave)[w.Back-1])})
 	}
 	for i := range 600 {
 		at, width := r.Run.Seconds*float64(i)/600, r.Run.Seconds/600
@@ -89,6 +89,25 @@ func (s Size) charts(r *reports.Report) *reports.Charts {
 	c.Sessions = []reports.SessionTruth{{Fleet: "devices", Returns: r.Total.Back, PresentWanted: r.Total.Back, PresentMissing: r.Total.Censored / 2, Resubscribed: r.Total.Censored / 2}}
 	for _, m := range r.Messages {
 		c.Windows = append(c.Windows, reports.LossWindow{QoS: m.QoS, Before: m.Lost - m.LostAway, Away: m.LostAway - m.LostAway/10, Resume: m.LostAway / 10})
+	}
+	c.Collateral = s.collateral(r)
+	return c
+}
+
+// collateral is a control fleet whose messages are late in each wave.
+func (s Size) collateral(r *reports.Report) *reports.Collateral {
+	c := &reports.Collateral{Clients: 10, Ends: r.Unscripted.Control, Fault: summary([]float64{0.001, 0.04, 0.12}, 0), Quiet: summary([]float64{0.0008, 0.001, 0.004}, 0)}
+	for i := range 300 {
+		at, width := r.Run.Seconds*float64(i)/300, r.Run.Seconds/300
+		p := reports.LatencyPoint{Start: at, End: at + width, N: 40, P50: known(0.0008), P99: known(0.002), Max: known(0.004)}
+		for _, w := range r.Waves {
+			if w.Start >= at && w.Start < at+width {
+				p.P50, p.P99, p.Max = known(0.006), known(0.06), known(0.12)
+			}
+		}
+		if i != 150 { // a hole: nothing was read
+			c.Points = append(c.Points, p)
+		}
 	}
 	return c
 }
@@ -113,6 +132,7 @@ func (s Size) worst(r *reports.Report) []reports.ClientOutage {
 		}
 		if i < r.Total.Censored {
 			o.Censored, o.Seconds = true, horizon
+			o.Parts = map[string]float64{"lag": 0.001, "close": 0.012, "notice": 0.02, "retry": horizon/3 - 0.033, "backoff": 2 * horizon / 3}
 		}
 		out = append(out, o)
 	}

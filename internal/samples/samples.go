@@ -5,6 +5,7 @@ package samples
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -37,6 +38,7 @@ func Storm(s Size) (*reports.Report, error) {
 		}
 		r.Histograms = append(r.Histograms, h)
 	}
+	slices.Sort(all)
 	r.Total = s.wave("", 0, all)
 	r.Total.Victims, r.Total.Back, r.Total.Hit, r.Total.Censored = s.Clients*s.Waves, len(all), s.Clients*s.Waves, s.Censored*s.Waves
 	r.Total.Regime, r.Total.Curve, r.Total.Outage.Censored, r.Total.BackCurve.Censored = "", nil, int64(r.Total.Censored), int64(r.Total.Censored)

@@ -28,7 +28,7 @@
 
   // A percentile axis is drawn by the number of nines.
   const warp = (d, x) => d.xunit === "percentile" ? -Math.log10(Math.max(1 - x, 1e-12)) : x;
-  const nines = (lo, hi) => [0, 0.30103, 0.60206, 1, 2, 3, 4, 5, 6, 7, 8, 9].filter(v => v >= lo - 1e-9 && v <= hi + 1e-9);
+  const nines = (lo, hi) => [0, 0.30103, 0.60206, 1, 1.30103, 2, 3, 4, 5, 6, 7, 8, 9].filter(v => v >= lo - 1e-9 && v <= hi + 1e-9);
 
   function logTicks(lo, hi) {
     const out = [];
@@ -71,7 +71,7 @@
       const stroke = colour("c" + s.style);
       const line = { label: s.name, stroke, width: 2, dash: dashes[s.style], points: { show: false } };
       if (s.kind === "step") line.paths = uPlot.paths.stepped({ align: 1 });
-      if (s.kind === "points") Object.assign(line, { paths: () => null, points: { show: true, size: 8, stroke, fill: stroke, space: 0 } });
+      if (s.kind === "points") line.paths = () => null; // see marks
       if (s.kind === "area") {
         Object.assign(line, { width: 1, dash: undefined });
         series.push(line, { ...line });
@@ -79,7 +79,7 @@
       } else series.push(line);
     }
     const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
-    const x = { ...axis, label: d.xlabel, labelSize: 20, space: 70, values: (u, vs) => vs.map(v => write(d.xunit, v)) };
+    const x = { ...axis, label: d.xlabel, labelSize: 18, size: 34, space: 70, values: (u, vs) => vs.map(v => write(d.xunit, v)) };
     if (d.xunit === "percentile") x.splits = (u, i, lo, hi) => nines(lo, hi);
     const y = { ...axis, size: 70, values: (u, vs) => vs.map(v => write(d.unit, v)) };
     if (d.log[1]) y.splits = (u, i, lo, hi) => logTicks(lo, hi);
@@ -100,10 +100,35 @@
           }
           c.restore();
         }],
+        draw: [u => d.series.forEach(s => { if (s.kind === "points") marks(u, s); })],
         setCursor: [u => readout(u, d, fig)],
         setScale: [(u, key) => { if (key === "x") follow(u, d); }],
       },
     };
+  }
+
+  // marks draws points in the shapes of the legend.
+  function marks(u, s) {
+    const c = u.ctx, r = 4.5 * devicePixelRatio;
+    c.save();
+    c.beginPath();
+    c.rect(u.bbox.left - r, u.bbox.top - r, u.bbox.width + 2 * r, u.bbox.height + 2 * r);
+    c.clip();
+    c.strokeStyle = c.fillStyle = colour("c" + s.style);
+    c.lineWidth = 2 * devicePixelRatio;
+    s.x.forEach((v, i) => {
+      if (s.y[i] == null || v < u.scales.x.min || v > u.scales.x.max) return;
+      const x = u.valToPos(v, "x", true), y = u.valToPos(s.y[i], "y", true);
+      c.beginPath();
+      switch (s.style % 4) {
+        case 1: c.arc(x, y, r * 0.8, 0, 7); break;
+        case 2: c.moveTo(x - r, y - r); c.lineTo(x + r, y + r); c.moveTo(x + r, y - r); c.lineTo(x - r, y + r); break;
+        case 3: c.moveTo(x, y - r); c.lineTo(x + r, y + r); c.lineTo(x - r, y + r); c.closePath(); break;
+        default: c.moveTo(x, y - r); c.lineTo(x + r, y); c.lineTo(x, y + r); c.lineTo(x - r, y); c.closePath();
+      }
+      if (s.style % 4 === 2) c.stroke(); else c.fill();
+    });
+    c.restore();
   }
 
   function readout(u, d, fig) {
@@ -133,7 +158,7 @@
     for (const other of groups.get(d.group) || [])
       if (other !== u) { other.setScale("x", { min, max }); show(other); }
     const zoomed = Math.abs(min - warp(d, d.x[0])) > 1e-9 || Math.abs(max - warp(d, d.x[1])) > 1e-9;
-    for (const p of plots) if (p.data.group === d.group) p.fig.classList.toggle("zoomed", zoomed);
+    for (const p of plots) if (p.data.group === d.group) p.zoomed = zoomed;
     following = false;
   }
 
@@ -190,7 +215,7 @@
     show(p.plot);
     if (old) p.plot.setScale("x", old);
     if (!groups.has(d.group)) groups.set(d.group, new Set());
-    const first = [...groups.get(d.group)][0];
+    const first = p.zoomed && [...groups.get(d.group)][0];
     groups.get(d.group).add(p.plot);
     if (first && !old) p.plot.setScale("x", { min: first.scales.x.min, max: first.scales.x.max });
     fig.classList.add("live");

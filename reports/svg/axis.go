@@ -2,6 +2,7 @@ package svg
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -53,12 +54,13 @@ func (a Axis) ticks(n int) []float64 {
 	}
 	switch a.Scale {
 	case Percentile:
-		for _, p := range []float64{0, 0.5, 0.75} {
+		for _, p := range []float64{0, 0.5, 0.75, 0.95} {
 			add(p)
 		}
 		for k := 1; k <= 9; k++ {
 			add(1 - math.Pow(10, -float64(k)))
 		}
+		slices.Sort(out)
 	case Log:
 		decades := math.Log10(a.Max / a.Min)
 		steps := []float64{1}

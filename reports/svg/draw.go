@@ -92,8 +92,10 @@ func Swatch(kind string, style int) string {
 		c.mark(style, 14, 6)
 	case "line", "step":
 		c.printf(`<path class="l s%d" d="M1 6H27"/>`, style)
-	default:
+	case "area":
 		c.printf(`<rect class="a s%d f%d" x="1" y="1" width="26" height="10"/>`, style, style)
+	default:
+		c.printf(`<rect class="%s" x="1" y="0.5" width="26" height="11"/>`, class(style))
 	}
 	return c.close()
 }

@@ -1,13 +1,17 @@
 package svg
 
-import "math"
+import (
+	"math"
+	"unicode/utf8"
+)
 
 // Span is a stretch of a row.
 type Span struct {
 	From, To float64
-	Style    int // 1 to Styles
+	Style    int // 1 to Styles; 0 for what is not known
 	Title    string
-	Thin     bool // half as high, for what stands behind or before another
+	Text     string // written on it where it has room
+	Thin     bool   // half as high, for what stands behind or before another
 }
 
 // Row is one line of a chart of rows: a label, its spans in the order in which
@@ -29,7 +33,9 @@ type Rows struct {
 const (
 	rowHeight  = 24.0
 	labelWidth = 150.0
-	noteWidth  = 170.0
+	noteRune   = 6.8 // of a note, on average
+	textRune   = 7.6 // of a text on a span
+	longNote   = 46  // runes
 )
 
 // Draw gives the svg element.
@@ -37,9 +43,7 @@ func (r Rows) Draw() string {
 	var c canvas
 	f := frame{labelWidth + 10, 6, width - 16, 6 + rowHeight*float64(len(r.Rows))}
 	for _, row := range r.Rows {
-		if row.Note != "" {
-			f.right = width - noteWidth
-		}
+		f.right = math.Min(f.right, width-20-noteRune*float64(utf8.RuneCountInString(clip(row.Note, longNote))))
 	}
 	c.open(r.ID, "chart", r.Title, r.Desc, width, f.bottom+44)
 	c.bands(r.X, f, r.Bands)
@@ -59,14 +63,18 @@ func (r Rows) Draw() string {
 			if s.To > s.From || s.Title != "" {
 				c.rect(class(s.Style), from, y, to-from, h, s.Title)
 			}
+			if n := utf8.RuneCountInString(s.Text); n > 0 && to-from > 8+textRune*float64(n) {
+				c.text("on", "middle", (from+to)/2, top+16, s.Text)
+			}
 			end = math.Max(end, to)
 		}
 		if row.Note != "" {
-			c.text("note", "start", end+6, top+16, row.Note)
+			c.text("note", "start", end+6, top+16, clip(row.Note, longNote))
 		}
 	}
 	c.xAxis(r.X, f)
 	return c.close()
 }
 
+// class of a span: its fill, and the pattern that tells it without its colour.
 func class(style int) string { return "b f" + string(rune('0'+style)) }
