@@ -87,21 +87,7 @@ func TestGoldenTerminal(t *testing.T) {
 	}
 }
 
-func TestGoldenSetAndCompare(t *testing.T) {
+func TestGoldenSet(t *testing.T) {
 	golden(t, "set/summary.md", []byte(SetSummary([]*Report{pass(t), fail(t), pass(t)})))
 	golden(t, "set/bench.txt", []byte(BenchLines([]*Report{pass(t), fail(t), pass(t)})))
-	other := healthy()
-	other.Run.Clients, other.Environment.Cores, other.Rebound = 500, 8, "0.2.0"
-	for name, c := range map[string]Comparison{
-		"same":    Compare([]*Report{pass(t)}, []*Report{pass(t)}),
-		"worse":   Compare([]*Report{pass(t)}, []*Report{fail(t)}),
-		"refused": Compare([]*Report{pass(t)}, []*Report{other}),
-		"waves":   Compare([]*Report{waves(t), waves(t)}, []*Report{waves(t)}),
-	} {
-		var b bytes.Buffer
-		if err := WriteText(&b, c); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, "compare/"+name+".txt", b.Bytes())
-	}
 }

@@ -31,11 +31,11 @@ scenarios, sizes or brokers are refused (exit 2).`,
 					return harness.Usage(err)
 				}
 			}
-			c := reports.Compare(sides[0], sides[1])
-			if err := reports.WriteText(io.out, c); err != nil {
+			c := reports.Compare(sides[0], sides[1], reports.CompareOptions{})
+			if err := reports.CompareFormats()[0].Write(io.out, c); err != nil {
 				return err
 			}
-			return exitWith(c.ExitCode())
+			return exitWith(c.ExitCode)
 		},
 	}
 }
