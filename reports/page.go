@@ -41,8 +41,8 @@ const (
 	maxPoints    = 1200 // points of one series, highest and lowest kept
 )
 
-// page is one HTML page: a head, a list of sections and nothing else.
-type page struct {
+// htmlPage is one page: a head, a list of sections and nothing else.
+type htmlPage struct {
 	Title, Lang string
 	Policy      string // of the Content-Security-Policy
 	Style       template.CSS
@@ -60,11 +60,11 @@ type tile struct{ Label, Value, Note, Class string }
 // pageSection of the page, with an entry in its list of contents.
 type pageSection struct {
 	ID, Title string
-	Blocks    []block
+	Blocks    []htmlBlock
 }
 
-// block is a part of a section: what is set of it, in this order.
-type block struct {
+// htmlBlock is a part of a section: what is set of it, in this order.
+type htmlBlock struct {
 	Text    string
 	Figure  *figure
 	Figures []figure // small ones, side by side
@@ -102,7 +102,7 @@ type cell struct{ Text, Class string }
 
 // write renders the page. The policy allows exactly the style and the scripts
 // that stand in it, by their hashes, and no connection anywhere.
-func (p *page) write(w io.Writer) error {
+func (p *htmlPage) write(w io.Writer) error {
 	style := "\n" + pageCSS + uplotCSS + "\n"
 	scripts := []string{"\n/* uPlot 1.6.32\n" + uplotLicense + "*/\n" + uplotJS + "\n", "\n" + pageJS}
 	p.Style = template.CSS(style)
@@ -131,17 +131,17 @@ func cspHash(s string) string {
 }
 
 // add makes a section of blocks.
-func (p *page) add(id, title string, blocks ...block) {
+func (p *htmlPage) add(id, title string, blocks ...htmlBlock) {
 	p.Sections = append(p.Sections, pageSection{ID: id, Title: title, Blocks: blocks})
 }
 
 // para is a block of text.
-func para(format string, args ...any) block {
-	return block{Text: fmt.Sprintf(format, args...)}
+func para(format string, args ...any) htmlBlock {
+	return htmlBlock{Text: fmt.Sprintf(format, args...)}
 }
 
 // notHere says that a report has no data for a chart.
-func notHere() block {
+func notHere() htmlBlock {
 	return para("Not in this report: it was made by a version that did not keep what this chart needs. `rebound report` on its run folder computes it.")
 }
 
@@ -204,7 +204,7 @@ func newTableOf(limit int, caption string, left int, head []string, rows [][]cel
 
 // chart makes a figure of an XY chart; unit says how a script writes its
 // values, group which charts move together.
-func chart(x svg.XY, caption, unit, group string, t *pageTable) block {
+func chart(x svg.XY, caption, unit, group string, t *pageTable) htmlBlock {
 	for i, s := range x.Series {
 		if s.Kind != svg.Area {
 			x.Series[i].X, x.Series[i].Y = svg.Peaks(s.X, s.Y, maxPoints/2)
@@ -222,12 +222,12 @@ func chart(x svg.XY, caption, unit, group string, t *pageTable) block {
 	if group != "" {
 		f.Data = plot(x, unit, group)
 	}
-	return block{Figure: &f}
+	return htmlBlock{Figure: &f}
 }
 
 // rowsChart makes a figure of a chart of rows.
-func rowsChart(r svg.Rows, caption string, legend []legendEntry, t *pageTable) block {
-	return block{Figure: &figure{ID: r.ID, Caption: caption, SVG: template.HTML(r.Draw()), Legend: legend, Table: t}}
+func rowsChart(r svg.Rows, caption string, legend []legendEntry, t *pageTable) htmlBlock {
+	return htmlBlock{Figure: &figure{ID: r.ID, Caption: caption, SVG: template.HTML(r.Draw()), Legend: legend, Table: t}}
 }
 
 func swatch(kind string, style int, name string) legendEntry {
@@ -246,4 +246,12 @@ func (d *plotData) JSON() (template.JS, error) {
 // small1 is one of many small figures.
 func small1(x svg.XY, caption string) figure {
 	return figure{ID: x.ID + "-f", Caption: oneLine(caption, 100), SVG: template.HTML(x.Draw())}
+}
+
+// known writes a number that may not be known.
+func known(v *float64, s scale) string {
+	if v == nil {
+		return "–"
+	}
+	return s(*v)
 }

@@ -14,10 +14,10 @@ func (b *reportPage) collateral() error {
 	if words := u.text(); words != "" {
 		text = "Connections that ended without a fault of the plan: " + words + "."
 	}
-	blocks := []block{para("%s", text)}
+	blocks := []htmlBlock{para("%s", text)}
 	if u.Outage.N > 0 || u.Outage.Censored > 0 {
 		rows := [][]cell{row(append([]string{"outages that no fault explains"}, u.Outage.cells(seconds, b.r.horizon())...)...)}
-		blocks = append(blocks, block{Table: newTable("How long clients were away that no fault meant", 1, append([]string{"what"}, cellHeads...), rows)})
+		blocks = append(blocks, htmlBlock{Table: newTable("How long clients were away that no fault meant", 1, append([]string{"what"}, cellHeads...), rows)})
 	}
 	c := b.charts.Collateral
 	switch {
@@ -33,12 +33,12 @@ func (b *reportPage) collateral() error {
 }
 
 // collateralLatency is how long messages took to clients that no fault names.
-func (b *reportPage) collateralLatency(c *Collateral) []block {
+func (b *reportPage) collateralLatency(c *Collateral) []htmlBlock {
 	rows := [][]cell{
 		row(append([]string{"while a fault was under way"}, c.Fault.cells(seconds, 0)...)...),
 		row(append([]string{"else"}, c.Quiet.cells(seconds, 0)...)...),
 	}
-	blocks := []block{
+	blocks := []htmlBlock{
 		para("How long messages took to the %s that no fault names, from the instant at which the timetable wanted each to its first delivery.", plural(int64(c.Clients), "client")),
 		{Table: newTable("Latency of the messages of clients that no fault meant", 1, append([]string{"when"}, cellHeads...), rows)},
 	}

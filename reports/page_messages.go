@@ -30,7 +30,7 @@ func (b *reportPage) messages() error {
 		b.add("messages", title, para("No message was sent but probes."))
 		return nil
 	}
-	blocks := []block{para("What became of each delivery that was owed. Loss at QoS 0 while a client is away is counted and never failed. A loss of none stands beside the greatest rate that so many messages leave possible (95 %%).")}
+	blocks := []htmlBlock{para("What became of each delivery that was owed. Loss at QoS 0 while a client is away is counted and never failed. A loss of none stands beside the greatest rate that so many messages leave possible (95 %%).")}
 	blocks = append(blocks, b.fateChart(b.accountTable()))
 	for _, m := range msgs {
 		if m.Balance != "" {
@@ -68,7 +68,7 @@ func (b *reportPage) accountTable() *pageTable {
 }
 
 // fateChart shows the shares: what is rare still shows as a thin line.
-func (b *reportPage) fateChart(table *pageTable) block {
+func (b *reportPage) fateChart(table *pageTable) htmlBlock {
 	c := svg.Rows{ID: "messages-chart", Title: "Deliveries by what became of them", Desc: "The table has the counts.", X: shareAxis("of the deliveries")}
 	var legend []legendEntry
 	for _, f := range fates {
@@ -96,8 +96,8 @@ func (b *reportPage) fateChart(table *pageTable) block {
 }
 
 // lossHistograms shows how many messages each outage lost.
-func (b *reportPage) lossHistograms() ([]block, error) {
-	var blocks []block
+func (b *reportPage) lossHistograms() ([]htmlBlock, error) {
+	var blocks []htmlBlock
 	for _, s := range allSeries(b.r.Histograms) {
 		if s.Unit != unitCount || !strings.HasPrefix(s.Metric, "loss") || len(blocks) == maxSeries {
 			continue
@@ -112,9 +112,9 @@ func (b *reportPage) lossHistograms() ([]block, error) {
 }
 
 // windows shows where in an outage the lost messages had been sent.
-func (b *reportPage) windows() []block {
+func (b *reportPage) windows() []htmlBlock {
 	if !b.drawn() {
-		return []block{notHere()}
+		return []htmlBlock{notHere()}
 	}
 	places := []struct {
 		name  string
@@ -150,10 +150,10 @@ func (b *reportPage) windows() []block {
 		c.Rows, rows = append(c.Rows, r), append(rows, row(cells...))
 	}
 	if top == 0 {
-		return []block{para("No message was lost, so there is no place where losses fell.")}
+		return []htmlBlock{para("No message was lost, so there is no place where losses fell.")}
 	}
 	c.X = svg.FromZero("lost messages", number, float64(top))
-	return []block{rowsChart(c, "Lost messages by where in their subscriber's outage they were sent", legend, newTable("Lost messages by when they were sent", 1, head, rows))}
+	return []htmlBlock{rowsChart(c, "Lost messages by where in their subscriber's outage they were sent", legend, newTable("Lost messages by when they were sent", 1, head, rows))}
 }
 
 // sessions is what the broker said of the sessions against what it had to say.
@@ -200,7 +200,7 @@ func (b *reportPage) sessions() error {
 		[]string{"fleet", "returns", "present wanted", "read 0", "absent wanted", "read 1", "subscribed again"}, rows)
 	words := para("What the broker said of the session when a client returned, against what the CONNECT asked for and the broker promises.")
 	if top == 0 {
-		b.add("sessions", title, words, block{Table: table})
+		b.add("sessions", title, words, htmlBlock{Table: table})
 		return nil
 	}
 	c.X = svg.FromZero("returns", number, float64(top))
@@ -233,6 +233,6 @@ func (b *reportPage) examples() error {
 		return nil
 	}
 	b.add("examples", "Loss examples", para("Messages whose account is not plain, with whom they charge and where the evidence is. losses.csv has every one."),
-		block{Table: newTable("Messages whose account is not plain", 8, []string{"verdict", "charged", "message", "QoS", "from → to", "when", "subscriber away", "why, and where the evidence is"}, rows)})
+		htmlBlock{Table: newTable("Messages whose account is not plain", 8, []string{"verdict", "charged", "message", "QoS", "from → to", "when", "subscriber away", "why, and where the evidence is"}, rows)})
 	return nil
 }

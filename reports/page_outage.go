@@ -35,7 +35,7 @@ func (b *reportPage) outages() error {
 	}
 	x := svg.XY{ID: "percentiles-chart", Title: "Percentiles of the " + what + " times", Desc: "Each curve is a fleet in a phase; the table has the numbers."}
 	var rows [][]cell
-	var histograms []block
+	var histograms []htmlBlock
 	lo, hi, nines := math.Inf(1), 0.0, 1.0
 	for i, s := range shown {
 		hdr, err := s.merged()
@@ -60,7 +60,7 @@ func (b *reportPage) outages() error {
 	if math.IsInf(lo, 1) { // nobody came back
 		x.Y = svg.FromZero("time", seconds, b.r.horizon())
 	}
-	blocks := []block{
+	blocks := []htmlBlock{
 		para("How long the %ss were: a point at 99 %% says that 99 %% of all of them, the censored included, were at or below its time. A curve ends where the clients begin that never came back, or where there are no more values; it is never drawn on past them.", what),
 		chart(x, "Percentiles of the "+what+" times", "s", "percentiles",
 			newTable("Percentiles of the "+what+" times, all with the censored included", 2, []string{"fleet", "phase", "50 %", "90 %", "99 %", "99.9 %", "longest", "n", "censored"}, rows)),
@@ -129,7 +129,7 @@ func percentileRow(s series, hdr *hdrhistogram.Histogram) []cell {
 }
 
 // histogramChart is a histogram with a row for those that have no value.
-func histogramChart(id, caption string, s series, hdr *hdrhistogram.Histogram) block {
+func histogramChart(id, caption string, s series, hdr *hdrhistogram.Histogram) htmlBlock {
 	c := svg.Rows{ID: id, Title: caption, Desc: fmt.Sprintf("%s values, %s censored", commas(s.N), commas(s.Censored))}
 	var rows [][]cell
 	top := 0.0
@@ -269,7 +269,7 @@ func spread(list []svg.Series) (lo, hi float64) {
 }
 
 // load is what the machine did meanwhile.
-func (b *reportPage) load(end float64) block {
+func (b *reportPage) load(end float64) htmlBlock {
 	points := b.charts.Health
 	if len(points) == 0 {
 		return para("There are no health samples.")
@@ -299,7 +299,7 @@ func (b *reportPage) load(end float64) block {
 }
 
 // harness is the health of the whole run in numbers.
-func (b *reportPage) harness() block {
+func (b *reportPage) harness() htmlBlock {
 	h := b.r.Harness
 	rows := [][]cell{
 		row(append([]string{"canary"}, h.Canary.cells(seconds, 0)...)...),
@@ -307,5 +307,5 @@ func (b *reportPage) harness() block {
 	}
 	text := fmt.Sprintf("The harness was %s. Greatest seen: scheduler latency p99 %s, %s goroutines, %s file descriptors, %s MiB heap; %s of CPU time, %s listen overflows, %s SYN retransmits.",
 		strings.TrimLeft(fitCell(h.Fitness).Text, "✓✗!? "), known(h.SchedP99, seconds), commas(h.Goroutines), commas(h.FDs), commas(h.HeapBytes>>20), seconds(h.CPUSeconds), commas(h.ListenDrops), commas(h.SynRetrans))
-	return block{Text: text, Table: newTable("Lateness of the harness over the whole run", 1, append([]string{"what"}, cellHeads...), rows)}
+	return htmlBlock{Text: text, Table: newTable("Lateness of the harness over the whole run", 1, append([]string{"what"}, cellHeads...), rows)}
 }

@@ -48,7 +48,7 @@ func (b *reportPage) recovery() error {
 	if rest {
 		words += fmt.Sprintf(" With %s waves the five with the longest mean time away are drawn one by one, over the range of all waves; each wave has its own small chart below.", commas(len(waves)))
 	}
-	blocks := []block{para("%s", words), chart(x, "Recovery curve of each wave", "%", "recovery", table)}
+	blocks := []htmlBlock{para("%s", words), chart(x, "Recovery curve of each wave", "%", "recovery", table)}
 	if rest {
 		blocks = append(blocks, b.smallCurves(x.X.Max))
 	}
@@ -136,18 +136,6 @@ func curveRange(waves []Wave, end float64) svg.Series {
 	return s
 }
 
-// backAt reads a curve.
-func backAt(curve []CurvePoint, at float64) float64 {
-	i, found := slices.BinarySearchFunc(curve, at, func(p CurvePoint, t float64) int { return cmp.Compare(p.Seconds, t) })
-	if !found {
-		i--
-	}
-	if i < 0 {
-		return 0
-	}
-	return curve[i].Back
-}
-
 // worst gives the n waves with the longest mean time away, unknown ones first,
 // in the order in which they ran.
 func worst(waves []Wave, n int) []Wave {
@@ -172,7 +160,7 @@ func worst(waves []Wave, n int) []Wave {
 }
 
 // smallCurves is a small chart for each wave, all over the same axes.
-func (b *reportPage) smallCurves(end float64) block {
+func (b *reportPage) smallCurves(end float64) htmlBlock {
 	var small []figure
 	for i, w := range b.r.Waves[:min(len(b.r.Waves), maxSmall)] {
 		label := b.r.waveLabel(w)
@@ -186,7 +174,7 @@ func (b *reportPage) smallCurves(end float64) block {
 		}
 		small = append(small, small1(c, caption))
 	}
-	return block{Figures: small}
+	return htmlBlock{Figures: small}
 }
 
 // waterfall shows in which part of the way back the time goes.
@@ -223,7 +211,7 @@ func (b *reportPage) waterfall() error {
 	})
 	// The whole first: a long table is cut at its end.
 	slices.SortStableFunc(rows, func(a, b []cell) int { return b2i(a[0].Text != "all waves") - b2i(b[0].Text != "all waves") })
-	blocks := []block{
+	blocks := []htmlBlock{
 		para("Where the time goes between the intended instant of a fault and the client being back. Thick bars are medians, thin ones go to the 99th percentile. Medians of parts do not add up to the median of the whole; for each single client the parts add up exactly. Backoff is the client's own choice and no score of the broker."),
 		rowsChart(parts, "Parts of an outage, all waves", nil, newTable("Parts of the outages", 2, append([]string{"wave", "part"}, cellHeads...), rows)),
 	}
@@ -239,9 +227,9 @@ func partName(part string) string {
 }
 
 // worstClients draws the longest outages, each with its own parts.
-func (b *reportPage) worstClients() []block {
+func (b *reportPage) worstClients() []htmlBlock {
 	if !b.drawn() {
-		return []block{notHere()}
+		return []htmlBlock{notHere()}
 	}
 	list := b.charts.Worst[:min(len(b.charts.Worst), 20)]
 	if len(list) == 0 {
@@ -278,7 +266,7 @@ func (b *reportPage) worstClients() []block {
 		c.Rows, rows = append(c.Rows, r), append(rows, row(cells...))
 	}
 	c.X = svg.FromZero("time since the intended instant of the fault", seconds, end)
-	return []block{rowsChart(c, "The longest outages, censored ones first", append(partLegend(), swatch("bar", 0, "away until the end of watching")), newTable("The longest outages", 4, head, rows))}
+	return []htmlBlock{rowsChart(c, "The longest outages, censored ones first", append(partLegend(), swatch("bar", 0, "away until the end of watching")), newTable("The longest outages", 4, head, rows))}
 }
 
 func phaseWave(phase string, wave int) string {

@@ -12,11 +12,11 @@ import (
 // WriteHTML writes report.html: one file that needs no network and no script.
 // Equal reports give equal bytes.
 func WriteHTML(w io.Writer, r *Report) error {
-	p := &page{
+	p := &htmlPage{
 		Title: oneLine(r.word()+" · "+r.Run.Scenario, 120), Word: r.word(), Class: wordClass(r.word()),
 		Lead: oneLine(r.Run.Scenario, 120), Sub: oneLine(r.Run.Summary, maxPageCell), Notes: r.pageNotes(), Tiles: r.tiles(),
 	}
-	b := &reportPage{page: p, r: r, charts: r.Charts}
+	b := &reportPage{htmlPage: p, r: r, charts: r.Charts}
 	if b.charts == nil {
 		b.charts = &Charts{}
 	}
@@ -33,7 +33,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 
 // reportPage builds the page of one report, a section at a time.
 type reportPage struct {
-	*page
+	*htmlPage
 	r      *Report
 	charts *Charts // never nil
 }
@@ -136,9 +136,9 @@ func (b *reportPage) expectations() error {
 		cells[0] = verdictCell(e.Verdict)
 		rows = append(rows, cells)
 	}
-	blocks := []block{para("This run gates nothing: it has no expectations.")}
+	blocks := []htmlBlock{para("This run gates nothing: it has no expectations.")}
 	if len(rows) > 0 {
-		blocks = []block{{Table: newTable("Measured against limit", 2, []string{"verdict", "expectation", "measured", "limit", "why"}, rows).leftLast()}}
+		blocks = []htmlBlock{{Table: newTable("Measured against limit", 2, []string{"verdict", "expectation", "measured", "limit", "why"}, rows).leftLast()}}
 	}
 	var checks [][]cell
 	for _, c := range b.r.Checks {
@@ -154,7 +154,7 @@ func (b *reportPage) expectations() error {
 		checks = append(checks, cells)
 	}
 	if len(checks) > 0 {
-		blocks = append(blocks, block{Table: newTable("Checks, which judge every run", 2, []string{"verdict", "check", "findings", "warnings", "charged to", "detail"}, checks).leftLast()})
+		blocks = append(blocks, htmlBlock{Table: newTable("Checks, which judge every run", 2, []string{"verdict", "check", "findings", "warnings", "charged to", "detail"}, checks).leftLast()})
 	}
 	b.add("expectations", "Verdict", blocks...)
 	return nil
@@ -189,20 +189,20 @@ func (b *reportPage) whatRan() error {
 		para("%s clients on %s by %s; %s closes connections. Started %s, took %s, seed %d.", commas(r.Run.Clients),
 			oneLine(strings.Join(strings.Fields(r.Target.Broker+" "+r.Target.Version+" ("+r.Target.Kind+", "+r.Target.Transport+")"), " "), 200),
 			oneLine(strings.TrimSpace(r.Driver.Name+" "+r.Driver.Version), 100), oneLine(cmp.Or(r.Target.Closer, "nothing"), 60), oneLine(r.Run.StartedAt, 60), seconds(r.Run.Seconds), r.Run.Seed),
-		block{Table: newTable("Fleets", 4, []string{"fleet", "back means", "reconnect policy", "session", "clients", "connected"}, rows)},
+		htmlBlock{Table: newTable("Fleets", 4, []string{"fleet", "back means", "reconnect policy", "session", "clients", "connected"}, rows)},
 		b.phases())
 	return nil
 }
 
 // phases is the table of phases, with the harness's fitness in each.
-func (b *reportPage) phases() block {
+func (b *reportPage) phases() htmlBlock {
 	var rows [][]cell
 	for _, p := range b.r.Phases {
 		cells := row(p.Name, p.Reason, "", canaryCell(p.Canary), p.Against, seconds(p.Start), seconds(p.End-p.Start))
 		cells[2] = fitCell(p.Fitness)
 		rows = append(rows, cells)
 	}
-	return block{Table: newTable("Phases, and how far the harness can be trusted in each", 5, []string{"phase", "ended by", "harness", "canary", "held against", "start", "length"}, rows)}
+	return htmlBlock{Table: newTable("Phases, and how far the harness can be trusted in each", 5, []string{"phase", "ended by", "harness", "canary", "held against", "start", "length"}, rows)}
 }
 
 // bands are the fault intervals as shades of a chart over the run.

@@ -41,7 +41,7 @@ func (b *reportPage) timeline() error {
 		}
 		c.Rows = append(c.Rows, *byKind[label])
 	}
-	var blocks []block
+	var blocks []htmlBlock
 	if !b.drawn() {
 		blocks = append(blocks, notHere())
 	}
@@ -80,7 +80,7 @@ func (b *reportPage) defects() error {
 		return nil
 	}
 	b.add("defects", "Known defects", para("A known defect explains an invalid check only as far as its condition holds for every single finding."),
-		block{Table: newTable("Known defects of broker and driver", 7, []string{"of", "check", "what it does", "condition", "reference", "versions", "in this run"}, rows)})
+		htmlBlock{Table: newTable("Known defects of broker and driver", 7, []string{"of", "check", "what it does", "condition", "reference", "versions", "in this run"}, rows)})
 	return nil
 }
 
@@ -116,12 +116,12 @@ func (b *reportPage) environment() error {
 		{"memory", commas(e.MemoryByte>>20) + " MiB"}, {"file descriptors", commas(e.FDLimit)}, {"load before the run", three(e.Load1)},
 		{"Go", strings.TrimSpace(e.Go + " GOGC=" + e.GOGC)}, {"modules", pairs(e.Modules)}, {"sysctls", pairs(e.Sysctls)}, {"CI", cmp.Or(e.CI, "no")},
 	}
-	texts := func(caption string, list [][]string) block {
+	texts := func(caption string, list [][]string) htmlBlock {
 		var rows [][]cell
 		for _, l := range list {
 			rows = append(rows, row(l...))
 		}
-		return block{Table: newTable(caption, 2, []string{"what", "value"}, rows)}
+		return htmlBlock{Table: newTable(caption, 2, []string{"what", "value"}, rows)}
 	}
 	b.add("environment", "Environment and plan", texts("The plan, and what it ran against", plan), texts("The machine", machine))
 	return nil

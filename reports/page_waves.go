@@ -51,7 +51,7 @@ func (b *reportPage) outcomes() error {
 
 // outcomeChart stacks outcomes, a row for each wave; of many waves those with
 // the least plain outcomes.
-func (b *reportPage) outcomeChart(id, caption string, of []outcome) block {
+func (b *reportPage) outcomeChart(id, caption string, of []outcome) htmlBlock {
 	total := func(w Wave) (n int) {
 		for _, o := range of {
 			n += o.get(w)
@@ -119,7 +119,7 @@ func waveRows(b *reportPage) []waveRow {
 }
 
 // calls is what it took to have the connections closed, where an API did.
-func (b *reportPage) calls() block {
+func (b *reportPage) calls() htmlBlock {
 	var rows [][]cell
 	for _, x := range waveRows(b) {
 		a := x.API
@@ -129,9 +129,9 @@ func (b *reportPage) calls() block {
 		rows = append(rows, row(append([]string{x.label, commas(a.Calls), commas(a.Tries), commas(a.Throttled), commas(a.Failed)}, x.Answer.cells(seconds, 0)...)...))
 	}
 	if len(rows) == 0 {
-		return block{}
+		return htmlBlock{}
 	}
-	return block{Folded: newTable("Calls of the API that closed the connections, and their answers", 1,
+	return htmlBlock{Folded: newTable("Calls of the API that closed the connections, and their answers", 1,
 		append([]string{"wave", "calls", "tries", "throttled", "failed"}, cellHeads...), rows)}
 }
 
@@ -155,14 +155,14 @@ func (b *reportPage) herd() error {
 	table := newTable("The herd of each wave", 1, []string{"wave", "CONNECTs", "peak per 10 ms", "peak ÷ mean", "CONNECTs per hit", "variance ÷ mean", "period", "autocorrelation"}, rows)
 	words := para("CONNECTs in each 10 ms at the tap, from the first intended instant of the wave. A variance far above the mean says that they come in bursts, a period that the bursts repeat: clients that back off in step. A period stands only where the autocorrelation reaches 0.3.")
 	if !b.drawn() {
-		b.add("herd", title, words, notHere(), block{Table: table})
+		b.add("herd", title, words, notHere(), htmlBlock{Table: table})
 		return nil
 	}
-	blocks := []block{words}
+	blocks := []htmlBlock{words}
 	if c, ok := b.herdChart(table); ok {
 		blocks = append(blocks, c)
 	} else {
-		blocks = append(blocks, block{Table: table})
+		blocks = append(blocks, htmlBlock{Table: table})
 	}
 	if len(b.charts.Herds) > shownHerds {
 		blocks = append(blocks, b.smallHerds())
@@ -172,7 +172,7 @@ func (b *reportPage) herd() error {
 }
 
 // herdChart draws the waves with the highest peaks.
-func (b *reportPage) herdChart(table *pageTable) (block, bool) {
+func (b *reportPage) herdChart(table *pageTable) (htmlBlock, bool) {
 	list := slices.Clone(b.charts.Herds)
 	slices.SortStableFunc(list, func(x, y HerdShape) int { return cmp.Compare(peak(y), peak(x)) })
 	list = list[:min(len(list), shownHerds)]
@@ -191,7 +191,7 @@ func (b *reportPage) herdChart(table *pageTable) (block, bool) {
 		end, top = max(end, s.X[len(s.X)-1]), max(top, peak(h))
 	}
 	if len(x.Series) == 0 {
-		return block{}, false
+		return htmlBlock{}, false
 	}
 	x.X = svg.FromZero("time since the wave's first intended instant", seconds, end)
 	x.Y = svg.FromZero("CONNECTs per 10 ms", number, float64(top))
@@ -228,7 +228,7 @@ func peak(h HerdShape) int {
 }
 
 // smallHerds is a small chart for each wave, all over the same axes.
-func (b *reportPage) smallHerds() block {
+func (b *reportPage) smallHerds() htmlBlock {
 	end, top := 0.0, 0
 	list := b.charts.Herds[:min(len(b.charts.Herds), maxSmall)]
 	for _, h := range list {
@@ -249,7 +249,7 @@ func (b *reportPage) smallHerds() block {
 		c := svg.XY{ID: "herd-" + strconv.Itoa(i+1), Title: "CONNECTs per 10 ms, " + label, Desc: caption, X: svg.Axis{Max: end}, Y: svg.Axis{Max: float64(max(top, 1))}, Series: []svg.Series{s}, Small: true}
 		small = append(small, small1(c, caption))
 	}
-	return block{Figures: small}
+	return htmlBlock{Figures: small}
 }
 
 // attempts shows how many dials an outage took.

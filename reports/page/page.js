@@ -53,15 +53,16 @@
     return ys[lo];
   }
 
-  // columns gives uPlot its one common X: each series keeps its own points, a
-  // hole that comes from another series' X is undefined and not a gap.
+  // columns gives uPlot its one common X: each series keeps its own points. A
+  // hole that comes from another series' X is no gap, but for those beside a gap
+  // (mode 2).
   function columns(d) {
     const tables = [];
     for (const s of d.series) {
       tables.push([s.x, s.y]);
       if (s.low) tables.push([s.x, s.low]);
     }
-    return uPlot.join(tables, tables.map(() => [1]));
+    return uPlot.join(tables, tables.map(() => [2]));
   }
 
   function options(d, fig, width) {
@@ -82,11 +83,10 @@
     const x = { ...axis, label: d.xlabel, labelSize: 18, size: 34, space: 70, values: (u, vs) => vs.map(v => write(d.xunit, v)) };
     if (d.xunit === "percentile") x.splits = (u, i, lo, hi) => nines(lo, hi);
     const y = { ...axis, size: 70, values: (u, vs) => vs.map(v => write(d.unit, v)) };
-    if (d.log[1]) y.splits = (u, i, lo, hi) => logTicks(lo, hi);
-    const range = [warp(d, d.x[0]), warp(d, d.x[1])];
+    if (d.log[1]) Object.assign(y, { splits: (u, i, lo, hi) => logTicks(lo, hi), filter: (u, splits) => splits });
     return {
       width, height: d.height || 300, series, bands, axes: [x, y], legend: { show: false }, padding: [12, 12, 0, 0],
-      scales: { x: { time: false, distr: d.log[0] ? 3 : 1, range: (u, lo, hi) => lo == null ? range : [lo, hi] }, y: { distr: d.log[1] ? 3 : 1, range: () => d.y } },
+      scales: { x: { time: false, distr: d.log[0] ? 3 : 1, range: (u, lo, hi) => [lo, hi] }, y: { distr: d.log[1] ? 3 : 1, range: () => d.y } },
       cursor: { drag: { x: true, y: false, setScale: true }, sync: { key: d.group, setSeries: false }, points: { show: false }, focus: { prox: -1 } },
       hooks: {
         drawClear: [u => {
@@ -116,6 +116,7 @@
     c.clip();
     c.strokeStyle = c.fillStyle = colour("c" + s.style);
     c.lineWidth = 2 * devicePixelRatio;
+    c.setLineDash([]);
     s.x.forEach((v, i) => {
       if (s.y[i] == null || v < u.scales.x.min || v > u.scales.x.max) return;
       const x = u.valToPos(v, "x", true), y = u.valToPos(s.y[i], "y", true);
@@ -211,9 +212,9 @@
     const old = p.plot && { min: p.plot.scales.x.min, max: p.plot.scales.x.max };
     if (p.plot) { groups.get(d.group).delete(p.plot); p.plot.destroy(); }
     p.plot = new uPlot(options(d, fig, drawing.clientWidth), p.columns, p.box);
+    if (old) p.plot.setScale("x", old); else reset(p.plot, d);
     p.plot.ready = true;
     show(p.plot);
-    if (old) p.plot.setScale("x", old);
     if (!groups.has(d.group)) groups.set(d.group, new Set());
     const first = p.zoomed && [...groups.get(d.group)][0];
     groups.get(d.group).add(p.plot);

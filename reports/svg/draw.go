@@ -95,7 +95,7 @@ func Swatch(kind string, style int) string {
 	case "area":
 		c.printf(`<rect class="a s%d f%d" x="1" y="1" width="26" height="10"/>`, style, style)
 	default:
-		c.printf(`<rect class="%s" x="1" y="0.5" width="26" height="11"/>`, class(style))
+		c.printf(`<rect class="%s" x="1" y="0.5" width="26" height="11"/>`, class(style, 26))
 	}
 	return c.close()
 }

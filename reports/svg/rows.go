@@ -1,6 +1,7 @@
 package svg
 
 import (
+	"fmt"
 	"math"
 	"unicode/utf8"
 )
@@ -61,7 +62,7 @@ func (r Rows) Draw() string {
 				y, h = top+8, rowHeight-16
 			}
 			if s.To > s.From || s.Title != "" {
-				c.rect(class(s.Style), from, y, to-from, h, s.Title)
+				c.rect(class(s.Style, to-from), from, y, math.Max(to-from, 2), h, s.Title)
 			}
 			if n := utf8.RuneCountInString(s.Text); n > 0 && to-from > 8+textRune*float64(n) {
 				c.text("on", "middle", (from+to)/2, top+16, s.Text)
@@ -77,4 +78,10 @@ func (r Rows) Draw() string {
 }
 
 // class of a span: its fill, and the pattern that tells it without its colour.
-func class(style int) string { return "b f" + string(rune('0'+style)) }
+// One that is too narrow for a pattern has its colour alone and no edge.
+func class(style int, w float64) string {
+	if w < 3 {
+		return fmt.Sprintf("n f%d", style)
+	}
+	return fmt.Sprintf("b f%d", style)
+}
