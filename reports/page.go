@@ -87,14 +87,13 @@ type legendEntry struct {
 	Series bool // of a series, whose value at the cursor stands beside it
 }
 
-// pageTable is a table; the first Left columns are text, the others numbers.
+// pageTable is a table. Align names its columns as summary.table takes it.
 type pageTable struct {
-	Caption  string
-	Left     int
-	LastLeft bool
-	Head     []string
-	Rows     [][]cell
-	More     string
+	Caption string
+	Align   string
+	Head    []string
+	Rows    [][]cell
+	More    string
 }
 
 // cell is text, with a class where it must catch the eye.
@@ -182,22 +181,22 @@ func fitCell(fitness string) cell {
 
 // leftLast makes the last column text.
 func (t *pageTable) leftLast() *pageTable {
-	t.LastLeft = true
+	t.Align += strings.Repeat("r", max(0, len(t.Head)-1-len(t.Align))) + "l" // the rest as the last
 	return t
 }
 
-// IsText says that column i is text.
-func (t *pageTable) IsText(i int) bool { return i < t.Left || t.LastLeft && i == len(t.Head)-1 }
+// IsText says that column i is text and no number.
+func (t *pageTable) IsText(i int) bool { return !isRight(t.Align, i) }
 
-// newTable cuts a table to what the page may hold, and says so.
-func newTable(caption string, left int, head []string, rows [][]cell) *pageTable {
-	return newTableOf(maxPageRows, caption, left, head, rows)
-}
-
-func newTableOf(limit int, caption string, left int, head []string, rows [][]cell) *pageTable {
-	t := &pageTable{Caption: caption, Left: left, Head: head, Rows: rows}
-	if more := len(rows) - limit; more > 0 {
-		t.Rows, t.More = rows[:limit], plural(int64(more), "more row")+": see report.json."
+// newTable cuts a table to what the page may hold, and says so. Its first
+// columns are text.
+func newTable(caption string, text int, head []string, rows [][]cell) *pageTable {
+	t := &pageTable{Caption: caption, Align: strings.Repeat("l", text) + "r", Head: head, Rows: rows}
+	if text == len(head) {
+		t.Align = "l"
+	}
+	if more := len(rows) - maxPageRows; more > 0 {
+		t.Rows, t.More = rows[:maxPageRows], plural(int64(more), "more row")+": see report.json."
 	}
 	return t
 }

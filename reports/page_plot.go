@@ -35,30 +35,38 @@ type plotSeries struct {
 	Style int     `json:"style"`
 	Kind  string  `json:"kind"`
 	X     []short `json:"x"`
-	Y     []short `json:"y"`
-	Low   []short `json:"low,omitempty"`
+	Y     []value `json:"y"`
+	Low   []value `json:"low,omitempty"`
 }
 
-// short is a number with seven significant digits; what is not a number is null.
-type short float64
+// short is a number with seven significant digits, value one with five; what is
+// not a number is null.
+type (
+	short float64
+	value float64
+)
 
 // MarshalJSON implements json.Marshaler.
-func (s short) MarshalJSON() ([]byte, error) {
-	v := float64(s)
+func (s short) MarshalJSON() ([]byte, error) { return rounded(float64(s), 7) }
+
+// MarshalJSON implements json.Marshaler.
+func (v value) MarshalJSON() ([]byte, error) { return rounded(float64(v), 5) }
+
+func rounded(v float64, digits int) ([]byte, error) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return []byte("null"), nil
 	}
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 7, 64), 64)
+	near, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', digits, 64), 64)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(rounded)
+	return json.Marshal(near)
 }
 
-func shorts(vs []float64) []short {
-	out := make([]short, len(vs))
+func numbers[T ~float64](vs []float64) []T {
+	out := make([]T, len(vs))
 	for i, v := range vs {
-		out[i] = short(v)
+		out[i] = T(v)
 	}
 	return out
 }
@@ -72,7 +80,7 @@ func plot(x svg.XY, unit, group string) *plotData {
 	}
 	for _, s := range x.Series {
 		d.Series = append(d.Series, plotSeries{Name: oneLine(s.Name, 60), Style: s.Style, Kind: s.Kind.String(),
-			X: shorts(s.X), Y: shorts(s.Y), Low: shorts(s.Low)})
+			X: numbers[short](s.X), Y: numbers[value](s.Y), Low: numbers[value](s.Low)})
 	}
 	return d
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-const maxPage = 2 << 20
+const maxPage = 2_000_000
 
 func sample(t testing.TB, s samples.Size) *reports.Report {
 	t.Helper()
@@ -94,15 +94,15 @@ func TestHostileTexts(t *testing.T) {
 	if !strings.Contains(page, `\u003c/script\u003e\u003c/style\u003e`) {
 		t.Error("no hostile text stands in the data of the charts: is the test still poisoning?")
 	}
-	drawings(t, page)
+	drawings(t, page, 10)
 }
 
 // drawings parses each SVG of the page: it must be well-formed, and have the
 // title and description that its label names.
-func drawings(t *testing.T, page string) {
+func drawings(t *testing.T, page string, least int) {
 	t.Helper()
 	found := regexp.MustCompile(`(?s)<svg class="chart.*?</svg>`).FindAllString(page, -1)
-	if len(found) < 10 {
+	if len(found) < least {
 		t.Fatalf("%d charts", len(found))
 	}
 	for _, s := range found {
@@ -201,6 +201,92 @@ func TestPolicy(t *testing.T) {
 			if h := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(policy, h) {
 				t.Errorf("%s %.40q is not allowed", tag, f[1])
 			}
+		}
+	}
+}
+
+// sides are runs of two versions, the new one slower by a factor.
+func sides(t testing.TB, n int, slower float64) (base, next []*reports.Report) {
+	for i := range n {
+		base = append(base, sample(t, samples.Size{Clients: 320, Waves: 2, Seed: i}))
+		next = append(next, sample(t, samples.Size{Clients: 320, Waves: 2, Seed: i, Slow: slower}))
+	}
+	return base, next
+}
+
+func compareHTML(t testing.TB, c reports.Comparison) string {
+	t.Helper()
+	for _, f := range reports.CompareFormats() {
+		if f.Name == "html" {
+			var b bytes.Buffer
+			if err := f.Write(&b, c); err != nil {
+				t.Fatal(err)
+			}
+			return b.String()
+		}
+	}
+	t.Fatal("compare has no format html")
+	return ""
+}
+
+func TestComparePageGolden(t *testing.T) {
+	base, next := sides(t, 5, 1.5)
+	worse := reports.Compare(base, next, reports.CompareOptions{})
+	if worse.Verdict != reports.Worse {
+		t.Fatalf("50 %% slower is %s: %v", worse.Verdict, worse.Why)
+	}
+	reports.Golden(t, "page/compare-worse.html", []byte(compareHTML(t, worse)))
+	few, next2 := sides(t, 2, 1.5)
+	next2[0].Run.Clients = 17
+	reports.Golden(t, "page/compare-refused.html", []byte(compareHTML(t, reports.Compare(few, next2, reports.CompareOptions{}))))
+}
+
+func TestComparePageStructure(t *testing.T) {
+	base, next := sides(t, 5, 1.5)
+	c := reports.Compare(base, next, reports.CompareOptions{})
+	page := compareHTML(t, c)
+	drawings(t, page, 1+2*len(c.Overlays))
+	if len(c.Overlays) < 3 {
+		t.Errorf("%d overlays", len(c.Overlays))
+	}
+	for i, o := range c.Overlays {
+		if !strings.Contains(page, fmt.Sprintf(`<figure id="overlay-%d">`, i+1)) || !strings.Contains(page, fmt.Sprintf(`<figure id="overlay-%d-difference">`, i+1)) {
+			t.Errorf("no chart of %s %s %d", o.Curve, o.Phase, o.Wave)
+		}
+	}
+}
+
+// TestLargeComparePage: ten runs a side of a hundred waves stay below 2 MB.
+func TestLargeComparePage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two thousand waves")
+	}
+	var base, next []*reports.Report
+	for i := range 10 {
+		base = append(base, sample(t, samples.Size{Clients: 300, Waves: 100, Seed: i}))
+		next = append(next, sample(t, samples.Size{Clients: 300, Waves: 100, Seed: i + 3, Slow: 1.1, Censored: 1}))
+	}
+	page := compareHTML(t, reports.Compare(base, next, reports.CompareOptions{}))
+	t.Logf("%d bytes", len(page))
+	if len(page) > maxPage {
+		t.Errorf("the page has %d bytes, more than %d", len(page), maxPage)
+	}
+}
+
+func TestHostileCompare(t *testing.T) {
+	hostile, err := samples.Hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, next := range []*reports.Report{hostile, sample(t, samples.Size{Clients: 40, Waves: 2})} {
+		page := compareHTML(t, reports.Compare([]*reports.Report{hostile}, []*reports.Report{next}, reports.CompareOptions{}))
+		for _, bad := range []string{"<img", "<script>document", "</script></style>", "\x00", "\x1b", "\u202e"} {
+			if strings.Contains(page, bad) {
+				t.Errorf("%q stands in the page", bad)
+			}
+		}
+		if !strings.Contains(page, "&lt;/script") {
+			t.Error("no hostile text is shown: is the test still poisoning?")
 		}
 	}
 }

@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -23,13 +24,18 @@ func write(t *testing.T, r *reports.Report, err error) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "report.html")
+	return writePage(t, func(w io.Writer) error { return reports.WriteHTML(w, r) })
+}
+
+func writePage(t *testing.T, page func(io.Writer) error) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "page.html")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := reports.WriteHTML(f, r); err != nil {
+	if err := page(f); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -60,20 +66,26 @@ func (p *tab) everyChart() int {
 // inked counts the charts on whose canvas something is drawn.
 const inked = `[...document.querySelectorAll("figure.live canvas")].filter(c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v > 0)).length`
 
+// allDrawn demands that each chart is there with something on it.
+func (p *tab) allDrawn(least int) {
+	p.t.Helper()
+	n := p.everyChart()
+	if n < least {
+		p.t.Errorf("%d charts", n)
+	}
+	var drawn int
+	p.js(inked, &drawn)
+	if drawn != n {
+		p.t.Errorf("%d of %d charts have ink", drawn, n)
+	}
+}
+
 func TestReport(t *testing.T) {
 	for theme, dark := range themes {
 		for name, size := range map[string]samples.Size{"failed": {Clients: 400, Waves: 3, Censored: 8}, "many waves": {Clients: 100, Waves: 20}} {
 			t.Run(name+" "+theme, func(t *testing.T) {
 				p := open(t, storm(t, size), look{dark: dark})
-				n := p.everyChart()
-				if n < 4 {
-					t.Errorf("%d charts", n)
-				}
-				var drawn int
-				p.js(inked, &drawn)
-				if drawn != n {
-					t.Errorf("%d of %d charts have ink", drawn, n)
-				}
+				p.allDrawn(4)
 				p.check()
 				p.shotSections(strings.ReplaceAll(name, " ", "-") + "-" + theme)
 				p.quiet()
@@ -145,6 +157,17 @@ func (p *tab) mouse(kind input.MouseType, x, y float64, buttons int64) {
 	p.do(e)
 }
 
+// drag drags over a plot, between two shares of its width.
+func (p *tab) drag(b box, from, to float64) {
+	p.t.Helper()
+	y := b.Y + b.Height/2
+	p.mouse(input.MouseMoved, b.X+b.Width*from, y, 0)
+	p.mouse(input.MousePressed, b.X+b.Width*from, y, 1)
+	p.mouse(input.MouseMoved, b.X+b.Width*(from+to)/2, y, 1)
+	p.mouse(input.MouseMoved, b.X+b.Width*to, y, 1)
+	p.mouse(input.MouseReleased, b.X+b.Width*to, y, 0)
+}
+
 // TestZoom drags over one chart and looks at it and at the others of its group.
 func TestZoom(t *testing.T) {
 	p := open(t, storm(t, samples.Size{Clients: 400, Waves: 3, Censored: 8}), look{height: 1400})
@@ -152,12 +175,7 @@ func TestZoom(t *testing.T) {
 	loadBefore, recoveryBefore := p.span("load-chart"), p.span("recovery-chart")
 	b := p.plotBox("latency-chart")
 	before := p.span("latency-chart")
-	y := b.Y + b.Height/2
-	p.mouse(input.MouseMoved, b.X+b.Width*0.2, y, 0)
-	p.mouse(input.MousePressed, b.X+b.Width*0.2, y, 1)
-	p.mouse(input.MouseMoved, b.X+b.Width*0.3, y, 1)
-	p.mouse(input.MouseMoved, b.X+b.Width*0.4, y, 1)
-	p.mouse(input.MouseReleased, b.X+b.Width*0.4, y, 0)
+	p.drag(b, 0.2, 0.4)
 	p.until(fmt.Sprintf(`(v => v[1] - v[0] < %v)(document.querySelector("#latency-chart .plot").dataset.x.split(" ").map(Number))`, before*0.5))
 	after := p.span("latency-chart")
 	if math.Abs(after/before-0.2) > 0.02 {
@@ -171,7 +189,7 @@ func TestZoom(t *testing.T) {
 	}
 
 	var values string
-	p.mouse(input.MouseMoved, b.X+b.Width*0.5, y, 0)
+	p.mouse(input.MouseMoved, b.X+b.Width*0.5, b.Y+b.Height/2, 0)
 	p.until(`document.querySelector("#latency-chart .where").textContent.startsWith("at ")`)
 	p.js(`[...document.querySelectorAll("#load-chart .legend output")].map(o => o.textContent).join(" ")`, &values)
 	if len(values) < 3 {
@@ -193,20 +211,16 @@ func TestZoom(t *testing.T) {
 // TestTheme: the button turns all of the page, canvas too.
 func TestThemeButton(t *testing.T) {
 	p := open(t, storm(t, samples.Size{Clients: 100, Waves: 2}), look{})
-	n := p.everyChart()
+	p.allDrawn(4)
 	const paper = `getComputedStyle(document.body).backgroundColor`
 	var before, after string
-	var drawn int
 	p.js(paper, &before)
 	p.js(`document.querySelector("button.theme").click()`, nil)
 	p.js(paper, &after)
 	if before == after {
 		t.Errorf("the paper stays %s", after)
 	}
-	p.js(inked, &drawn)
-	if drawn != n {
-		t.Errorf("%d of %d charts have ink after the turn", drawn, n)
-	}
+	p.allDrawn(4)
 	p.check()
 	p.quiet()
 }

@@ -39,6 +39,11 @@ func Storm(s Size) (*reports.Report, error) {
 		r.Histograms = append(r.Histograms, h)
 	}
 	slices.Sort(all)
+	whole, err := histogram("outage", "ns", 0, r.Waves[0].Start, all, 1e9, int64(s.Censored*s.Waves))
+	if err != nil {
+		return nil, err
+	}
+	r.Histograms = append(r.Histograms, whole)
 	r.Total = s.wave("", 0, all)
 	r.Total.Victims, r.Total.Back, r.Total.Hit, r.Total.Censored = s.Clients*s.Waves, len(all), s.Clients*s.Waves, s.Censored*s.Waves
 	r.Total.Regime, r.Total.Curve, r.Total.Outage.Censored, r.Total.BackCurve.Censored = "", nil, int64(r.Total.Censored), int64(r.Total.Censored)

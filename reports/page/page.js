@@ -85,7 +85,7 @@
     const y = { ...axis, size: 70, values: (u, vs) => vs.map(v => write(d.unit, v)) };
     if (d.log[1]) Object.assign(y, { splits: (u, i, lo, hi) => logTicks(lo, hi), filter: (u, splits) => splits });
     return {
-      width, height: d.height || 300, series, bands, axes: [x, y], legend: { show: false }, padding: [12, 12, 0, 0],
+      width, height: d.height || 300, series, bands, axes: [x, y], legend: { show: false }, padding: [12, 30, 0, 0],
       scales: { x: { time: false, distr: d.log[0] ? 3 : 1, range: (u, lo, hi) => [lo, hi] }, y: { distr: d.log[1] ? 3 : 1, range: () => d.y } },
       cursor: { drag: { x: true, y: false, setScale: true }, sync: { key: d.group, setSeries: false }, points: { show: false }, focus: { prox: -1 } },
       hooks: {
