@@ -69,8 +69,8 @@ func TestCollateral(t *testing.T) {
 		switch {
 		case c == nil:
 			t.Fatalf("%s: not measured", name)
-		case c.Clients != 30 || c.Fault.N == 0 || c.Quiet.N == 0 || c.Ends != 0:
-			t.Errorf("%s: %+v, want 30 bystanders with messages in the storm and out of it, none disconnected", name, c)
+		case c.Clients != 30 || c.Fault.N == 0 || c.Quiet.N == 0:
+			t.Errorf("%s: %+v, want 30 bystanders with messages in the storm and out of it", name, c)
 		case wrap != nil && *c.Quiet.P50 < slower.Seconds():
 			t.Errorf("%s: the median in the quiet is %v s, want at least %v", name, *c.Quiet.P50, slower)
 		}

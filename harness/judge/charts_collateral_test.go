@@ -76,19 +76,6 @@ func TestCollateralPoints(t *testing.T) {
 	}
 }
 
-// TestBystanderEnds: an end that nothing explains is collateral damage where
-// its client was nobody's victim.
-func TestBystanderEnds(t *testing.T) {
-	f := newFolder()
-	f.latency = []timeline.Latency{latency(500, 1000, time.Millisecond)}
-	f.breakOff(3, 3000) // a victim
-	f.ended(9, 1, 10, 2000)
-	f.last(9, 2, 2010)
-	if c := f.judge(t).Charts.Collateral; c.Ends != 1 {
-		t.Errorf("%d ends, want 1", c.Ends)
-	}
-}
-
 // TestUnreadableLatency is a warning and no message.
 func TestUnreadableLatency(t *testing.T) {
 	f := newFolder()
