@@ -61,7 +61,7 @@ func touched(windows []window, from, to timeline.Instant) bool {
 }
 
 // faultWindows gives each wave from its first intended instant until nothing of
-// it was open any more: its last answer, its last client back or censored.
+// it was open any more: its last answer or packet, its last client back or censored.
 func (j *judgement) faultWindows() []window {
 	var out []window
 	for _, w := range j.waves {
@@ -71,6 +71,11 @@ func (j *judgement) faultWindows() []window {
 		}
 		for _, o := range w.outages {
 			over = max(over, o.Until)
+		}
+		for i := range j.e.frames {
+			if f := &j.e.frames[i]; f.Phase == w.wave.Phase && f.Wave == w.wave.Wave {
+				over = max(over, f.At)
+			}
 		}
 		out = append(out, window{w.wave.Start, over})
 	}
