@@ -88,7 +88,8 @@ type Envelope struct {
 // bin's value is then the highest count of any 10 ms in it. Of more than 100
 // waves those with the highest counts are there. Period is the lag of the
 // strongest peak of the autocorrelation of the 10 ms counts (of the first 82 s),
-// nil where none stands out: below 0.3, or of what chance makes.
+// nil where none stands out: below 0.3, or of what chance makes, and where the
+// CONNECTs are more even than chance (a Fano factor up to 1).
 type HerdShape struct {
 	Phase       string   `json:"phase"`
 	Wave        int      `json:"wave"`

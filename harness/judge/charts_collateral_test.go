@@ -19,7 +19,7 @@ func latency(start, end timeline.Instant, took ...time.Duration) timeline.Latenc
 }
 
 // TestCollateralWindows: the storm of the folder is from 1000 to 1026 ms, and
-// all have connected at 23 ms.
+// all have connected at 20 ms.
 func TestCollateralWindows(t *testing.T) {
 	const quick = time.Millisecond
 	for name, c := range map[string]struct {
@@ -27,6 +27,10 @@ func TestCollateralWindows(t *testing.T) {
 		fault, quiet int64
 	}{
 		"while they connect":             {latency(0, 20, quick), 0, 0},
+		"from when all have connected":   {latency(20, 500, quick), 0, 1},
+		"as the last is back":            {latency(1026, 1100, 0), 1, 0},
+		"right after that":               {latency(1027, 1100, 0), 0, 1},
+		"up to its beginning":            {latency(900, 1000, 0), 0, 1},
 		"before the storm":               {latency(500, 1000, quick, quick), 0, 2},
 		"over its beginning":             {latency(900, 1001, quick), 1, 0},
 		"over its end":                   {latency(1020, 1100, quick, quick), 2, 0},
