@@ -50,6 +50,26 @@ func TestCollateralWindows(t *testing.T) {
 	}
 }
 
+// TestCollateralFrames: a wave of a frame fault is open to the last packet that
+// it acted on, also where that ended no connection.
+func TestCollateralFrames(t *testing.T) {
+	for name, c := range map[string]struct {
+		frame timeline.Frame
+		fault int64
+	}{
+		"in this wave":     {timeline.Frame{Phase: "storm", Wave: 1, At: 1500 * ms}, 1},
+		"in another wave":  {timeline.Frame{Phase: "storm", Wave: 2, At: 1500 * ms}, 0},
+		"in another phase": {timeline.Frame{Phase: "flood", Wave: 1, At: 1500 * ms}, 0},
+	} {
+		f := newFolder()
+		f.frames = []timeline.Frame{c.frame}
+		f.latency = []timeline.Latency{latency(1400, 1450, time.Microsecond)}
+		if got := f.judge(t).Charts.Collateral.Fault.N; got != c.fault {
+			t.Errorf("%s: %d in the storm, want %d", name, got, c.fault)
+		}
+	}
+}
+
 // TestCollateralPoints: of many rows each point has all the messages of its
 // stretch, and no spike is lost.
 func TestCollateralPoints(t *testing.T) {
