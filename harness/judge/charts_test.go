@@ -326,6 +326,10 @@ func TestWorst(t *testing.T) {
 	if outages[0].ClientID != "0" {
 		t.Error("the caller's list was changed")
 	}
+	equal := []*Outage{{ClientID: "a"}, {ClientID: "b"}, {ClientID: "c"}}
+	if w := worst(equal, 2); len(w) != 2 || w[0].Client != "a" || w[1].Client != "b" {
+		t.Errorf("of equal ones the first: %+v", w)
+	}
 }
 
 // TestChartsStaySmall: a run of 100 long waves with everything in it leaves less
