@@ -35,9 +35,15 @@ func TestPeriod(t *testing.T) {
 			}
 			return at
 		}, 0.7},
-		"one client redials each second": {func() (at []timeline.Instant) {
+		"faults that are evenly spaced": {func() (at []timeline.Instant) {
+			for n := range timeline.Instant(90) {
+				at = append(at, 100*n/3)
+			}
+			return at
+		}, 0},
+		"pairs each second": {func() (at []timeline.Instant) {
 			for n := range timeline.Instant(12) {
-				at = append(at, 1000*n)
+				at = append(at, 1000*n, 1000*n)
 			}
 			return at
 		}, 1},

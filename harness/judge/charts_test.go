@@ -79,7 +79,12 @@ func chartFaults(r *reports.Report) map[string]string {
 		hold("bars of "+w.Phase, w.Hit+w.LateHit+w.NoOp+w.Missed+w.NoEffect+w.Failed+w.RodeOut, w.Victims)
 		hold("CONNECTs of "+w.Phase, sumOf(herds[k].Counts), w.Herd.Connects)
 		if n := len(w.Curve); n > 0 {
-			hold("last point of "+w.Phase, w.Curve[n-1].Back, float64(w.Back)/float64(w.Back+w.Censored))
+			// The estimate is the plain share but for clients that were hit again,
+			// who count as watched for a while only.
+			share := float64(w.Back) / float64(w.Back+w.Censored)
+			if last := w.Curve[n-1].Back; w.Censored == 0 && last != share || last < share-1e-9 {
+				bad["last point of "+w.Phase] = fmt.Sprintf("%v, the report says %v", last, share)
+			}
 			hold("censored of "+w.Phase, w.Curve[n-1].Censored, w.Censored)
 		}
 	}
@@ -109,6 +114,9 @@ func chartFaults(r *reports.Report) map[string]string {
 		}
 		hold("longest outage", most, greatest)
 		hold("worst outage", c.Worst[0].Seconds, greatest)
+		if h := greatestOf(r.Histograms, "outage", "unscripted"); math.Abs(h-most) > most/500+1e-6 {
+			bad["histograms"] = fmt.Sprintf("the longest outage is %v, in the histograms %v", most, h)
+		}
 	}
 	for _, o := range c.Worst {
 		sum := 0.0
@@ -149,6 +157,22 @@ func chartFaults(r *reports.Report) map[string]string {
 	return bad
 }
 
+// greatestOf is the greatest value, in seconds, in the histograms of some times.
+func greatestOf(list []reports.Histogram, metrics ...string) (most float64) {
+	for _, h := range list {
+		if !slices.Contains(metrics, h.Metric) {
+			continue
+		}
+		values, err := measure.DecodeHist(measure.Nanoseconds, h.V2)
+		if err != nil {
+			return math.NaN()
+		}
+		ns, _ := values.Quantile(1)
+		most = max(most, float64(ns)/1e9)
+	}
+	return most
+}
+
 func sumOf(list []int) (n int) {
 	for _, v := range list {
 		n += v
@@ -180,6 +204,31 @@ func TestChartsCanFail(t *testing.T) {
 			t.Errorf("%s: not seen", name)
 		}
 	}
+}
+
+// TestChartsOfRandomRuns holds the charts of whatever one client can live
+// through to the counts beside them.
+func TestChartsOfRandomRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := randomHistory(t)
+		e := &evidence{plan: testPlan(), conns: h.conns, actions: h.actions, waves: h.waves, mark: timeline.Mark{Stop: h.stop}}
+		j := newJudgement(e, false)
+		j.frame()
+		j.fleets()
+		j.connect()
+		j.messages()
+		j.storms()
+		j.unscripted()
+		j.healths()
+		j.histograms()
+		j.charts()
+		if len(j.r.Charts.Worst) != min(maxWorst, len(j.storm.Outages)) {
+			t.Fatalf("%d of the worst of %d outages", len(j.r.Charts.Worst), len(j.storm.Outages))
+		}
+		for what, bad := range chartFaults(j.r) {
+			t.Errorf("%s: %s", what, bad)
+		}
+	})
 }
 
 // TestNoEventsNoCharts: without events nothing is drawn, and what is not there
@@ -276,6 +325,10 @@ func TestWorst(t *testing.T) {
 	}
 	if outages[0].ClientID != "0" {
 		t.Error("the caller's list was changed")
+	}
+	equal := []*Outage{{ClientID: "a"}, {ClientID: "b"}, {ClientID: "c"}}
+	if w := worst(equal, 2); len(w) != 2 || w[0].Client != "a" || w[1].Client != "b" {
+		t.Errorf("of equal ones the first: %+v", w)
 	}
 }
 
