@@ -61,10 +61,20 @@ func CheckSelf(runs []*Report, o CompareOptions) SelfCheck {
 	if len(runs) == 1 {
 		half = Compare(runs, runs, o) // for what is wrong with the run itself
 	}
+	if again := twice(runs, nil); len(again) > 0 {
+		half.Verdict, half.Refused, half.ExitCode = Refused, again, ExitUsage
+	}
 	s.Refused, s.Allowed, s.ExitCode = half.Refused, half.Allowed, half.ExitCode
+	s.Verdict = half.Verdict
 	switch half.Verdict {
-	case Refused, Unfinished, Saturated:
-		s.Verdict, s.Why = half.Verdict, half.Why
+	case Refused:
+		s.Why = []string{"the runs are not of one thing"}
+		return s
+	case Unfinished:
+		s.Why = s.Runs.unfinished("")
+		return s
+	case Saturated:
+		s.Why = s.Runs.saturated("")
 		return s
 	}
 	s.Sizes = sizesWith(len(runs))
