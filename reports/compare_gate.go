@@ -15,9 +15,11 @@ const fewestRuns = 4
 // against five is 2/252, which times five gated metrics is 0.040.
 const decidingRuns = 5
 
-// Least margin, and how often the A/A noise goes into it.
+// Least margin, and how often the A/A noise goes into it. Runs that differ by
+// more than a thousandfold have no margin that says anything.
 const (
 	leastMargin  = 0.10
+	mostMargin   = 1000
 	noiseMargins = 3
 )
 
@@ -76,7 +78,7 @@ func margin(base []float64, fixed float64) (noise *float64, least float64) {
 	case noise == nil:
 		return nil, leastMargin
 	}
-	return noise, max(leastMargin, noiseMargins**noise)
+	return noise, min(mostMargin, max(leastMargin, noiseMargins**noise))
 }
 
 // maxSplits bounds the splits of A/A; the halves of nine runs are 126.

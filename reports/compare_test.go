@@ -142,7 +142,11 @@ func TestCompareRefuses(t *testing.T) {
 	}
 	// A side that is not of one kind is no side.
 	base, next := sides(t, func(*Report) {})
+	if c := Compare(append(base, base...), next, CompareOptions{Allow: AllowNames()}); c.Verdict != Refused || c.Refused[0].Base != base[0].Run.ID {
+		t.Errorf("a run named twice: %+v", c.Refused)
+	}
 	mixed := pass(t)
+	mixed.Run.ID = "mixed"
 	mixed.Environment.Cores = 4
 	if c := Compare(append(base, mixed), next, CompareOptions{}); c.Verdict != Refused || c.Refused[0].Base != "2, 4" {
 		t.Errorf("%+v", c.Refused)
