@@ -138,7 +138,11 @@ func histogramChart(id, caption string, s series, hdr *hdrhistogram.Histogram) h
 		if bin.label == notBack || bin.label == aboveRange {
 			style = 2
 		}
-		c.Rows = append(c.Rows, svg.Row{Label: bin.label, Note: commas(bin.n), Spans: []svg.Span{{To: float64(bin.n), Style: style, Title: bin.label + ": " + commas(bin.n)}}})
+		r := svg.Row{Label: bin.label, Note: commas(bin.n)}
+		if bin.n > 0 {
+			r.Spans = []svg.Span{{To: float64(bin.n), Style: style, Title: bin.label + ": " + commas(bin.n)}}
+		}
+		c.Rows = append(c.Rows, r)
 		rows = append(rows, row(bin.label, commas(bin.n)))
 		top = max(top, float64(bin.n))
 	}

@@ -83,8 +83,7 @@ func curveEnd(waves []Wave) float64 {
 	return min(last*1.2, max(horizon, last))
 }
 
-// curveOf is the curve of one wave, from none back and to the end of the chart
-// where some never came.
+// curveOf is the curve of one wave, from none back and to the end of the chart.
 func curveOf(w Wave, name string, style int, end float64) svg.Series {
 	s := svg.Series{Name: name, Style: style, Kind: svg.Step, X: []float64{0}, Y: []float64{0}}
 	for _, p := range w.Curve {
@@ -92,7 +91,7 @@ func curveOf(w Wave, name string, style int, end float64) svg.Series {
 			s.X, s.Y = append(s.X, p.Seconds), append(s.Y, p.Back)
 		}
 	}
-	if last := len(s.X) - 1; w.Censored > 0 && s.X[last] < end {
+	if last := len(s.X) - 1; s.X[last] < end {
 		s.X, s.Y = append(s.X, end), append(s.Y, s.Y[last])
 	}
 	return s
@@ -191,11 +190,13 @@ func (b *reportPage) waterfall() error {
 			continue
 		}
 		r := svg.Row{Label: partName(name), Note: "median " + q.text("p50", seconds, 0) + " · p99 " + q.text("p99", seconds, b.r.horizon())}
-		if high := q.get("p99"); high != nil {
+		if high := q.get("p99"); high != nil && *high > 0 {
 			r.Spans = append(r.Spans, svg.Span{From: at, To: at + *high, Style: styled(i), Thin: true, Title: "p99 of " + partName(name)})
 			end = max(end, at+*high)
 		}
-		r.Spans = append(r.Spans, svg.Span{From: at, To: at + *median, Style: styled(i), Title: "median of " + partName(name)})
+		if *median > 0 {
+			r.Spans = append(r.Spans, svg.Span{From: at, To: at + *median, Style: styled(i), Title: "median of " + partName(name)})
+		}
 		at += *median
 		end = max(end, at)
 		parts.Rows = append(parts.Rows, r)

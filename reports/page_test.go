@@ -233,7 +233,7 @@ func TestComparePageGolden(t *testing.T) {
 	base, next := sides(t, 5, 1.5)
 	worse := reports.Compare(base, next, reports.CompareOptions{})
 	if worse.Verdict != reports.Worse {
-		t.Fatalf("50 %% slower is %s: %v", worse.Verdict, worse.Why)
+		t.Fatalf("50 %% slower is %s: %v %v", worse.Verdict, worse.Why, worse.Refused)
 	}
 	reports.Golden(t, "page/compare-worse.html", []byte(compareHTML(t, worse)))
 	few, next2 := sides(t, 2, 1.5)

@@ -272,7 +272,10 @@ func (b *reportPage) attempts() error {
 		if a.Dials >= 20 {
 			label = "20 dials and more"
 		}
-		r := svg.Row{Label: label, Note: commas(a.Back + a.Censored), Spans: []svg.Span{{To: float64(a.Back), Style: 1, Title: "back " + commas(a.Back)}}}
+		r := svg.Row{Label: label, Note: commas(a.Back + a.Censored)}
+		if a.Back > 0 {
+			r.Spans = append(r.Spans, svg.Span{To: float64(a.Back), Style: 1, Title: "back " + commas(a.Back)})
+		}
 		if a.Censored > 0 {
 			r.Spans = append(r.Spans, svg.Span{From: float64(a.Back), To: float64(a.Back + a.Censored), Style: 2, Title: "censored " + commas(a.Censored)})
 			r.Note += ", " + commas(a.Censored) + " censored"

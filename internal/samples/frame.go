@@ -15,7 +15,7 @@ func frame(s Size) *reports.Report {
 	quiet := reports.Quantile{N: 2050, P50: known(0.0001), P90: known(0.0003), P99: known(0.0008), P999: known(0.001), Max: known(0.0012)}
 	return &reports.Report{
 		SchemaVersion: reports.SchemaVersion, Rebound: "0.1.0", Verdict: reports.Valid,
-		Run: reports.Run{ID: "20261124T101500Z-1", Scenario: "kick-all", Summary: "Every connection is closed at once; the whole fleet comes back.", ScenarioHash: "a11c1c4a", PlanHash: "77aa",
+		Run: reports.Run{ID: fmt.Sprintf("20261124T1015%02dZ-%g", s.Seed, s.Slow), Scenario: "kick-all", Summary: "Every connection is closed at once; the whole fleet comes back.", ScenarioHash: "a11c1c4a", PlanHash: "77aa",
 			Seed: uint64(s.Seed + 1), Clients: s.Clients, StartedAt: "2026-11-24T10:15:00.25Z", Seconds: end + 2, Complete: true},
 		Target: reports.Target{Kind: "embedded", Broker: "mochi", Version: "2.7.9", Closer: "close-connection", Transport: "tcp", Settings: map[string]string{"writes_pending": "256"},
 			Abilities: reports.Abilities{KeepsSession: true, SendsWill: true, KickReportsTime: true, Persistence: "none",
@@ -96,7 +96,7 @@ func (s Size) charts(r *reports.Report) *reports.Charts {
 
 // collateral is a control fleet whose messages are late in each wave.
 func (s Size) collateral(r *reports.Report) *reports.Collateral {
-	c := &reports.Collateral{Clients: 10, Ends: r.Unscripted.Control, Fault: summary([]float64{0.001, 0.04, 0.12}, 0), Quiet: summary([]float64{0.0008, 0.001, 0.004}, 0)}
+	c := &reports.Collateral{Clients: 10, Fault: summary([]float64{0.001, 0.04, 0.12}, 0), Quiet: summary([]float64{0.0008, 0.001, 0.004}, 0)}
 	for i := range 300 {
 		at, width := r.Run.Seconds*float64(i)/300, r.Run.Seconds/300
 		p := reports.LatencyPoint{Start: at, End: at + width, N: 40, P50: known(0.0008), P99: known(0.002), Max: known(0.004)}

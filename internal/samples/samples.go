@@ -17,7 +17,7 @@ type Size struct {
 	Clients, Waves int
 	Censored       int     // of each wave, never back
 	Slow           float64 // factor on all times; 0 = 1
-	Seed           int     // shifts what varies
+	Seed           int     // shifts what varies; runs of one seed and factor are the same run
 }
 
 // Storm is a run in which every wave closes all connections.

@@ -107,7 +107,7 @@ func FromZero(label string, format func(float64) string, hi float64) Axis {
 	if !(hi > 0) {
 		hi = 1
 	}
-	step := niceStep(hi / 5)
+	step := niceStep(hi / 10)
 	return Axis{Label: label, Max: math.Ceil(hi/step-1e-9) * step, Format: format}
 }
 
