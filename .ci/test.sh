@@ -26,12 +26,17 @@ need() {
 need mosquitto mosquitto       # a real broker
 need promtool prometheus       # reads metrics.prom
 need xmllint libxml2-utils     # holds junit.xml against its schema
-need npm nodejs npm            # the vendor's clients of compat/, and hdr-histogram-js
-# The versions of their packages are those of the lock file.
-if command -v npm >/dev/null && ! (cd compat/node && npm ls >/dev/null 2>&1); then
-  echo "install  the packages of compat/node"
-  (cd compat/node && npm ci >/dev/null 2>&1) || echo "npm ci failed in compat/node" >&2
+need npm nodejs npm            # the vendor's clients of compat/, hdr-histogram-js, the driver of the browser
+if ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+  need chromium chromium       # opens the pages
 fi
+# The versions of the packages of Node are those of the lock files.
+for d in compat/node compat/browser; do
+  if command -v npm >/dev/null && ! (cd $d && npm ls >/dev/null 2>&1); then
+    echo "install  the packages of $d"
+    (cd $d && npm ci >/dev/null 2>&1) || echo "npm ci failed in $d" >&2
+  fi
+done
 
 bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
 if [ -n "$bad" ]; then

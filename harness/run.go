@@ -117,6 +117,7 @@ type run struct {
 	phase      atomic.Pointer[string]
 	victims    *victims
 	sentinels  *sentinels
+	bystanders *bystanders
 	connecting bool // the clients were started
 	publishing bool // the traffic was started
 	snapped    bool // the first snapshot was taken
@@ -155,7 +156,7 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 	r := &run{
 		plan: plan, opts: opts, id: id, number: number, clock: timeline.NewClock(), ev: ev, driver: driver,
 		book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
-		victims: newVictims(), sentinels: newSentinels(book), closePool: func() error { return nil },
+		victims: newVictims(), sentinels: newSentinels(book), bystanders: newBystanders(plan, book, number), closePool: func() error { return nil },
 	}
 	r.setPhase("start")
 	r.later(ev.close)
@@ -214,7 +215,11 @@ func (r *run) startHealth(ctx context.Context) error {
 		return r.ev.fail(err)
 	}
 	r.sampler = measure.NewSampler(measure.Config{
-		Clock: r.clock, Phase: r.currentPhase, Write: out.Write, Broker: r.brokerPID,
+		Clock: r.clock, Phase: r.currentPhase, Broker: r.brokerPID,
+		Write: func(row measure.HealthRow) error {
+			r.bystanders.cut(r.ev, row.Start, row.End)
+			return out.Write(row)
+		},
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)

@@ -25,6 +25,7 @@ func (r *run) startControl(ctx context.Context) error {
 		r.book.AddStream(s.ID, s.Publisher, s.Topic, s.QoS)
 	}
 	r.sentinels.streams = streams
+	r.bystanders.take(streams)
 	r.traffic, err = fleet.NewTraffic(fleet.TrafficConfig{
 		Clock: r.clock, Items: r.plan.Traffic, Streams: streams, Accounts: r.accounts(),
 	})
@@ -81,6 +82,7 @@ func (r *run) makeFleets() error {
 		for i := range f.Len() {
 			r.book.AddSubscriber(f.ID(i))
 			r.where[f.ID(i)] = place{f, i}
+			r.bystanders.add(pf.Name, i, f.ID(i))
 		}
 		r.fleets = append(r.fleets, f)
 		r.byName[pf.Name] = f
@@ -104,7 +106,7 @@ func (r *run) connect(ctx context.Context) {
 // accounts joins the fleet's books to the ledger.
 func (r *run) accounts() fleet.Accounts {
 	return fleet.Accounts{
-		Sessions: r.book, Publications: r.book, Deliveries: r.book, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
+		Sessions: r.book, Publications: r.book, Deliveries: r.bystanders, Handlings: r.book, Sentinels: r.sentinels, Timetable: r.book,
 	}
 }
 

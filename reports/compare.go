@@ -3,377 +3,209 @@ package reports
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"strings"
 )
 
-// Comparison is what two sides of runs, old and new, have to say of each other.
-//
-// The unit of evidence is the run: values are medians over the runs of a side.
-// This version decides by exact rules alone and never by a time.
-type Comparison struct {
-	Scenario string
-	Clients  int
-	Base     Side
-	Next     Side
-
-	Refused  []string // why the sides are not comparable, with both values; then nothing below is filled in
-	Unknown  []string // why nothing can be claimed: a side has runs that did not finish
-	Warnings []string // what differs and may explain a difference
-
-	Rules   []Rule   // the exact rules, which decide
-	Totals  []Change // of the whole run
-	Parts   []Change // of phases and waterfalls, by size of change
-	Flipped []Flip   // expectations whose verdict changed
-	Times   string   // what can be said of times
+// CompareOptions are what the user decides about a comparison.
+type CompareOptions struct {
+	Alpha   float64  // level of the family of gated metrics; 0 = 0.05
+	Margin  float64  // least relative change that matters; 0 = max(10 %, 3 × A/A noise), for each metric
+	Allow   []string // traits that may differ, by name: see AllowNames
+	Require bool     // inconclusive ends with exit 3
 }
 
-// Side is one side of a comparison.
-type Side struct {
-	Runs    int
-	Rebound string // versions; several, where the runs differ
-	Broker  string
-	Driver  string
-	Seeds   string
-}
-
-// Rule is one exact rule: a count that is 0 in every old run and is not in
-// every new run makes the new side worse. A count that was not 0 before is
-// shown, and needs statistics.
-type Rule struct {
-	Name       string
-	Base, Next int64 // sums over the runs of a side
-	Worse      bool
-	Known      string // reference of the known defect that explains Next; it then decides nothing
-}
-
-// Change is one number on both sides.
-type Change struct {
-	Where, What string
-	Base, Next  string // as printed, with n and censored where they are quantiles
-	Delta       string // as printed; "" where there is none
-	size        float64
-}
-
-// Flip is an expectation whose verdict changed.
-type Flip struct {
-	Text     string
-	From, To Verdict
-	Base     string // measured, as printed
-	Next     string
-}
-
-// ExitCode is 2 for sides that are not comparable, 3 when a side has a run
-// that is incomplete or was interrupted, 5 when an exact rule says worse, else
-// 0. It claims nothing over unfinished runs: 3 goes before 5.
-func (c Comparison) ExitCode() int {
-	switch {
-	case len(c.Refused) > 0:
-		return ExitUsage
-	case len(c.Unknown) > 0:
-		return ExitUnknown
-	case c.Worse():
-		return ExitWorse
-	}
-	return ExitPass
-}
-
-// Worse says that an exact rule was broken.
-func (c Comparison) Worse() bool {
-	return slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Worse })
-}
+const defaultAlpha = 0.05
 
 // Compare holds new runs against old ones of the same scenario.
-func Compare(base, next []*Report) Comparison {
-	c := Comparison{Base: sideOf(base), Next: sideOf(next)}
+func Compare(base, next []*Report, o CompareOptions) Comparison {
+	o.Alpha = cmp.Or(o.Alpha, defaultAlpha)
+	c := Comparison{
+		SchemaVersion: CompareSchema, Alpha: o.Alpha, Confidence: 1 - o.Alpha,
+		Base: sideOf(base), Next: sideOf(next),
+		Refused: []Differ{}, Allowed: []Differ{}, Warnings: []string{}, Rules: []Rule{},
+		Gates: []Metric{}, Parts: []Metric{}, Totals: []Metric{}, Flipped: []Flip{}, Overlays: []Overlay{},
+	}
 	if len(base) == 0 || len(next) == 0 {
-		c.Refused = []string{fmt.Sprintf("nothing to compare: %s old, %s new", plural(int64(len(base)), "report"), plural(int64(len(next)), "report"))}
-		return c
+		c.Refused = append(c.Refused, Differ{Name: "runs", Line: "runs", Base: commas(len(base)), Next: commas(len(next))})
+		return c.concluded(o)
 	}
 	c.Scenario, c.Clients = base[0].Run.Scenario, base[0].Run.Clients
-	if c.Refused = refusals(base, next); len(c.Refused) > 0 {
-		return c
+	c.Refused, c.Allowed = mismatches(base, next, o.Allow)
+	if len(c.Refused) > 0 {
+		return c.concluded(o)
 	}
-	c.Unknown = unfinished(base, next)
-	c.Warnings = differences(base, next)
+	c.Warnings = warnings(base, next)
 	c.Rules = exactRules(base, next)
-	c.Totals = totalChanges(base, next)
-	c.Parts = partChanges(base, next)
+	c.Gates = gates(base, next, o)
+	c.Totals = totals(base, next, o.Alpha)
+	c.Parts = parts(base, next, o.Alpha)
 	c.Flipped = flips(base, next)
-	c.Times = timesVerdict(len(base), len(next))
+	c.Overlays = overlays(base, next, o.Alpha)
+	return c.concluded(o)
+}
+
+// concluded sets the verdict of the whole from all that is filled in.
+func (c Comparison) concluded(o CompareOptions) Comparison {
+	c.Verdict, c.Why = c.judge()
+	switch c.Verdict {
+	case Refused:
+		c.ExitCode = ExitUsage
+	case Unfinished, Saturated:
+		c.ExitCode = ExitUnknown
+	case Worse:
+		c.ExitCode = ExitWorse
+	case Inconclusive:
+		for _, m := range c.Gates {
+			c.NeedRuns = max(c.NeedRuns, m.Need)
+		}
+		if o.Require {
+			c.ExitCode = ExitUnknown
+		}
+	}
 	return c
 }
 
-func timesVerdict(base, next int) string {
-	if n := min(base, next); n == 1 {
-		return "inconclusive, n = 1: run --repeat 5"
+// judge gives the outcome of the whole, and why. Nothing is claimed over runs
+// that cannot bear it: refused, unfinished and saturated go before worse.
+func (c Comparison) judge() (Outcome, []string) {
+	if len(c.Refused) > 0 {
+		return Refused, []string{"the two sides did not run the same thing"}
 	}
-	return fmt.Sprintf("inconclusive, n = %d and %d: this version does no statistics; give the two bench.txt to benchstat", base, next)
+	if why := append(c.Base.unfinished("old "), c.Next.unfinished("new ")...); len(why) > 0 {
+		return Unfinished, why
+	}
+	if why := append(c.Base.saturated("old "), c.Next.saturated("new ")...); len(why) > 0 {
+		return Saturated, why
+	}
+	return c.weigh()
+}
+
+// unfinished says which runs of a side did not finish.
+func (s Side) unfinished(name string) (why []string) {
+	for _, r := range s.Each {
+		if r.Ended != finished {
+			why = append(why, fmt.Sprintf("%srun %s: %s", name, r.ID, r.Ended))
+		}
+	}
+	return why
+}
+
+// saturated says in which runs of a side the harness was.
+func (s Side) saturated(name string) (why []string) {
+	for _, r := range s.Each {
+		if r.Fitness == fitSaturated {
+			why = append(why, fmt.Sprintf("%srun %s: saturated: the harness's own lateness is in its times, and may be behind its counts", name, r.ID))
+		}
+	}
+	return why
+}
+
+// weigh joins the exact rules and the gated metrics. One that is worse makes
+// the whole worse. Better needs one that is, and none that may be worse by more
+// than its margin; same needs all of them.
+func (c Comparison) weigh() (Outcome, []string) {
+	by := map[Outcome][]string{}
+	for _, r := range c.Rules {
+		if r.Worse {
+			by[Worse] = append(by[Worse], fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next)))
+		}
+	}
+	mayBeWorse := false
+	for _, m := range c.Gates {
+		by[m.Verdict] = append(by[m.Verdict], m.sentence())
+		mayBeWorse = mayBeWorse || m.Verdict == Inconclusive && !m.notWorse()
+	}
+	switch {
+	case len(by[Worse]) > 0:
+		return Worse, by[Worse]
+	case len(c.Gates) == 0:
+		return Inconclusive, []string{"no outage was measured on both sides: only the exact rules speak"}
+	case len(by[Better]) > 0 && !mayBeWorse:
+		return Better, by[Better]
+	case len(by[Inconclusive]) == 0:
+		return Same, by[Same]
+	}
+	return Inconclusive, c.open()
+}
+
+// open says why the metrics that are inconclusive are: once for all of which
+// the reason is the same.
+func (c Comparison) open() []string {
+	var order []string
+	names := map[string][]string{}
+	for _, m := range c.Gates {
+		if m.Verdict == Inconclusive {
+			if names[m.Why] == nil {
+				order = append(order, m.Why)
+			}
+			names[m.Why] = append(names[m.Why], m.Name)
+		}
+	}
+	var out []string
+	for _, why := range order {
+		out = append(out, strings.Join(names[why], ", ")+": "+why)
+	}
+	return out
 }
 
 func sideOf(reports []*Report) Side {
-	each := func(get func(*Report) string) string {
-		var seen []string
-		for _, r := range reports {
-			if v := strings.Join(strings.Fields(get(r)), " "); !slices.Contains(seen, v) {
-				seen = append(seen, v)
-			}
-		}
-		return strings.Join(seen, ", ")
-	}
-	return Side{
+	s := Side{
 		Runs:    len(reports),
-		Rebound: each(func(r *Report) string { return r.Rebound }),
-		Broker:  each(func(r *Report) string { return r.Target.Broker + " " + r.Target.Version + " " + r.Target.Kind }),
-		Driver:  each(func(r *Report) string { return r.Driver.Name + " " + r.Driver.Version }),
-		Seeds:   each(func(r *Report) string { return fmt.Sprint(r.Run.Seed) }),
+		Rebound: each(reports, func(r *Report) string { return r.Rebound }),
+		Broker:  each(reports, func(r *Report) string { return r.Target.Broker + " " + r.Target.Version + " " + r.Target.Kind }),
+		Driver:  each(reports, func(r *Report) string { return r.Driver.Name + " " + r.Driver.Version }),
+		Seeds:   each(reports, func(r *Report) string { return fmt.Sprint(r.Run.Seed) }),
+		Each:    []SideRun{},
 	}
-}
-
-// trait is something that runs have in common or not.
-type trait struct {
-	name string
-	get  func(*Report) string
-}
-
-// mustMatch makes numbers comparable at all.
-var mustMatch = []trait{
-	{"scenario_hash", func(r *Report) string { return r.Run.ScenarioHash + " (" + r.Run.Scenario + ")" }},
-	{"clients", func(r *Report) string { return commas(r.Run.Clients) }},
-	{"broker", func(r *Report) string { return r.Target.Broker }},
-	{"target kind", func(r *Report) string { return r.Target.Kind }},
-}
-
-// shouldMatch may explain a difference.
-var shouldMatch = []trait{
-	{"way of closing", func(r *Report) string { return r.Target.Closer }},
-	{"transport", func(r *Report) string { return r.Target.Transport }},
-	{"broker settings", func(r *Report) string { return pairs(r.Target.Settings) }},
-	{"harness fitness", func(r *Report) string { return r.Harness.Fitness }},
-	{"OS", func(r *Report) string { return r.Environment.OS + "/" + r.Environment.Arch }},
-	{"kernel", func(r *Report) string { return r.Environment.Kernel }},
-	{"CPU", func(r *Report) string { return r.Environment.CPU }},
-	{"cores", func(r *Report) string { return commas(r.Environment.Cores) }},
-	{"GOMAXPROCS", func(r *Report) string { return commas(r.Environment.GOMAXPROCS) }},
-	{"CPU quota", func(r *Report) string { return float(r.Environment.CPUQuota) }},
-	{"memory", func(r *Report) string { return commas(r.Environment.MemoryByte>>30) + " GiB" }},
-	{"fd limit", func(r *Report) string { return commas(r.Environment.FDLimit) }},
-	{"Go", func(r *Report) string { return r.Environment.Go }},
-	{"GOGC", func(r *Report) string { return r.Environment.GOGC }},
-	{"sysctls", func(r *Report) string { return pairs(r.Environment.Sysctls) }},
-	{"CI", func(r *Report) string { return r.Environment.CI }},
-}
-
-// difference writes the values of a trait where they are not all one.
-func (t trait) difference(base, next []*Report) string {
-	values := func(rs []*Report) string {
-		seen := map[string]bool{}
-		for _, r := range rs {
-			seen[t.get(r)] = true
-		}
-		return strings.Join(slices.Sorted(maps.Keys(seen)), " | ")
-	}
-	first := t.get(base[0])
-	for _, r := range append(slices.Clone(base), next...) {
-		if t.get(r) != first {
-			return fmt.Sprintf("%s: old %s, new %s", t.name, cmp.Or(values(base), "none"), cmp.Or(values(next), "none"))
-		}
-	}
-	return ""
-}
-
-func refusals(base, next []*Report) []string {
-	var out []string
-	for _, t := range mustMatch {
-		if d := t.difference(base, next); d != "" {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-func differences(base, next []*Report) []string {
-	var out []string
-	old := map[string]bool{"": true}
-	for _, b := range base {
-		old[b.Run.ID] = true
-	}
-	for _, n := range next {
-		if n.Run.ID != "" && old[n.Run.ID] {
-			out = append(out, "run "+n.Run.ID+" stands on both sides")
-		}
-	}
-	for _, t := range shouldMatch {
-		if d := t.difference(base, next); d != "" {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-func unfinished(base, next []*Report) []string {
-	var out []string
-	for i, r := range append(slices.Clone(base), next...) {
-		side := "old"
-		if i >= len(base) {
-			side = "new"
-		}
-		switch {
-		case !r.Run.Complete:
-			out = append(out, fmt.Sprintf("%s run %s is incomplete", side, r.Run.ID))
-		case r.Run.Interrupted:
-			out = append(out, fmt.Sprintf("%s run %s was interrupted", side, r.Run.ID))
-		}
-	}
-	return out
-}
-
-// exactCount is a count that must not rise from 0.
-type exactCount struct {
-	name  string
-	check string // check that judges the same findings; "" = none
-	get   func(*Report) int64
-}
-
-// knownDefect gives the reference of the known defect that explains every run
-// in which a check is invalid; "" if one run has findings that nothing explains.
-func knownDefect(reports []*Report, check string) string {
-	known := ""
 	for _, r := range reports {
-		for _, c := range r.Checks {
-			if check == "" || c.Name != check || c.Verdict != Invalid {
-				continue
+		s.Each = append(s.Each, SideRun{ID: r.Run.ID, Seed: r.Run.Seed, Ended: r.ended(), Fitness: r.stormFitness()})
+		s.Counts.Victims += r.Total.Victims
+		s.Counts.Back += r.Total.Back
+		s.Counts.Censored += r.Total.Censored
+		s.Counts.Unaffected += r.Total.Unaffected
+		s.Counts.Absent += r.Total.Absent
+	}
+	return s
+}
+
+const finished = "finished"
+
+func (r *Report) ended() string {
+	switch {
+	case r.Run.Interrupted:
+		return "interrupted"
+	case !r.Run.Complete:
+		return "incomplete"
+	}
+	return finished
+}
+
+const (
+	fit          = "fit"
+	fitDegraded  = "degraded"
+	fitSaturated = "saturated"
+	fitUnknown   = "unknown"
+)
+
+// stormFitness is the worst fitness of the phases with waves, for it is their
+// outages that are compared: a connect that takes 2 ms may saturate the harness
+// and says nothing of a storm that takes a second. Without waves it is that of
+// the whole run.
+func (r *Report) stormFitness() string {
+	order := []string{fit, fitDegraded, fitUnknown, fitSaturated}
+	worst := -1
+	for _, p := range r.Phases {
+		if r.wavesOf(p.Name) > 0 {
+			at := slices.Index(order, p.Fitness)
+			if at < 0 {
+				at = slices.Index(order, fitUnknown)
 			}
-			if c.Known == "" {
-				return ""
-			}
-			known = c.Known
+			worst = max(worst, at)
 		}
 	}
-	return known
-}
-
-var exactCounts = []exactCount{
-	{"lost.qos1", "lost", func(r *Report) int64 { return sumMessages(r, 1, func(m Messages) int64 { return m.Lost }) }},
-	{"lost.qos2", "lost", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Lost }) }},
-	{"censored", "", func(r *Report) int64 { return int64(r.Total.Censored) }},
-	{"duplicated.qos2", "duplicated", func(r *Report) int64 { return sumMessages(r, 2, func(m Messages) int64 { return m.Forbidden }) }},
-	{"reordered", "reordered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Reordered }) }},
-	{"not_redelivered", "not-redelivered", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.NotRedelivered }) }},
-	{"lost_in_client", "lost-in-client", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.LostInClient }) }},
-	{"stuck", "stuck", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Stuck }) }},
-	{"misrouted", "misrouted", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Misrouted }) }},
-	{"wrong_qos", "wrong-qos", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.WrongQoS }) }},
-	{"unexpected", "unexpected", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
-	{"unscripted", "", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
-	{"session faults", "", sessionFaults},
-	{"wire rules", "", wireFaults},
-}
-
-// sumMessages adds a count over the QoS, or over all of them for -1.
-func sumMessages(r *Report, qos int, get func(Messages) int64) int64 {
-	var n int64
-	for _, m := range r.Messages {
-		if qos < 0 || m.QoS == qos {
-			n += get(m)
-		}
+	if worst >= 0 {
+		return order[worst]
 	}
-	return n
-}
-
-// sessionFaults counts the findings of the invalid checks named session….
-func sessionFaults(r *Report) int64 {
-	var n int64
-	for _, c := range r.Checks {
-		if strings.HasPrefix(c.Name, "session") && c.Verdict == Invalid {
-			n += max(1, c.Count)
-		}
-	}
-	return n
-}
-
-// wireRules are the checks of single packets.
-var wireRules = []string{
-	"packet-id", "publish-after-pubrel", "resend-after-clean", "dup-flag", "first-packet", "resend-order", "retained-on-resume", "suback",
-	"unknown-ack", "server-packet", "takeover", "will", "keep-alive", "deaf",
-}
-
-// wireFaults counts the findings of the invalid checks of single packets and
-// connections that no known defect explains.
-func wireFaults(r *Report) int64 {
-	var n int64
-	for _, c := range r.Checks {
-		if slices.Contains(wireRules, c.Name) && c.Verdict == Invalid && c.Known == "" {
-			n += max(1, c.Count)
-		}
-	}
-	return n
-}
-
-func exactRules(base, next []*Report) []Rule {
-	var out []Rule
-	for _, e := range exactCounts {
-		rule := Rule{Name: e.name}
-		for _, r := range base {
-			rule.Base += e.get(r)
-		}
-		for _, r := range next {
-			rule.Next += e.get(r)
-		}
-		rule.Known = knownDefect(next, e.check)
-		rule.Worse = rule.Base == 0 && rule.Next > 0 && rule.Known == ""
-		out = append(out, rule)
-	}
-	return out
-}
-
-// flips gives the expectations whose worst verdict over a side changed.
-func flips(base, next []*Report) []Flip {
-	type state struct {
-		verdict Verdict
-		shown   string
-	}
-	worst := func(rs []*Report) (map[string]state, []string) {
-		m, order := map[string]state{}, []string(nil)
-		for _, r := range rs {
-			for _, e := range r.Expectations {
-				old, ok := m[e.Text]
-				if !ok {
-					order = append(order, e.Text)
-				}
-				if !ok || old.verdict.Merge(e.Verdict) != old.verdict {
-					m[e.Text] = state{e.Verdict, e.shown()}
-				}
-			}
-		}
-		return m, order
-	}
-	before, order := worst(base)
-	after, _ := worst(next)
-	var out []Flip
-	for _, text := range order {
-		b, n := before[text], after[text]
-		if n.verdict != "" && b.verdict != n.verdict {
-			out = append(out, Flip{Text: text, From: b.verdict, To: n.verdict, Base: b.shown, Next: n.shown})
-		}
-	}
-	return out
-}
-
-// median of the known values; nil of none.
-func median(vs []*float64) *float64 {
-	var known []float64
-	for _, v := range vs {
-		if v != nil && !math.IsNaN(*v) {
-			known = append(known, *v)
-		}
-	}
-	if len(known) == 0 {
-		return nil
-	}
-	slices.Sort(known)
-	m := (known[(len(known)-1)/2] + known[len(known)/2]) / 2
-	return &m
+	return cmp.Or(r.Harness.Fitness, fitUnknown)
 }

@@ -2,113 +2,80 @@ package reports
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxParts is how many changed parts the text shows.
-const maxParts = 15
+// CompareFormat is one way to write a Comparison, and a SelfCheck.
+type CompareFormat struct {
+	Name  string // as --format takes it
+	Doc   string // one line
+	Write func(io.Writer, Comparison) error
+	Self  func(io.Writer, SelfCheck) error // nil = there is none
+}
 
-// WriteText writes a comparison for people: versions first, then the verdict,
-// then what it rests on.
-func WriteText(w io.Writer, c Comparison) error {
+// CompareFormats is the table of formats; the first one is the default.
+func CompareFormats() []CompareFormat {
+	return []CompareFormat{
+		{"text", "tables for a terminal",
+			func(w io.Writer, c Comparison) error { return c.page().writeText(w) },
+			func(w io.Writer, s SelfCheck) error { return s.page().writeText(w) }},
+		{"json", "all of it, versioned",
+			func(w io.Writer, c Comparison) error { return writeIndented(w, c) },
+			func(w io.Writer, s SelfCheck) error { return writeIndented(w, s) }},
+		{"md", "Markdown for CI pages and pull requests, at most 64 KiB",
+			func(w io.Writer, c Comparison) error { return c.page().writeMarkdown(w) },
+			func(w io.Writer, s SelfCheck) error { return s.page().writeMarkdown(w) }},
+		{"html", "one page with every curve of both sides over each other: no network, no script needed", writeCompareHTML, writeSelfHTML},
+	}
+}
+
+// writeIndented writes v as JSON; equal values give equal bytes.
+func writeIndented(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write comparison: %w", err)
+	}
+	return nil
+}
+
+// writeText lays a page out for a terminal.
+func (p page) writeText(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "rebound compare · %s · %s\n\n", plain(c.Scenario), plural(int64(c.Clients), "client"))
-	columns(&b, [][]string{
-		{"", "old", "new"},
-		{"rebound", c.Base.Rebound, c.Next.Rebound},
-		{"broker", c.Base.Broker, c.Next.Broker},
-		{"driver", c.Base.Driver, c.Next.Driver},
-		{"runs", commas(c.Base.Runs), commas(c.Next.Runs)},
-		{"seeds", c.Base.Seeds, c.Next.Seeds},
-	})
-	fmt.Fprintf(&b, "\n%s\n", c.verdict())
-	section(&b, "not comparable", c.Refused)
-	section(&b, "unfinished", c.Unknown)
-	section(&b, "differences that may explain the rest", c.Warnings)
-	if len(c.Rules) > 0 {
-		b.WriteString("\nexact rules: a rise from 0 is worse\n")
-		rows := [][]string{{"", "old", "new", ""}}
-		for _, r := range c.Rules {
-			rows = append(rows, []string{r.Name, commas(r.Base), commas(r.Next), r.word()})
+	fmt.Fprintf(&b, "%s\n\n", plain(p.title))
+	columns(&b, append([][]string{p.head}, p.facts...), "l")
+	b.WriteString("\n")
+	for i, l := range p.lines {
+		word := ""
+		if i == 0 {
+			word = p.word
 		}
-		columns(&b, rows)
+		fmt.Fprintf(&b, "%s %s\n", padRight(word, 12), plain(l))
 	}
-	changes(&b, "totals", c.Totals, len(c.Totals))
-	if len(c.Flipped) > 0 {
-		b.WriteString("\nexpectations that flipped\n")
-		for _, f := range c.Flipped {
-			fmt.Fprintf(&b, "  %s → %s   %s   (%s → %s)\n", f.From, f.To, plain(f.Text), plain(f.Base), plain(f.Next))
+	for _, bl := range p.blocks {
+		title := bl.title
+		if bl.note != "" {
+			title += " (" + bl.note + ")"
+		}
+		fmt.Fprintf(&b, "\n%s\n", plain(title))
+		for _, l := range bl.lines {
+			fmt.Fprintf(&b, "  %s\n", plain(l))
+		}
+		if len(bl.rows) > 0 {
+			columns(&b, append([][]string{bl.head}, bl.rows...), bl.align)
 		}
 	}
-	changes(&b, "phases and waterfall parts, greatest change first", c.Parts, maxParts)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// word says what a rule makes of its counts.
-func (r Rule) word() string {
-	switch {
-	case r.Worse:
-		return "WORSE"
-	case r.Known != "" && r.Next > r.Base:
-		return "known defect of the target (" + plain(r.Known) + "): no verdict"
-	case r.Next > r.Base:
-		return "rose, but not from 0: no verdict"
-	case r.Next < r.Base:
-		return "fell"
-	}
-	return "same"
-}
-
-// verdict is the answer in one line.
-func (c Comparison) verdict() string {
-	switch c.ExitCode() {
-	case ExitUsage:
-		return "REFUSED    the two sides did not run the same thing"
-	case ExitUnknown:
-		return "UNKNOWN    a run did not finish"
-	case ExitWorse:
-		var broken []string
-		for _, r := range c.Rules {
-			if r.Worse {
-				broken = append(broken, fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next)))
-			}
-		}
-		return "WORSE      " + strings.Join(broken, ", ") + "\ntimes      " + c.Times
-	}
-	return "NO WORSE   by the exact rules\ntimes      " + c.Times
-}
-
-func section(b *bytes.Buffer, title string, lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n%s\n", title)
-	for _, l := range lines {
-		fmt.Fprintf(b, "  %s\n", plain(l))
-	}
-}
-
-func changes(b *bytes.Buffer, title string, cs []Change, limit int) {
-	if len(cs) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n%s\n", title)
-	rows := [][]string{{"", "old", "new", "change"}}
-	for _, c := range cs[:min(len(cs), limit)] {
-		rows = append(rows, []string{strings.TrimSpace(c.Where + "  " + c.What), c.Base, c.Next, c.Delta})
-	}
-	columns(b, rows)
-	if left := len(cs) - limit; left > 0 {
-		fmt.Fprintf(b, "  … %d more\n", left)
-	}
-}
-
 // columns writes rows in columns, each as wide as its widest cell.
-func columns(b *bytes.Buffer, rows [][]string) {
+func columns(b *bytes.Buffer, rows [][]string, align string) {
 	var width []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -121,8 +88,53 @@ func columns(b *bytes.Buffer, rows [][]string) {
 	for _, row := range rows {
 		var cells []string
 		for i, cell := range row {
-			cells = append(cells, padRight(plain(cell), width[i]))
+			if isRight(align, i) {
+				cells = append(cells, padLeft(plain(cell), width[i]))
+			} else {
+				cells = append(cells, padRight(plain(cell), width[i]))
+			}
 		}
 		b.WriteString("  " + strings.TrimRight(strings.Join(cells, "   "), " ") + "\n")
 	}
+}
+
+// writeMarkdown lays a page out for CI pages.
+func (p page) writeMarkdown(w io.Writer) error {
+	s := &summary{r: &Report{}}
+	s.printf("# %s · %s\n\n", p.word, md(p.title))
+	for _, l := range p.lines {
+		s.printf("- %s\n", md(l))
+	}
+	s.printf("\n")
+	s.table("l", p.head, escaped(p.facts))
+	for _, b := range p.blocks {
+		s.printf("## %s\n\n", md(b.title))
+		if b.note != "" {
+			s.printf("%s\n\n", md(b.note))
+		}
+		for _, l := range b.lines {
+			s.printf("- %s\n", md(l))
+		}
+		if len(b.lines) > 0 {
+			s.printf("\n")
+		}
+		if len(b.rows) > 0 {
+			s.table(b.align, b.head, escaped(b.rows))
+		}
+	}
+	_, err := w.Write(cut(bytes.TrimSuffix(s.buf.Bytes(), []byte("\n"))))
+	return err
+}
+
+// escaped makes cells safe for Markdown.
+func escaped(rows [][]string) [][]string {
+	var out [][]string
+	for _, row := range rows {
+		var cells []string
+		for _, cell := range row {
+			cells = append(cells, md(cell))
+		}
+		out = append(out, cells)
+	}
+	return out
 }

@@ -38,7 +38,7 @@ func TestWriteAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "metrics.om", "metrics.prom", "reconnect.hlog", "recovery.csv", "report.json", "summary.md"}
+	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "metrics.om", "metrics.prom", "reconnect.hlog", "recovery.csv", "report.html", "report.json", "summary.md"}
 	var got []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {

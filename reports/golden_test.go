@@ -18,6 +18,7 @@ func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	got = payload.ReplaceAll(got, []byte("HISTFAAA…"))
+	got = assets.ReplaceAll(got, []byte("$1…$3"))
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -39,6 +40,10 @@ func golden(t *testing.T, name string, got []byte) {
 // payload is a histogram as the compressor of this Go version packs it. The
 // goldens leave it out; hlog_test.go reads it back.
 var payload = regexp.MustCompile("HISTFAAA[A-Za-z0-9+/=]*")
+
+// assets are the style and the scripts of a page, which are files of their own,
+// with the hashes that allow them.
+var assets = regexp.MustCompile(`(?s)(<style>|<script>|sha256-)(.*?)(</style>|</script>|&#39;)`)
 
 func TestGoldenFormats(t *testing.T) {
 	for name, r := range fixtures(t) {
@@ -82,7 +87,7 @@ func TestGoldenTerminal(t *testing.T) {
 	}
 }
 
-func TestGoldenSetAndCompare(t *testing.T) {
+func TestGoldenSet(t *testing.T) {
 	for _, format := range Formats() {
 		if format.Set == nil {
 			continue
@@ -92,19 +97,5 @@ func TestGoldenSetAndCompare(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, filepath.Join("set", format.File), b.Bytes())
-	}
-	other := healthy()
-	other.Run.Clients, other.Environment.Cores, other.Rebound = 500, 8, "0.2.0"
-	for name, c := range map[string]Comparison{
-		"same":    Compare([]*Report{pass(t)}, []*Report{pass(t)}),
-		"worse":   Compare([]*Report{pass(t)}, []*Report{fail(t)}),
-		"refused": Compare([]*Report{pass(t)}, []*Report{other}),
-		"waves":   Compare([]*Report{waves(t), waves(t)}, []*Report{waves(t)}),
-	} {
-		var b bytes.Buffer
-		if err := WriteText(&b, c); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, "compare/"+name+".txt", b.Bytes())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -120,11 +121,11 @@ func (r *Report) andTotal(do func(w Wave, labels ...string)) {
 }
 
 func waveMetrics() []metricRow {
-	counts := func(name, doc, label string, get func(w Wave) []waveCount) metricRow {
+	counts := func(name, doc string, outcomes []outcome) metricRow {
 		return gauges(name, "", doc, func(f *family, r *Report) {
 			r.eachWave(func(w Wave, labels ...string) {
-				for _, o := range get(w) {
-					f.gauge(float64(o.n), append(labels, label, o.name)...)
+				for _, o := range outcomes {
+					f.gauge(float64(o.get(w)), append(labels, "outcome", strings.ReplaceAll(o.name, " ", "-"))...)
 				}
 			})
 		})
@@ -141,8 +142,8 @@ func waveMetrics() []metricRow {
 	}
 	return []metricRow{
 		one("rebound_waves", "", "Waves of faults. A run with more than 100 has only samples of all of them together, wave=\"all\".", func(r *Report) float64 { return float64(len(r.Waves)) }),
-		counts("rebound_victims", "Victims of each wave, by what became of them.", "outcome", victimCounts),
-		counts("rebound_actions", "Issued actions of each wave, by what became of them.", "outcome", actionCounts),
+		counts("rebound_victims", "Victims of each wave, by what became of them.", victimOutcomes),
+		counts("rebound_actions", "Issued actions of each wave, by what became of them.", actionOutcomes),
 		quantiles("rebound_outage_seconds", "Outages of hit clients (Kaplan-Meier)."+never, func(w Wave) Quantile { return w.Outage }),
 		quantiles("rebound_back_seconds", "From the first intended instant of the wave to each client back."+never, func(w Wave) Quantile { return w.BackCurve }),
 		gauges("rebound_rmta_seconds", "seconds", "Restricted mean time away, to the horizon, the censored included.", func(f *family, r *Report) {
@@ -167,21 +168,6 @@ func waveMetrics() []metricRow {
 		}),
 		summaries("rebound_unscripted_outage_seconds", "seconds", "Outages that no fault explains."+never, func(f *family, r *Report) { f.summary(r.Unscripted.Outage) }),
 	}
-}
-
-// waveCount is one count of a wave by its name.
-type waveCount struct {
-	name string
-	n    int
-}
-
-func victimCounts(w Wave) []waveCount {
-	return []waveCount{{"back", w.Back}, {"censored", w.Censored}, {"unaffected", w.Unaffected}, {"absent", w.Absent}}
-}
-
-func actionCounts(w Wave) []waveCount {
-	return []waveCount{{"hit", w.Hit}, {"late-hit", w.LateHit}, {"no-op", w.NoOp}, {"missed", w.Missed},
-		{"no-effect", w.NoEffect}, {"failed", w.Failed}, {"rode-out", w.RodeOut}}
 }
 
 func messageMetrics() []metricRow {

@@ -34,22 +34,6 @@ func (q Quantile) get(name string) *float64 {
 	return nil
 }
 
-// set sets one quantile by name.
-func (q *Quantile) set(name string, v *float64) {
-	switch name {
-	case "p50":
-		q.P50 = v
-	case "p90":
-		q.P90 = v
-	case "p99":
-		q.P99 = v
-	case "p999":
-		q.P999 = v
-	case "max":
-		q.Max = v
-	}
-}
-
 // reached is one quantile as far as it is known of all: the greatest is not
 // when some never came.
 func (q Quantile) reached(name string) *float64 {
@@ -57,6 +41,14 @@ func (q Quantile) reached(name string) *float64 {
 		return nil
 	}
 	return q.get(name)
+}
+
+// sample is one quantile as compare takes it, with its counts.
+func (q Quantile) sample(name string) sample {
+	return sample{
+		value: q.reached(name), n: q.N, censored: q.Censored,
+		low: slices.Contains(q.LowN, name), known: q.get(name) != nil || q.Censored > 0,
+	}
 }
 
 // text writes one quantile. One that was not reached reads "> 60 s", and so
@@ -207,4 +199,9 @@ func quantileName(name string) string {
 		return "p99.9"
 	}
 	return name
+}
+
+// get gives one quantile of a stretch of time by name, as each of a Quantile.
+func (p LatencyPoint) get(name string) *float64 {
+	return Quantile{P50: p.P50, P99: p.P99, Max: p.Max}.get(name)
 }

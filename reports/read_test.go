@@ -174,7 +174,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		_ = Terminal(io.Discard, r, TerminalOptions{Color: true})
-		_ = WriteText(io.Discard, Compare([]*Report{r}, []*Report{back}))
+		_ = Compare([]*Report{r}, []*Report{back}, CompareOptions{}).page().writeText(io.Discard)
 		_ = SetSummary([]*Report{r, back})
 	})
 }

@@ -12,7 +12,7 @@
 // parts.go takes each apart, wave.go sums up a wave, loss.go joins lost
 // messages with outages, gather.go collects what the checks look at, expect.go
 // and verdict.go judge, defects.go asks whether a known defect explains a check,
-// judge.go is the main path.
+// charts*.go draw, judge.go is the main path.
 //
 // It may import the leaves and measure, ledger and check; no client library
 // and no broker reaches it.

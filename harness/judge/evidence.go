@@ -28,6 +28,7 @@ type evidence struct {
 	frames  []timeline.Frame
 	wills   []timeline.Will
 	shots   []timeline.Snapshot
+	latency []timeline.Latency
 	found   []timeline.Finding
 	records []ledger.Record
 	counted bool // accounts were read whole
@@ -152,6 +153,8 @@ func (e *evidence) readEvents(r io.Reader) error {
 			e.wills = append(e.wills, *ev.Will)
 		case ev.Snapshot != nil:
 			e.shots = append(e.shots, *ev.Snapshot)
+		case ev.Latency != nil:
+			e.latency = append(e.latency, *ev.Latency)
 		}
 	}
 	slices.SortStableFunc(e.phases, func(a, b timeline.Phase) int { return cmp.Compare(a.Start, b.Start) })

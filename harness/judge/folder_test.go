@@ -26,6 +26,8 @@ type folder struct {
 	phases  []timeline.Phase
 	records []ledger.Record
 	found   []timeline.Finding
+	frames  []timeline.Frame
+	latency []timeline.Latency
 	canary  map[string]time.Duration // phase -> lateness; nil = no health.csv
 	drop    []string                 // files that are left out
 	cut     []string                 // files that lose their second half
@@ -193,7 +195,7 @@ func (f *folder) fs(t *testing.T) fstest.MapFS {
 
 // events counts what is written before the closing mark.
 func (f *folder) events() int {
-	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.conns)
+	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.frames) + len(f.latency) + len(f.conns)
 	if f.open.RunID != "" {
 		n++
 	}
@@ -213,6 +215,12 @@ func (f *folder) writeEvents(w io.Writer) error {
 	}
 	for i := range f.actions {
 		out.Add(timeline.Event{Action: &f.actions[i]})
+	}
+	for i := range f.frames {
+		out.Add(timeline.Event{Frame: &f.frames[i]})
+	}
+	for i := range f.latency {
+		out.Add(timeline.Event{Latency: &f.latency[i]})
 	}
 	if err := out.Flush(); err != nil {
 		return err

@@ -39,6 +39,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 	j.checks()
 	j.expectations()
 	j.histograms()
+	j.charts()
 	j.warn()
 	j.verdict()
 	return j.r, nil
@@ -163,7 +164,7 @@ func (j *judgement) connect() {
 
 // storms fills in the waves.
 func (j *judgement) storms() {
-	j.sum = summer{rules: j.rules, connects: connectInstants(j.storm.Clients), loss: joinLosses(j.byID, j.account)}
+	j.sum = summer{rules: j.rules, connects: connectInstants(j.storm.Clients), loss: joinLosses(j.byID, j.account), points: curvePoints(len(j.waves))}
 	for q := range j.sum.carried {
 		j.sum.carried[q] = j.account.QoS[q].Expected > 0
 	}

@@ -53,27 +53,14 @@ func (c *cursor) to(t timeline.Instant) int64 {
 
 // Decompose takes an outage that is back apart: [Start, Returned].
 func Decompose(o *Outage) Parts {
-	var p Parts
-	cur := cursor{at: o.Start, end: o.Returned}
-	if o.Action != nil {
-		p.Lag = cur.to(o.Issued)
-		if o.Closed != 0 {
-			p.ClosedKnown = true
-			p.Close = cur.to(min(o.Closed, o.Noticed))
-		}
-		p.Notice = cur.to(o.Noticed)
-	}
+	p, cur := began(o, o.Returned)
 	last := len(o.Attempts) - 1
 	for i, c := range o.Attempts {
 		p.Backoff += cur.to(c.Dial)
 		if i == last {
 			break
 		}
-		end := c.End
-		if end == 0 { // its last record was lost: it ended before the next dial
-			end = o.Attempts[i+1].Dial
-		}
-		p.Retry += cur.to(end)
+		p.Retry += cur.to(attemptEnd(o.Attempts, i, o.Returned))
 	}
 	if last >= 0 {
 		c := o.Attempts[last]
@@ -83,4 +70,42 @@ func Decompose(o *Outage) Parts {
 		p.FirstMessage = cur.to(o.Returned)
 	}
 	return p
+}
+
+// Unfinished takes an outage that nobody saw end apart, up to where the watch
+// ended: each attempt is then a retry, and the parts add up to it just so.
+func Unfinished(o *Outage) Parts {
+	p, cur := began(o, o.Until)
+	for i, c := range o.Attempts {
+		p.Backoff += cur.to(c.Dial)
+		p.Retry += cur.to(attemptEnd(o.Attempts, i, o.Until))
+	}
+	p.Backoff += cur.to(o.Until)
+	return p
+}
+
+// began gives the parts up to the noticed end, and the cursor there.
+func began(o *Outage, end timeline.Instant) (p Parts, cur cursor) {
+	cur = cursor{at: o.Start, end: end}
+	if o.Action != nil {
+		p.Lag = cur.to(o.Issued)
+		if o.Closed != 0 {
+			p.ClosedKnown = true
+			p.Close = cur.to(min(o.Closed, o.Noticed))
+		}
+		p.Notice = cur.to(o.Noticed)
+	}
+	return p, cur
+}
+
+// attemptEnd is when an attempt ended. One whose last record was lost ended
+// before the next dial; the last one may still be open at the end of the watch.
+func attemptEnd(attempts []*timeline.Conn, i int, end timeline.Instant) timeline.Instant {
+	switch {
+	case attempts[i].End != 0:
+		return attempts[i].End
+	case i+1 < len(attempts):
+		return attempts[i+1].Dial
+	}
+	return end
 }

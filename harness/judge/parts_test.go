@@ -90,6 +90,44 @@ func TestDecompose(t *testing.T) {
 	}
 }
 
+// TestUnfinished: of an outage that nobody saw end, what is not an attempt is
+// backoff, up to the end of the watch.
+func TestUnfinished(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(h *history)
+		want Parts
+	}{
+		"never dials again": {func(*history) {}, Parts{Lag: 1, Close: 4, Notice: 4, Backoff: 59_991, ClosedKnown: true}},
+		"refused twice": {func(h *history) {
+			for n, at := range []timeline.Instant{1010, 2010} {
+				r := h.ended(0, 2+n, at, at+6)
+				r.ConnackCode, r.Restored, r.FirstMessage = 3, 0, 0
+			}
+		}, Parts{Lag: 1, Close: 4, Notice: 4, Retry: 12, Backoff: 59_979, ClosedKnown: true}},
+		"connected, and never useful": {func(h *history) {
+			c := h.last(0, 2, 1010)
+			c.End, c.FirstMessage = 0, 0
+		}, Parts{Lag: 1, Close: 4, Notice: 4, Retry: 59_990, Backoff: 1, ClosedKnown: true}},
+		"back after the horizon": {func(h *history) {
+			h.last(0, 2, 65_000)
+		}, Parts{Lag: 1, Close: 4, Notice: 4, Backoff: 59_991, ClosedKnown: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			h.ended(0, 1, 0, 1009)
+			h.kick(0, 1000, 1001, 1005)
+			c.make(h)
+			got := Unfinished(only(t, h.trace().Outages))
+			for _, p := range []*int64{&c.want.Lag, &c.want.Close, &c.want.Notice, &c.want.Retry, &c.want.Backoff} {
+				*p *= int64(ms)
+			}
+			if got != c.want {
+				t.Errorf("got  %+v\nwant %+v", got, c.want)
+			}
+		})
+	}
+}
+
 // TestPartsAddUp draws random histories of one client, with kicks that land
 // while it is away, before it is back and as it comes back, answers that come
 // after it is back, failed dials, refused CONNACKs and connections that end
@@ -127,13 +165,14 @@ func checkOutage(o *Outage) error {
 	if o.Until < o.Start {
 		return fmt.Errorf("outage of negative length: %+v", o)
 	}
+	parts := o.Parts
 	if !o.Back() {
-		return nil
+		parts = Unfinished(o)
 	}
-	if sum := o.Parts.Sum(); sum != int64(o.Until-o.Start) {
+	if sum := parts.Sum(); sum != int64(o.Until-o.Start) {
 		return fmt.Errorf("parts add up to %d, outage is %d: %+v", sum, o.Until-o.Start, o)
 	}
-	for i, v := range o.Parts.Values() {
+	for i, v := range parts.Values() {
 		if v < 0 {
 			return fmt.Errorf("%s is %d", PartNames()[i], v)
 		}

@@ -77,6 +77,7 @@ type summer struct {
 	connects []timeline.Instant // of device connections, sorted
 	loss     map[*Outage][qosLevels]lossOf
 	carried  [qosLevels]bool // whether messages of a QoS were owed at all
+	points   int             // of each recovery curve, 0 = maxCurve
 }
 
 // wave sums up one wave.
@@ -88,8 +89,13 @@ func (s *summer) wave(w *waveFacts) reports.Wave {
 }
 
 // total sums up all waves together. Its spread is not defined, and its back
-// curve runs from the first intended instant of each wave.
-func (s *summer) total(waves []*waveFacts) reports.Wave { return s.base(waves) }
+// curve runs from the first intended instant of each wave; it is one curve and
+// has all of its points.
+func (s *summer) total(waves []*waveFacts) reports.Wave {
+	whole := *s
+	whole.points = maxCurve
+	return whole.base(waves)
+}
 
 func (s *summer) base(waves []*waveFacts) reports.Wave {
 	r := reports.Wave{Waterfall: map[string]reports.Quantile{}}
@@ -132,7 +138,7 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		r.RMTA = &rmta
 	}
 	r.Answer = answer.Summary(0)
-	r.Curve = thin(measure.KaplanMeier(fromStart), maxCurve)
+	r.Curve = thin(measure.KaplanMeier(fromStart), cmp.Or(s.points, maxCurve))
 	s.sumOutages(&r, outages)
 	return r
 }
@@ -325,8 +331,14 @@ func between(at []timeline.Instant, from, to timeline.Instant) []timeline.Instan
 	return at[i:max(i, j)]
 }
 
-// maxCurve is the number of points to which a recovery curve is thinned.
-const maxCurve = 200
+// A recovery curve is thinned to maxCurve points, and those of all waves to
+// about maxCurves together: recovery.csv has every step.
+const (
+	maxCurve  = 200
+	maxCurves = 5_000
+)
+
+func curvePoints(waves int) int { return max(20, min(maxCurve, maxCurves/max(1, waves))) }
 
 // thin keeps the first and the last step of a curve and at most n in all.
 func thin(c measure.Curve, n int) []reports.CurvePoint {

@@ -170,7 +170,7 @@ func (e *Event) fields() int {
 	n := 0
 	for _, set := range []bool{
 		e.Mark != nil, e.Phase != nil, e.Wave != nil, e.Action != nil, e.Conn != nil,
-		e.Frame != nil, e.Will != nil, e.Snapshot != nil,
+		e.Frame != nil, e.Will != nil, e.Snapshot != nil, e.Latency != nil,
 	} {
 		if set {
 			n++

@@ -207,6 +207,18 @@ type Mark struct {
 	Findings    int     `json:"findings,omitempty"` // with Stop: lines that were written to findings.jsonl.gz, which a run without any does not have
 }
 
+// Latency is how long messages took to the clients that no fault of the plan
+// names, in the time of one row of health.csv: from the instant at which the
+// timetable wanted each to the last byte of its first delivery. Messages of
+// publishers that a fault names are left out, and retained ones.
+type Latency struct {
+	Start    Instant `json:"start"`
+	End      Instant `json:"end"`
+	Clients  int     `json:"clients"` // that no fault of the plan names
+	Values   string  `json:"v2"`      // HdrHistogram V2, base64, ns
+	Overflow int64   `json:"overflow,omitempty"`
+}
+
 // Event is one line of events.jsonl.gz: exactly one field is set.
 type Event struct {
 	Mark   *Mark   `json:"mark,omitempty"`
@@ -218,4 +230,5 @@ type Event struct {
 	Will   *Will   `json:"will,omitempty"`
 
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	Latency  *Latency  `json:"latency,omitempty"`
 }
