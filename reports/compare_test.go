@@ -246,6 +246,40 @@ func TestCompareCensoringByRMTA(t *testing.T) {
 	}
 }
 
+// Where the old runs did not reach a quantile there is no margin to be within.
+func TestCompareNotReachedBefore(t *testing.T) {
+	unreached := func(r *Report) {
+		for _, q := range []*Quantile{&r.Total.Outage, &r.Total.BackCurve} {
+			q.P99, q.Censored = nil, 15
+		}
+	}
+	p99 := func(c Comparison) Metric { return c.Gates[3] }
+	for _, tt := range []struct {
+		name     string
+		old, new int // runs that do not reach p99
+		is       Outcome
+	}{
+		{"on neither side", 5, 5, Same},
+		{"reached now", 5, 0, Better},
+		{"not reached now", 0, 5, Worse},
+		{"most before, all now", 3, 5, Inconclusive},
+		{"all before, most now", 5, 4, Inconclusive},
+	} {
+		base, next := fiveRuns(t, 1, func(*Report, int) {})
+		for i := range 5 {
+			if i < tt.old {
+				unreached(base[i])
+			}
+			if i < tt.new {
+				unreached(next[i])
+			}
+		}
+		if m := p99(Compare(base, next, CompareOptions{})); m.Name != "outage.p99" || m.Verdict != tt.is {
+			t.Errorf("%s: %s is %s, want %s (%s)", tt.name, m.Name, m.Verdict, tt.is, m.Why)
+		}
+	}
+}
+
 // Better needs that nothing may be worse.
 func TestCompareBetterButUnsure(t *testing.T) {
 	wild := []float64{0.7, 1.5, 0.9, 1.3, 1.1}
