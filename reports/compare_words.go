@@ -212,7 +212,7 @@ func (r Rule) word() string {
 	switch {
 	case r.Worse:
 		return "WORSE"
-	case r.Known != "" && r.Next > r.Base:
+	case r.NextKnown > 0 && r.Next > r.Base && r.Next == r.NextKnown:
 		return "known defect (" + plain(r.Known) + "): no verdict"
 	case r.Next > r.Base:
 		return "rose, but not from 0: no verdict"
