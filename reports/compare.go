@@ -108,7 +108,7 @@ func (c Comparison) weigh() (Outcome, []string) {
 	by := map[Outcome][]string{}
 	for _, r := range c.Rules {
 		if r.Worse {
-			by[Worse] = append(by[Worse], fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next)))
+			by[Worse] = append(by[Worse], fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next-r.NextKnown)))
 		}
 	}
 	mayBeWorse := false

@@ -21,8 +21,13 @@ func baselineCommand(io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "baseline",
 		Short: "Keep runs to hold later ones against: baseline save NAME DIR...",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: `Keep the reports of runs under a name, to hold later ones against:
+
+  rebound baseline save NAME DIR...            save runs as reports/baselines/NAME
+  rebound baseline save NAME DIR... --renew    in the place of those that are there
+  rebound compare --baseline NAME NEW...       hold new runs against them`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(baselineSave(io))
 	return c
@@ -112,7 +117,7 @@ func replaceFolder(dir string, runs []*reports.Report) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(reports.WriteJSON(file, reports.Baseline(r)), file.Close()); err != nil {
+		if err := errors.Join(reports.WriteBaseline(file, r), file.Close()); err != nil {
 			return err
 		}
 	}

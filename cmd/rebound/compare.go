@@ -42,7 +42,7 @@ inconclusive with --require; 5 worse.`
 
 const compareExample = `  rebound compare before/ after/
   rebound compare old/1 old/2 -- new/1 new/2
-  rebound compare --baseline kick-small out/set --require
+  rebound compare --baseline kick-backoff out/set --require
   rebound compare --self-check out/set
   rebound compare before/ after/ --format md >> "$GITHUB_STEP_SUMMARY"`
 

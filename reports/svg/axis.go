@@ -31,7 +31,7 @@ func (a Axis) place(v, from, to float64) float64 {
 	if !(hi > lo) {
 		return from
 	}
-	return from + (to-from)*(x-lo)/(hi-lo)
+	return from + (to-from)*((x/2-lo/2)/(hi/2-lo/2)) // halves: the whole may be more than a number can hold
 }
 
 func (a Axis) warp(v float64) float64 {
@@ -48,7 +48,8 @@ func (a Axis) warp(v float64) float64 {
 func (a Axis) ticks(n int) []float64 {
 	var out []float64
 	add := func(v float64) {
-		if v >= a.Min-1e-12 && v <= a.Max*(1+1e-9) {
+		slack := (a.Max - a.Min) * 1e-9
+		if v >= a.Min-slack && v <= a.Max+slack && (len(out) == 0 || v != out[len(out)-1]) {
 			out = append(out, v)
 		}
 	}
@@ -67,19 +68,24 @@ func (a Axis) ticks(n int) []float64 {
 		if decades <= float64(n)/3 {
 			steps = []float64{1, 2, 5}
 		}
-		skip := max(1, int(math.Ceil(decades/float64(n))))
-		for k := int(math.Floor(math.Log10(a.Min))); float64(k) <= math.Log10(a.Max)+1e-9; k += skip {
+		skip := math.Max(1, math.Ceil(decades/float64(n)))
+		k := math.Floor(math.Log10(a.Min))
+		for range n + 2 {
 			for _, m := range steps {
-				add(m * math.Pow(10, float64(k)))
+				add(m * math.Pow(10, k))
 			}
+			k += skip
 		}
 	default:
 		step := niceStep((a.Max - a.Min) / float64(n))
 		if !(step > 0) || math.IsInf(step, 0) {
 			return []float64{a.Min}
 		}
-		for k := math.Ceil(a.Min/step - 1e-9); k*step <= a.Max*(1+1e-9); k++ {
+		// Counted, for so far from 0 that k+1 is k the loop would never end.
+		k := math.Ceil(a.Min/step - 1e-9)
+		for range 2*n + 2 {
 			add(k * step)
+			k++
 		}
 	}
 	return out
@@ -93,10 +99,13 @@ func (a Axis) text(v float64) string {
 	return a.Format(v)
 }
 
+// greatest keeps the steps of an axis away from what numbers can hold.
+const greatest = 1e300
+
 // Fit is an axis over the values from lo to hi: logarithmic where they span
 // more than a factor of twenty and are above 0, else from 0.
 func Fit(label string, format func(float64) string, lo, hi float64) Axis {
-	if lo > 0 && hi/lo > 20 {
+	if lo = math.Max(lo, hi*1e-9); lo > 0 && hi/lo > 20 && hi < greatest {
 		return Axis{Label: label, Scale: Log, Min: floorNice(lo), Max: ceilNice(hi), Format: format}
 	}
 	return FromZero(label, format, hi)
@@ -104,8 +113,11 @@ func Fit(label string, format func(float64) string, lo, hi float64) Axis {
 
 // FromZero is a linear axis from 0 to a round value at or above hi.
 func FromZero(label string, format func(float64) string, hi float64) Axis {
-	if !(hi > 0) {
+	switch {
+	case !(hi > 0):
 		hi = 1
+	case hi > greatest:
+		hi = greatest
 	}
 	step := niceStep(hi / 10)
 	return Axis{Label: label, Max: math.Ceil(hi/step-1e-9) * step, Format: format}

@@ -6,11 +6,23 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Styles is how many styles there are, from 1.
 const Styles = 9
+
+// escape makes any text safe in an element or an attribute: also what XML has
+// no way to say.
+func escape(s string) string {
+	return html.EscapeString(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError))))
+}
 
 // canvas writes elements.
 type canvas struct{ strings.Builder }
@@ -20,9 +32,9 @@ func (c *canvas) printf(format string, args ...any) { fmt.Fprintf(c, format, arg
 // open begins the element. Title and description are what a screen reader says
 // in its place.
 func (c *canvas) open(id, class, title, desc string, w, h float64) {
-	id = html.EscapeString(id)
+	id = escape(id)
 	c.printf(`<svg class="%s" role="img" viewBox="0 0 %s %s" aria-labelledby="%s-t %s-d"><title id="%s-t">%s</title><desc id="%s-d">%s</desc>`,
-		class, px(w), px(h), id, id, id, html.EscapeString(title), id, html.EscapeString(desc))
+		class, px(w), px(h), id, id, id, escape(title), id, escape(desc))
 }
 
 func (c *canvas) close() string {
@@ -31,7 +43,7 @@ func (c *canvas) close() string {
 }
 
 func (c *canvas) text(class, anchor string, x, y float64, s string) {
-	c.printf(`<text class="%s" x="%s" y="%s" text-anchor="%s">%s</text>`, class, px(x), px(y), anchor, html.EscapeString(s))
+	c.printf(`<text class="%s" x="%s" y="%s" text-anchor="%s">%s</text>`, class, px(x), px(y), anchor, escape(s))
 }
 
 func (c *canvas) line(class string, x1, y1, x2, y2 float64) {
@@ -45,7 +57,7 @@ func (c *canvas) rect(class string, x, y, w, h float64, title string) {
 		c.WriteString("/>")
 		return
 	}
-	c.printf("><title>%s</title></rect>", html.EscapeString(title))
+	c.printf("><title>%s</title></rect>", escape(title))
 }
 
 // mark draws a point whose shape tells the style without its colour.

@@ -2,6 +2,7 @@ package svg
 
 import (
 	"math"
+	"slices"
 )
 
 // Kind is how a series is drawn.
@@ -181,8 +182,9 @@ func (c *canvas) run(s Series, from, to int, at func(int, float64) (float64, flo
 	c.WriteString("z")
 }
 
-// Peaks thins a series to at most 2n points: of each of n equal stretches of X
-// it keeps the lowest and the highest, so that no spike is lost.
+// Peaks thins a series to at most 3n points: of each of n equal stretches of X
+// it keeps the lowest, the highest, and a gap if there is one, so that no spike
+// is lost and no gap is closed.
 func Peaks(x, y []float64, n int) (tx, ty []float64) {
 	if len(x) <= 2*n || n < 1 {
 		return x, y
@@ -190,19 +192,28 @@ func Peaks(x, y []float64, n int) (tx, ty []float64) {
 	lo, hi := x[0], x[len(x)-1]
 	for i := 0; i < len(x); {
 		cell := stretch(x[i], lo, hi, n)
-		least, most := i, i
+		least, most, gap := -1, -1, -1
 		for ; i < len(x) && stretch(x[i], lo, hi, n) == cell; i++ {
-			if !(y[i] >= y[least]) {
+			switch {
+			case math.IsNaN(y[i]):
+				gap = i
+				continue
+			case least < 0:
+				least, most = i, i
+			}
+			if y[i] < y[least] {
 				least = i
 			}
-			if !(y[i] <= y[most]) {
+			if y[i] > y[most] {
 				most = i
 			}
 		}
-		first, second := min(least, most), max(least, most)
-		tx, ty = append(tx, x[first]), append(ty, y[first])
-		if second != first {
-			tx, ty = append(tx, x[second]), append(ty, y[second])
+		kept := []int{least, most, gap}
+		slices.Sort(kept)
+		for _, k := range slices.Compact(kept) {
+			if k >= 0 {
+				tx, ty = append(tx, x[k]), append(ty, y[k])
+			}
 		}
 	}
 	return tx, ty
