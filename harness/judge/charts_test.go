@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -25,6 +26,14 @@ func TestChartsAgree(t *testing.T) {
 		"lossy":  func(f *folder) { f.lose(1, 0, 5, 8, 9, 10, 30); f.lose(2, 1, 9) },
 		"broken": func(f *folder) { f.breakOff(3, 3000) },
 		"gone":   func(f *folder) { f.conns = f.conns[:len(f.conns)-1] },
+		"copies": func(f *folder) {
+			f.lose(2, 1, 9)
+			for _, r := range f.records {
+				if d := r.Delivery; d != nil && d.Granted == 1 {
+					d.Extra = []ledger.Extra{{Seq: 5, Copies: 3, DUP: true, At: 700 * ms}}
+				}
+			}
+		},
 		"no env": func(f *folder) { f.drop = []string{"env.json"} },
 		"no-op":  func(f *folder) { f.kick(1, 1007, 1007, 1008).Found = new(false) },
 		"no effect": func(f *folder) {
