@@ -64,7 +64,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
 # -count=1: the test cache does not see that the binary has changed.
-(cd compat && $GO test -race -v -count=1 -timeout 5m ./...) >>"$log" 2>&1 || status=$?
+(cd compat && $GO test -race -v -count=1 -timeout 10m ./...) >>"$log" 2>&1 || status=$?
 (cd compat/formats && $GO test -race -v -count=1 -timeout 5m ./...) >>"$log" 2>&1 || status=$?
 # Allocations are counted without the race detector, which adds its own.
 $GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet >>"$log" 2>&1 || status=$?

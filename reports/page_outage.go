@@ -65,6 +65,9 @@ func (b *reportPage) outages() error {
 		chart(x, "Percentiles of the "+what+" times", "s", "percentiles",
 			newTable("Percentiles of the "+what+" times, all with the censored included", 2, []string{"fleet", "phase", "50 %", "90 %", "99 %", "99.9 %", "longest", "n", "censored"}, rows)),
 	}
+	if more := len(shown) - maxSeries; more > 0 {
+		histograms = append(histograms, para("%s of fleets and phases: not drawn, see the table and hgrm/.", plural(int64(more), "more curve")))
+	}
 	b.add("outages", title, append(blocks, histograms...)...)
 	return nil
 }
