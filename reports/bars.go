@@ -11,6 +11,12 @@ import (
 // barWidth is the length of the longest bar, in characters.
 const barWidth = 40
 
+// The rows of what has no value.
+const (
+	aboveRange = "above range"
+	notBack    = "not back"
+)
+
 // bin is one row of a text histogram.
 type bin struct {
 	label string
@@ -24,6 +30,12 @@ func bars(h Histogram, hdr *hdrhistogram.Histogram, censored int64) string {
 	if hdr.TotalCount() == 0 && censored == 0 {
 		return "no values (n=0)\n"
 	}
+	return drawBins(binned(h, hdr, censored))
+}
+
+// binned counts a histogram into the rows of its drawing, without empty rows
+// at both ends.
+func binned(h Histogram, hdr *hdrhistogram.Histogram, censored int64) []bin {
 	var bins []bin
 	switch {
 	case hdr.TotalCount() == 0:
@@ -44,12 +56,18 @@ func bars(h Histogram, hdr *hdrhistogram.Histogram, censored int64) string {
 		bins[i].n += b.Count
 	}
 	if h.Overflow > 0 {
-		bins = append(bins, bin{label: "above range", n: h.Overflow})
+		bins = append(bins, bin{label: aboveRange, n: h.Overflow})
 	}
 	if censored > 0 {
-		bins = append(bins, bin{label: "not back", n: censored})
+		bins = append(bins, bin{label: notBack, n: censored})
 	}
-	return drawBins(bins)
+	for len(bins) > 0 && bins[0].n == 0 {
+		bins = bins[1:]
+	}
+	for len(bins) > 0 && bins[len(bins)-1].n == 0 {
+		bins = bins[:len(bins)-1]
+	}
+	return bins
 }
 
 func unitsPer(unit string) float64 {
@@ -133,14 +151,8 @@ func nicePower(v float64) float64 {
 // nextNice is the one after v in the row 1, 2, 5, 10, 20, …
 func nextNice(v float64) float64 { return niceStep(v * 1.5) }
 
-// drawBins draws the rows, leaving out empty ones at both ends.
+// drawBins draws the rows.
 func drawBins(bins []bin) string {
-	for len(bins) > 0 && bins[0].n == 0 {
-		bins = bins[1:]
-	}
-	for len(bins) > 0 && bins[len(bins)-1].n == 0 {
-		bins = bins[:len(bins)-1]
-	}
 	var top int64
 	label, count := 0, 0
 	for _, b := range bins {

@@ -13,8 +13,8 @@ type Charts struct {
 	Sessions []SessionTruth `json:"sessions"` // one a fleet
 	Windows  []LossWindow   `json:"windows"`  // where the lost messages were sent, one a QoS
 
-	// Collateral is null where every client is a victim of some fault, and in
-	// runs of versions that did not measure it.
+	// Collateral is null where no message went to a client that no fault names,
+	// and in runs of versions that did not measure it.
 	Collateral *Collateral `json:"collateral"`
 }
 
@@ -23,10 +23,9 @@ type Charts struct {
 // wanted each to its first delivery. Fault sums up the samples with a message
 // that can have been due or was read in a wave, up to the instant at which its
 // last client was back or censored; Quiet the others that come after the first
-// connect of the fleet.
+// connect of the fleet. Ends of bystanders are counted by the check collateral.
 type Collateral struct {
-	Clients int            `json:"clients"`         // that no fault names
-	Ends    int            `json:"unscripted_ends"` // of their connections
+	Clients int            `json:"clients"` // that no fault names
 	Fault   Quantile       `json:"fault"`
 	Quiet   Quantile       `json:"quiet"`
 	Points  []LatencyPoint `json:"points"` // at most 600, in order
@@ -89,7 +88,8 @@ type Envelope struct {
 // bin's value is then the highest count of any 10 ms in it. Of more than 100
 // waves those with the highest counts are there. Period is the lag of the
 // strongest peak of the autocorrelation of the 10 ms counts (of the first 82 s),
-// nil where none stands out: below 0.3, or of what chance makes.
+// nil where none stands out: below 0.3, or of what chance makes, and where the
+// CONNECTs are more even than chance (a Fano factor up to 1).
 type HerdShape struct {
 	Phase       string   `json:"phase"`
 	Wave        int      `json:"wave"`

@@ -72,39 +72,34 @@ func (c Comparison) judge() (Outcome, []string) {
 	if len(c.Refused) > 0 {
 		return Refused, []string{"the two sides did not run the same thing"}
 	}
-	if why := c.runsThat(func(r SideRun) string {
-		if r.Ended == finished {
-			return ""
-		}
-		return r.Ended
-	}); len(why) > 0 {
+	if why := append(c.Base.unfinished("old "), c.Next.unfinished("new ")...); len(why) > 0 {
 		return Unfinished, why
 	}
-	if why := c.runsThat(func(r SideRun) string {
-		if r.Fitness != fitSaturated {
-			return ""
-		}
-		return "saturated: the harness's own lateness is in its times, and may be behind its counts"
-	}); len(why) > 0 {
+	if why := append(c.Base.saturated("old "), c.Next.saturated("new ")...); len(why) > 0 {
 		return Saturated, why
 	}
 	return c.weigh()
 }
 
-// runsThat lists the runs of which say has something to say.
-func (c Comparison) runsThat(say func(SideRun) string) []string {
-	var out []string
-	for i, side := range []Side{c.Base, c.Next} {
-		for _, r := range side.Each {
-			if what := say(r); what != "" {
-				out = append(out, fmt.Sprintf("%s run %s: %s", sideNames[i], r.ID, what))
-			}
+// unfinished says which runs of a side did not finish.
+func (s Side) unfinished(name string) (why []string) {
+	for _, r := range s.Each {
+		if r.Ended != finished {
+			why = append(why, fmt.Sprintf("%srun %s: %s", name, r.ID, r.Ended))
 		}
 	}
-	return out
+	return why
 }
 
-var sideNames = [2]string{"old", "new"}
+// saturated says in which runs of a side the harness was.
+func (s Side) saturated(name string) (why []string) {
+	for _, r := range s.Each {
+		if r.Fitness == fitSaturated {
+			why = append(why, fmt.Sprintf("%srun %s: saturated: the harness's own lateness is in its times, and may be behind its counts", name, r.ID))
+		}
+	}
+	return why
+}
 
 // weigh joins the exact rules and the gated metrics. One that is worse makes
 // the whole worse. Better needs one that is, and none that may be worse by more
@@ -113,7 +108,7 @@ func (c Comparison) weigh() (Outcome, []string) {
 	by := map[Outcome][]string{}
 	for _, r := range c.Rules {
 		if r.Worse {
-			by[Worse] = append(by[Worse], fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next)))
+			by[Worse] = append(by[Worse], fmt.Sprintf("%s 0 → %s", r.Name, commas(r.Next-r.NextKnown)))
 		}
 	}
 	mayBeWorse := false

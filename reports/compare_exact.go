@@ -12,22 +12,15 @@ type exactCount struct {
 	get   func(*Report) int64
 }
 
-// knownDefect gives the reference of the known defect that explains every run
-// in which a check is invalid; "" if one run has findings that nothing explains.
-func knownDefect(reports []*Report, check string) string {
-	known := ""
-	for _, r := range reports {
-		for _, c := range r.Checks {
-			if check == "" || c.Name != check || c.Verdict != Invalid {
-				continue
-			}
-			if c.Known == "" {
-				return ""
-			}
-			known = c.Known
+// knownDefect gives the reference of the known defect that explains all that a
+// check found in a run; "" if nothing does.
+func (r *Report) knownDefect(check string) string {
+	for _, c := range r.Checks {
+		if check != "" && c.Name == check && c.Verdict == Invalid {
+			return c.Known
 		}
 	}
-	return known
+	return ""
 }
 
 var exactCounts = []exactCount{
@@ -58,11 +51,12 @@ func sumMessages(r *Report, qos int, get func(Messages) int64) int64 {
 	return n
 }
 
-// sessionFaults counts the findings of the invalid checks named session….
+// sessionFaults counts the findings of the invalid checks named session… that no
+// known defect explains.
 func sessionFaults(r *Report) int64 {
 	var n int64
 	for _, c := range r.Checks {
-		if strings.HasPrefix(c.Name, "session") && c.Verdict == Invalid {
+		if strings.HasPrefix(c.Name, "session") && c.Verdict == Invalid && c.Known == "" {
 			n += max(1, c.Count)
 		}
 	}
@@ -87,21 +81,31 @@ func wireFaults(r *Report) int64 {
 	return n
 }
 
+// exactRules counts on both sides. What a known defect explains in a run is
+// shown and decides nothing, on either side: an explained loss before is no
+// leave for one that nothing explains.
 func exactRules(base, next []*Report) []Rule {
 	out := []Rule{}
 	for _, e := range exactCounts {
 		rule := Rule{Name: e.name}
-		for _, r := range base {
-			rule.Base += e.get(r)
-		}
-		for _, r := range next {
-			rule.Next += e.get(r)
-		}
-		rule.Known = knownDefect(next, e.check)
-		rule.Worse = rule.Base == 0 && rule.Next > 0 && rule.Known == ""
+		rule.Base, rule.BaseKnown, _ = e.sum(base)
+		rule.Next, rule.NextKnown, rule.Known = e.sum(next)
+		rule.Worse = rule.Base == rule.BaseKnown && rule.Next > rule.NextKnown
 		out = append(out, rule)
 	}
 	return out
+}
+
+// sum adds a count over runs, all of it and what known defects explain.
+func (e exactCount) sum(rs []*Report) (all, known int64, reference string) {
+	for _, r := range rs {
+		n := e.get(r)
+		all += n
+		if ref := r.knownDefect(e.check); ref != "" && n > 0 {
+			known, reference = known+n, ref
+		}
+	}
+	return all, known, reference
 }
 
 // flips gives the expectations whose worst verdict over a side changed.

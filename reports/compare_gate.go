@@ -15,9 +15,11 @@ const fewestRuns = 4
 // against five is 2/252, which times five gated metrics is 0.040.
 const decidingRuns = 5
 
-// Least margin, and how often the A/A noise goes into it.
+// Least margin, and how often the A/A noise goes into it. Runs that differ by
+// more than a thousandfold have no margin that says anything.
 const (
 	leastMargin  = 0.10
+	mostMargin   = 1000
 	noiseMargins = 3
 )
 
@@ -76,7 +78,7 @@ func margin(base []float64, fixed float64) (noise *float64, least float64) {
 	case noise == nil:
 		return nil, leastMargin
 	}
-	return noise, max(leastMargin, noiseMargins**noise)
+	return noise, min(mostMargin, max(leastMargin, noiseMargins**noise))
 }
 
 // maxSplits bounds the splits of A/A; the halves of nine runs are 126.
@@ -193,8 +195,15 @@ func (m *Metric) judge(alpha float64, fitness string) {
 	}
 }
 
-// margin is the margin in the unit of the metric.
-func (m *Metric) margin() float64 { return m.Margin * middle(m.raw.base) }
+// margin is the margin in the unit of the metric. Of a median that was not
+// reached there is no part: any sure shift matters.
+func (m *Metric) margin() float64 {
+	mid := middle(m.raw.base)
+	if math.IsInf(mid, 0) {
+		return 0
+	}
+	return m.Margin * mid
+}
 
 // notWorse says that the interval leaves no room for a change for the worse
 // that matters.
@@ -214,7 +223,7 @@ func (m *Metric) runsNeeded(alpha float64) int {
 	s, n := m.raw.shift, 2/(1/float64(len(m.raw.base))+1/float64(len(m.raw.next)))
 	wide := (s.high - s.low) / 2
 	if s.coverage == 0 || math.IsInf(wide, 0) || math.IsNaN(wide) {
-		return decidingRuns
+		return 0 // the horizon cuts the interval, and no number of runs lengthens that
 	}
 	deviation := wide / normalQuantile(1-(1-s.coverage)/2) // of the shift, at n
 	room, level := m.margin()-math.Abs(s.mid), alpha

@@ -63,7 +63,7 @@ func AllowNames() []string {
 // mismatches are the differences that make runs incomparable, without and with
 // the user's leave.
 func mismatches(base, next []*Report, allow []string) (refused, allowed []Differ) {
-	refused, allowed = []Differ{}, []Differ{}
+	refused, allowed = twice(base, next), []Differ{}
 	for _, t := range append(slices.Clone(mustMatch), abilityTraits...) {
 		d, differs := t.differ(base, next)
 		switch {
@@ -75,6 +75,27 @@ func mismatches(base, next []*Report, allow []string) (refused, allowed []Differ
 		}
 	}
 	return refused, allowed
+}
+
+// twice finds runs that stand on one side more than once: one run is one piece of
+// evidence, however often it is named.
+func twice(base, next []*Report) []Differ {
+	out := []Differ{}
+	for i, rs := range [][]*Report{base, next} {
+		var ids []string
+		for _, r := range rs {
+			switch {
+			case r.Run.ID == "":
+			case slices.Contains(ids, r.Run.ID):
+				d := Differ{Name: "runs", Line: "a run named twice", Base: "none", Next: "none"}
+				*[]*string{&d.Base, &d.Next}[i] = r.Run.ID
+				out = append(out, d)
+			default:
+				ids = append(ids, r.Run.ID)
+			}
+		}
+	}
+	return out
 }
 
 // differ gives the values of a trait on both sides, and whether they are not all one.

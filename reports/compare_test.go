@@ -142,7 +142,11 @@ func TestCompareRefuses(t *testing.T) {
 	}
 	// A side that is not of one kind is no side.
 	base, next := sides(t, func(*Report) {})
+	if c := Compare(append(base, base...), next, CompareOptions{Allow: AllowNames()}); c.Verdict != Refused || c.Refused[0].Base != base[0].Run.ID {
+		t.Errorf("a run named twice: %+v", c.Refused)
+	}
 	mixed := pass(t)
+	mixed.Run.ID = "mixed"
 	mixed.Environment.Cores = 4
 	if c := Compare(append(base, mixed), next, CompareOptions{}); c.Verdict != Refused || c.Refused[0].Base != "2, 4" {
 		t.Errorf("%+v", c.Refused)
@@ -159,6 +163,39 @@ func TestCompareRiseNotFromZero(t *testing.T) {
 	}
 	if c := Compare([]*Report{pass(t)}, next, CompareOptions{}); c.Verdict != Worse {
 		t.Error("from 0 to 50 is not worse")
+	}
+}
+
+// What a known defect explains is left out on both sides: it is no worse, and no
+// leave for a loss that nothing explains.
+func TestCompareKnownDefects(t *testing.T) {
+	lost := func(id string, n int64, known string) *Report {
+		r := pass(t)
+		r.Run.ID, r.Messages[0].Lost = id, n
+		for i := range r.Checks {
+			if r.Checks[i].Name == "lost" && n > 0 {
+				r.Checks[i].Verdict, r.Checks[i].Known = Invalid, known
+			}
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name      string
+		base      *Report
+		next      []*Report
+		is        Outcome
+		says      string
+		nextKnown int64
+	}{
+		{"known before and after", lost("a", 2, "#x"), []*Report{lost("b", 5, "#x")}, Inconclusive, "known defect (#x): no verdict", 5},
+		{"known before, nothing explains it now", lost("a", 2, "#x"), []*Report{lost("b", 50, "")}, Worse, "lost.qos1 0 → 50", 0},
+		{"one known run and one that is not", lost("a", 0, ""), []*Report{lost("b", 5, "#x"), lost("c", 3, "")}, Worse, "lost.qos1 0 → 3", 5},
+		{"lost before, known now", lost("a", 2, ""), []*Report{lost("b", 5, "#x")}, Inconclusive, "known defect (#x)", 5},
+	} {
+		c := Compare([]*Report{tt.base}, tt.next, CompareOptions{})
+		if text := textOf(t, c); c.Verdict != tt.is || c.Rules[0].NextKnown != tt.nextKnown || !strings.Contains(text, tt.says) {
+			t.Errorf("%s: %s, %+v, want %q in\n%s", tt.name, c.Verdict, c.Rules[0], tt.says, text)
+		}
 	}
 }
 
@@ -239,6 +276,40 @@ func TestCompareCensoringByRMTA(t *testing.T) {
 	}
 	if len(c.Why) != 1 || !strings.HasPrefix(c.Why[0], "rmta ") {
 		t.Errorf("%q", c.Why)
+	}
+}
+
+// Where the old runs did not reach a quantile there is no margin to be within.
+func TestCompareNotReachedBefore(t *testing.T) {
+	unreached := func(r *Report) {
+		for _, q := range []*Quantile{&r.Total.Outage, &r.Total.BackCurve} {
+			q.P99, q.Censored = nil, 15
+		}
+	}
+	p99 := func(c Comparison) Metric { return c.Gates[3] }
+	for _, tt := range []struct {
+		name     string
+		old, new int // runs that do not reach p99
+		is       Outcome
+	}{
+		{"on neither side", 5, 5, Same},
+		{"reached now", 5, 0, Better},
+		{"not reached now", 0, 5, Worse},
+		{"most before, all now", 3, 5, Inconclusive},
+		{"all before, most now", 5, 4, Inconclusive},
+	} {
+		base, next := fiveRuns(t, 1, func(*Report, int) {})
+		for i := range 5 {
+			if i < tt.old {
+				unreached(base[i])
+			}
+			if i < tt.new {
+				unreached(next[i])
+			}
+		}
+		if m := p99(Compare(base, next, CompareOptions{})); m.Name != "outage.p99" || m.Verdict != tt.is {
+			t.Errorf("%s: %s is %s, want %s (%s)", tt.name, m.Name, m.Verdict, tt.is, m.Why)
+		}
 	}
 }
 

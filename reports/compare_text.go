@@ -29,6 +29,7 @@ func CompareFormats() []CompareFormat {
 		{"md", "Markdown for CI pages and pull requests, at most 64 KiB",
 			func(w io.Writer, c Comparison) error { return c.page().writeMarkdown(w) },
 			func(w io.Writer, s SelfCheck) error { return s.page().writeMarkdown(w) }},
+		{"html", "one page with every curve of both sides over each other: no network, no script needed", writeCompareHTML, writeSelfHTML},
 	}
 }
 

@@ -86,14 +86,16 @@ type Differ struct {
 }
 
 // Rule is one exact rule: a count that is 0 in every old run and is not in
-// every new run makes the new side worse. A count that was not 0 before is
-// shown and decides nothing.
+// every new run makes the new side worse; what known defects explain is left
+// out of both. A count that was not 0 before is shown and decides nothing.
 type Rule struct {
-	Name  string `json:"name"`
-	Base  int64  `json:"old"` // sums over the runs of a side
-	Next  int64  `json:"new"`
-	Worse bool   `json:"worse"`
-	Known string `json:"known,omitempty"` // reference of the known defect that explains Next; it then decides nothing
+	Name      string `json:"name"`
+	Base      int64  `json:"old"` // sums over the runs of a side
+	Next      int64  `json:"new"`
+	BaseKnown int64  `json:"old_known"` // of Base, what known defects explain
+	NextKnown int64  `json:"new_known"`
+	Worse     bool   `json:"worse"`
+	Known     string `json:"known,omitempty"` // reference of the known defect behind NextKnown
 }
 
 // Metric is one number a run, compared. Less is better in all gated metrics.

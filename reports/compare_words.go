@@ -138,29 +138,33 @@ const maxExplained = 8
 func (c Comparison) gateBlock() block {
 	b := block{
 		title: "gated metrics",
-		note:  fmt.Sprintf("medians of %s and %s runs; worse is decided by p corrected (Holm) below %s and a shift over the margin", commas(c.Base.Runs), commas(c.Next.Runs), three(c.Alpha)),
-		head:  []string{"", "old", "new", "shift", "interval", "p", "corrected", "Cliff's delta", "A/A noise", "margin", "verdict"},
+		note: fmt.Sprintf("medians of %s and %s runs; %sworse: corrected p below %s and a shift over the margin",
+			commas(c.Base.Runs), commas(c.Next.Runs), coverageOf(c.Gates), three(c.Alpha)),
+		head:  []string{"", "old", "new", "shift", "interval", "delta", "p", "corrected", "noise", "margin", "verdict"},
 		align: "lrrrrrrrrrl",
 	}
 	for _, m := range c.Gates {
-		verdict := string(m.Verdict)
-		if m.Why != "" {
-			verdict += ": " + m.Why
+		corrected, noise := "–", "–"
+		if m.Holm != nil {
+			corrected = pValue(*m.Holm)
 		}
-		noise := "–"
 		if m.Noise != nil {
 			noise = percentOf(*m.Noise)
 		}
-		b.rows = append(b.rows, append(m.cells(), noise, "± "+percentOf(m.Margin), verdict))
-	}
-	for i, row := range b.rows {
-		p := "–"
-		if h := c.Gates[i].Holm; h != nil {
-			p = pValue(*h)
-		}
-		b.rows[i] = append(row[:6:6], append([]string{p}, row[6:]...)...)
+		b.rows = append(b.rows, append(m.cells(), corrected, noise, "± "+percentOf(m.Margin), string(m.Verdict)))
 	}
 	return b
+}
+
+// coverageOf says what intervals of metrics cover: it depends on the number of
+// runs alone.
+func coverageOf(ms []Metric) string {
+	for _, m := range ms {
+		if m.Coverage > 0 {
+			return "intervals of " + percentOf(m.Coverage) + "; "
+		}
+	}
+	return ""
 }
 
 // pointBlock shows the runs themselves where they are too few for statistics.
@@ -189,8 +193,16 @@ func (m Metric) points(vs []*float64) string {
 
 func (c Comparison) ruleBlock() block {
 	b := block{title: "exact rules", note: "a rise from 0 is worse at any number of runs", head: []string{"", "old", "new", ""}, align: "lrrl"}
+	var zero []string
 	for _, r := range c.Rules {
+		if r.Base == 0 && r.Next == 0 {
+			zero = append(zero, r.Name)
+			continue
+		}
 		b.rows = append(b.rows, []string{r.Name, commas(r.Base), commas(r.Next), r.word()})
+	}
+	if len(zero) > 0 {
+		b.lines = []string{"0 on both sides: " + strings.Join(zero, ", ")}
 	}
 	return b
 }
@@ -200,7 +212,7 @@ func (r Rule) word() string {
 	switch {
 	case r.Worse:
 		return "WORSE"
-	case r.Known != "" && r.Next > r.Base:
+	case r.NextKnown > 0 && r.Next > r.Base && r.Next == r.NextKnown:
 		return "known defect (" + plain(r.Known) + "): no verdict"
 	case r.Next > r.Base:
 		return "rose, but not from 0: no verdict"
@@ -219,7 +231,7 @@ func (c Comparison) flipBlock() block {
 }
 
 func metricBlock(title, note string, ms []Metric, limit int) block {
-	b := block{title: title, note: note, head: []string{"", "old", "new", "shift", "interval", "p", "Cliff's delta"}, align: "lrrrrrr"}
+	b := block{title: title, note: note, head: []string{"", "old", "new", "shift", "interval", "delta", "p"}, align: "lrrrrrr"}
 	for _, m := range ms[:min(len(ms), limit)] {
 		b.rows = append(b.rows, m.cells())
 	}
@@ -229,7 +241,8 @@ func metricBlock(title, note string, ms []Metric, limit int) block {
 	return b
 }
 
-// cells are a row of a table: name, medians with their counts, shift, interval, p and delta.
+// cells are a row of a table: name, medians with their counts, shift, interval,
+// Cliff's delta and p.
 func (m Metric) cells() []string {
 	p, delta := "–", "–"
 	if m.PValue != nil {
@@ -239,7 +252,7 @@ func (m Metric) cells() []string {
 		delta = fmt.Sprintf("%+.2f", *m.Cliff)
 	}
 	return []string{m.label(), m.value(m.BaseMid) + counts(m.BaseN, m.BaseCens, m.Low), m.value(m.NextMid) + counts(m.NextN, m.NextCens, m.Low),
-		m.shiftText(), m.interval(), p, delta}
+		m.shiftText(), m.interval(), delta, p}
 }
 
 // label names a metric and its part of the run.
@@ -311,7 +324,7 @@ func (m Metric) interval() string {
 		}
 		return signed(*v, m.scale())
 	}
-	return fmt.Sprintf("%s … %s (%s)", limit(m.ShiftLow, "−∞"), limit(m.ShiftHigh, "∞"), percentOf(m.Coverage))
+	return limit(m.ShiftLow, "−∞") + " … " + limit(m.ShiftHigh, "∞")
 }
 
 // change is old → new and what lies between them.

@@ -33,6 +33,7 @@ func Formats() []Format {
 	return []Format{
 		{Name: "json", File: "report.json", Doc: "the whole report, versioned; what compare reads", Write: WriteJSON},
 		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary, Set: writeSetSummary},
+		{Name: "html", File: "report.html", Doc: "the whole report with its charts in one page: no network, no script needed", Write: WriteHTML},
 		{Name: "junit", File: "junit.xml", Doc: "JUnit XML: a case for each expectation and check, unknown is skipped; for CI servers", Write: writeJUnit, Set: writeJUnitSet},
 		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench, Set: writeBenchSet},
 		{Name: "prom", File: "metrics.prom", Doc: "Prometheus text format 0.0.4: what was run, times, counts, verdicts, distributions", Write: writeProm},

@@ -38,7 +38,7 @@ func TestWriteAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "metrics.om", "metrics.prom", "reconnect.hlog", "recovery.csv", "report.json", "summary.md"}
+	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "metrics.om", "metrics.prom", "reconnect.hlog", "recovery.csv", "report.html", "report.json", "summary.md"}
 	var got []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -162,6 +162,30 @@ func TestLossesReadBack(t *testing.T) {
 		}
 		if (row["acked_seconds"] == "") != (l.Acked == nil) {
 			t.Errorf("row %d: unknown is not empty: %v", i, row)
+		}
+	}
+}
+
+func TestRecoveryReadsBack(t *testing.T) {
+	r := waves(t)
+	var b bytes.Buffer
+	if err := writeRecovery(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != len(r.Recovery)+1 {
+		t.Fatalf("%d rows of %d steps: %v", len(rows)-1, len(r.Recovery), err)
+	}
+	for i, step := range r.Recovery {
+		row := map[string]string{}
+		for k, head := range rows[0] {
+			row[head] = rows[i+1][k]
+		}
+		for head, want := range map[string]float64{"t_seconds": step.Seconds, "wave": float64(step.Wave), "fraction_back": step.Back,
+			"at_risk": float64(step.AtRisk), "censored": float64(step.Censored), "low_95": step.Low, "high_95": step.High} {
+			if got, err := strconv.ParseFloat(row[head], 64); err != nil || got != want {
+				t.Errorf("row %d: %s is %q, want %g", i, head, row[head], want)
+			}
 		}
 	}
 }

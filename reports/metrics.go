@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -95,8 +96,17 @@ func runMetrics() []metricRow {
 	}
 }
 
-// eachWave walks the waves with their labels.
+// maxWaveSamples is how many waves have samples of their own: more would be a
+// burden to Prometheus, and report.json has them.
+const maxWaveSamples = 100
+
+// eachWave walks the waves with their labels; those of a run that has too many
+// only together.
 func (r *Report) eachWave(do func(w Wave, labels ...string)) {
+	if len(r.Waves) > maxWaveSamples {
+		do(r.Total, "phase", "all", "wave", "all")
+		return
+	}
 	for _, w := range r.Waves {
 		do(w, "phase", w.Phase, "wave", strconv.Itoa(w.Wave))
 	}
@@ -105,17 +115,17 @@ func (r *Report) eachWave(do func(w Wave, labels ...string)) {
 // andTotal walks them and all of them together, for what does not add up over waves.
 func (r *Report) andTotal(do func(w Wave, labels ...string)) {
 	r.eachWave(do)
-	if len(r.Waves) > 0 {
+	if n := len(r.Waves); n > 0 && n <= maxWaveSamples {
 		do(r.Total, "phase", "all", "wave", "all")
 	}
 }
 
 func waveMetrics() []metricRow {
-	counts := func(name, doc, label string, get func(w Wave) []outcome) metricRow {
+	counts := func(name, doc string, outcomes []outcome) metricRow {
 		return gauges(name, "", doc, func(f *family, r *Report) {
 			r.eachWave(func(w Wave, labels ...string) {
-				for _, o := range get(w) {
-					f.gauge(float64(o.n), append(labels, label, o.name)...)
+				for _, o := range outcomes {
+					f.gauge(float64(o.get(w)), append(labels, "outcome", strings.ReplaceAll(o.name, " ", "-"))...)
 				}
 			})
 		})
@@ -131,8 +141,9 @@ func waveMetrics() []metricRow {
 		})
 	}
 	return []metricRow{
-		counts("rebound_victims", "Victims of each wave, by what became of them.", "outcome", victimOutcomes),
-		counts("rebound_actions", "Issued actions of each wave, by what became of them.", "outcome", actionOutcomes),
+		one("rebound_waves", "", "Waves of faults. A run with more than 100 has only samples of all of them together, wave=\"all\".", func(r *Report) float64 { return float64(len(r.Waves)) }),
+		counts("rebound_victims", "Victims of each wave, by what became of them.", victimOutcomes),
+		counts("rebound_actions", "Issued actions of each wave, by what became of them.", actionOutcomes),
 		quantiles("rebound_outage_seconds", "Outages of hit clients (Kaplan-Meier)."+never, func(w Wave) Quantile { return w.Outage }),
 		quantiles("rebound_back_seconds", "From the first intended instant of the wave to each client back."+never, func(w Wave) Quantile { return w.BackCurve }),
 		gauges("rebound_rmta_seconds", "seconds", "Restricted mean time away, to the horizon, the censored included.", func(f *family, r *Report) {
@@ -142,12 +153,10 @@ func waveMetrics() []metricRow {
 				}
 			})
 		}),
-		summaries("rebound_waterfall_seconds", "seconds", "Parts of the outages; of each client they add up to its outage.", func(f *family, r *Report) {
-			r.andTotal(func(w Wave, labels ...string) {
-				for _, part := range slices.Sorted(maps.Keys(w.Waterfall)) {
-					f.summary(w.Waterfall[part], append(labels, "part", part)...)
-				}
-			})
+		summaries("rebound_waterfall_seconds", "seconds", "Parts of the outages of all waves; of each client they add up to its outage.", func(f *family, r *Report) {
+			for _, part := range slices.Sorted(maps.Keys(r.Total.Waterfall)) {
+				f.summary(r.Total.Waterfall[part], "part", part)
+			}
 		}),
 		quantiles("rebound_answer_seconds", "From the call that closes a connection to its answer.", func(w Wave) Quantile { return w.Answer }),
 		each("rebound_herd_connects", "CONNECTs of each wave, at the tap.", func(w Wave) float64 { return float64(w.Herd.Connects) }),
@@ -159,21 +168,6 @@ func waveMetrics() []metricRow {
 		}),
 		summaries("rebound_unscripted_outage_seconds", "seconds", "Outages that no fault explains."+never, func(f *family, r *Report) { f.summary(r.Unscripted.Outage) }),
 	}
-}
-
-// outcome is one count by its name.
-type outcome struct {
-	name string
-	n    int
-}
-
-func victimOutcomes(w Wave) []outcome {
-	return []outcome{{"back", w.Back}, {"censored", w.Censored}, {"unaffected", w.Unaffected}, {"absent", w.Absent}}
-}
-
-func actionOutcomes(w Wave) []outcome {
-	return []outcome{{"hit", w.Hit}, {"late-hit", w.LateHit}, {"no-op", w.NoOp}, {"missed", w.Missed},
-		{"no-effect", w.NoEffect}, {"failed", w.Failed}, {"rode-out", w.RodeOut}}
 }
 
 func messageMetrics() []metricRow {

@@ -26,8 +26,8 @@ func parsed(t *testing.T, r *Report) map[string]*dto.MetricFamily {
 	return families
 }
 
-// sample is the one sample of a family that has these labels, among others.
-func sample(t *testing.T, families map[string]*dto.MetricFamily, name string, labels ...string) *dto.Metric {
+// metricOf is the one sample of a family that has these labels, among others.
+func metricOf(t *testing.T, families map[string]*dto.MetricFamily, name string, labels ...string) *dto.Metric {
 	t.Helper()
 	var found []*dto.Metric
 	for _, m := range families[name].GetMetric() {
@@ -77,7 +77,7 @@ func TestMetricsReadBack(t *testing.T) {
 		for _, w := range r.Waves {
 			victims := 0.0
 			for _, outcome := range []string{"back", "censored", "unaffected", "absent"} {
-				victims += sample(t, families, "rebound_victims", "phase", w.Phase, "wave", itoa(w.Wave), "outcome", outcome).Gauge.GetValue()
+				victims += metricOf(t, families, "rebound_victims", "phase", w.Phase, "wave", itoa(w.Wave), "outcome", outcome).Gauge.GetValue()
 			}
 			if victims != float64(w.Victims) {
 				t.Errorf("%s wave %d: %g victims", name, w.Wave, victims)
@@ -100,7 +100,7 @@ func labelSet(m *dto.Metric) model.LabelSet {
 // reached has a value that an alert would not see.
 func TestMetricsCountTheCensored(t *testing.T) {
 	families := parsed(t, fail(t))
-	s := sample(t, families, "rebound_outage_seconds", "wave", "1").Summary
+	s := metricOf(t, families, "rebound_outage_seconds", "wave", "1").Summary
 	if s.GetSampleCount() != 995 || !math.IsInf(s.GetSampleSum(), 1) {
 		t.Errorf("count %d, sum %g", s.GetSampleCount(), s.GetSampleSum())
 	}
@@ -111,7 +111,7 @@ func TestMetricsCountTheCensored(t *testing.T) {
 	if got[0.5] != 0.161 || got[0.9] != 0.188 || !math.IsInf(got[0.99], 1) || !math.IsInf(got[0.999], 1) || !math.IsInf(got[1], 1) {
 		t.Errorf("quantiles %v", got)
 	}
-	h := sample(t, families, "rebound_distribution_seconds", "metric", "outage").Histogram
+	h := metricOf(t, families, "rebound_distribution_seconds", "metric", "outage").Histogram
 	if h.GetSampleCount() != 995 || !math.IsInf(h.GetSampleSum(), 1) {
 		t.Errorf("count %d, sum %g", h.GetSampleCount(), h.GetSampleSum())
 	}
@@ -126,7 +126,7 @@ func TestMetricsBuckets(t *testing.T) {
 	r := healthy()
 	r.Histograms = []Histogram{histogramOf(t, "f", "p", 0, "m", unitNS, 0, 1, values)}
 	r.Histograms[0].Overflow, r.Histograms[0].Censored = 2, 3
-	h := sample(t, parsed(t, r), "rebound_distribution_seconds").Histogram
+	h := metricOf(t, parsed(t, r), "rebound_distribution_seconds").Histogram
 	want := map[float64]uint64{0.001: 3, 0.0025: 4, 60: 5, 120: 6, 600: 6, math.Inf(1): 13}
 	for _, b := range h.Bucket {
 		if n, ok := want[b.GetUpperBound()]; ok && n != b.GetCumulativeCount() {
@@ -144,8 +144,36 @@ func TestMetricsEscape(t *testing.T) {
 	odd := "a\"b\\c\nd{e=\"f\"} 1"
 	r := pass(t)
 	r.Run.Scenario, r.Expectations[0].Text = odd, odd
-	m := sample(t, parsed(t, r), "rebound_expectation", "number", "1")
+	m := metricOf(t, parsed(t, r), "rebound_expectation", "number", "1")
 	if set := labelSet(m); set["scenario"] != model.LabelValue(odd) || set["expectation"] != model.LabelValue(odd) {
 		t.Errorf("read back: %q", set)
+	}
+}
+
+// A run of many waves stays readable for Prometheus, and its counts stay whole.
+func TestMetricsOfManyWaves(t *testing.T) {
+	for _, n := range []int{1, maxWaveSamples, maxWaveSamples + 1, 500} {
+		r := pass(t)
+		r.Waves = nil
+		for k := range n {
+			r.Waves = append(r.Waves, storm("storm", k+1, 10, float64(k)))
+		}
+		r.Total = storm("", 0, 10*n, 0)
+		families := parsed(t, r)
+		victims := 0.0
+		for _, m := range families["rebound_victims"].Metric {
+			victims += m.Gauge.GetValue()
+		}
+		if victims != float64(10*n) {
+			t.Errorf("%d waves: %g victims, want %d", n, victims, 10*n)
+		}
+		if got := metricOf(t, families, "rebound_waves").Gauge.GetValue(); got != float64(n) {
+			t.Errorf("%g waves, want %d", got, n)
+		}
+		metricOf(t, families, "rebound_outage_seconds", "wave", "all")
+		var b bytes.Buffer
+		if err := writeProm(&b, r); err != nil || b.Len() > 512<<10 {
+			t.Errorf("%d waves: %d bytes, %v", n, b.Len(), err)
+		}
 	}
 }

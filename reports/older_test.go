@@ -9,11 +9,12 @@ import (
 )
 
 // Reports that older versions wrote: testdata/older has whole ones as they were,
-// and those beside the evidence of judge's fixtures are as old as it.
+// the committed baselines and those beside the evidence of judge's fixtures are
+// as old as they are.
 func olderReports(t *testing.T) map[string]*Report {
 	t.Helper()
 	out := map[string]*Report{}
-	for _, pattern := range []string{"testdata/older/*.json", "../harness/judge/testdata/schema*/report-then.json"} {
+	for _, pattern := range []string{"testdata/older/*.json", "baselines/*/*.json", "../harness/judge/testdata/schema*/report-then.json"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no fixtures: %v", pattern, err)

@@ -200,3 +200,8 @@ func quantileName(name string) string {
 	}
 	return name
 }
+
+// get gives one quantile of a stretch of time by name, as each of a Quantile.
+func (p LatencyPoint) get(name string) *float64 {
+	return Quantile{P50: p.P50, P99: p.P99, Max: p.Max}.get(name)
+}

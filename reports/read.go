@@ -120,6 +120,11 @@ func (r *Charts) filled() *Charts {
 	for i := range c.Herds {
 		list(&c.Herds[i].Counts)
 	}
+	if r.Collateral != nil {
+		latency := *r.Collateral
+		list(&latency.Points)
+		c.Collateral = &latency
+	}
 	c.Worst = append([]ClientOutage{}, r.Worst...)
 	for i := range c.Worst {
 		dict(&c.Worst[i].Parts)

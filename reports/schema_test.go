@@ -71,7 +71,7 @@ func TestReportsAreValidByTheSchema(t *testing.T) {
 	}
 	// Without any list: none may turn null.
 	bare := healthy()
-	bare.Charts = &Charts{Herds: []HerdShape{{}}, Worst: []ClientOutage{{}}}
+	bare.Charts = &Charts{Herds: []HerdShape{{}}, Worst: []ClientOutage{{}}, Collateral: &Collateral{}}
 	if err := validate(t, s, encode(t, bare)); err != nil {
 		t.Errorf("bare: %v", err)
 	}

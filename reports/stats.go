@@ -172,28 +172,26 @@ type shift struct {
 func hodgesLehmann(a, b []float64, alpha float64) shift {
 	d := differences(a, b)
 	s := shift{mid: medianOf(d), low: math.Inf(-1), high: math.Inf(1)}
-	if len(d) == 0 {
-		return s
-	}
-	k := -1
-	n, m := len(a), len(b)
-	if n+m <= exactRuns {
-		null := untiedNull(n, m)
-		for null.atMost(2*(k+1)) <= alpha/2 {
-			k++
-		}
-		if k >= 0 {
-			s.coverage = 1 - 2*null.atMost(2*k)
-		}
-	} else {
-		sigma := math.Sqrt(float64(n*m) * float64(n+m+1) / 12)
-		k = int(math.Floor(float64(n*m)/2-0.5-normalQuantile(1-alpha/2)*sigma)) - 1
-		s.coverage = 1 - alpha
-	}
-	if k >= 0 {
-		s.low, s.high = d[k], d[len(d)-1-k]
+	k, coverage := cutOff(len(a), len(b), alpha)
+	if k >= 0 && len(d) > 0 {
+		s.low, s.high, s.coverage = d[k], d[len(d)-1-k], coverage
 	}
 	return s
+}
+
+// cutOff is the greatest k with P(U <= k) <= alpha/2, and what it leaves in the
+// middle: 1 - 2 P(U <= k). It is -1 for samples too small for any.
+func cutOff(n, m int, alpha float64) (k int, coverage float64) {
+	if n+m > exactRuns {
+		sigma := math.Sqrt(float64(n*m) * float64(n+m+1) / 12)
+		return int(float64(n*m)/2-0.5-normalQuantile(1-alpha/2)*sigma) - 1, 1 - alpha
+	}
+	null := untiedNull(n, m)
+	k = -1
+	for null.atMost(2*(k+1)) <= alpha/2 {
+		k++
+	}
+	return k, 1 - 2*null.atMost(2*k)
 }
 
 // differences gives each b - a, sorted. Two that were not reached differ by

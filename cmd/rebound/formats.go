@@ -47,6 +47,11 @@ func forPeople(dir string, formats []reports.Format) string {
 	return dir
 }
 
+// ofSets are those of the formats that a set of runs has.
+func ofSets(formats []reports.Format) []reports.Format {
+	return slices.DeleteFunc(slices.Clone(formats), func(f reports.Format) bool { return f.Set == nil })
+}
+
 // pageOf is the Markdown page of one run.
 func pageOf(r *reports.Report) string {
 	var b bytes.Buffer

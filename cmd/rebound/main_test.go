@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -36,6 +38,13 @@ func TestMain(m *testing.M) {
 type leakChecked struct{ m *testing.M }
 
 func (l leakChecked) Run() int {
+	// What the tests run is no result of the CI step that runs the tests.
+	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"} {
+		if err := os.Unsetenv(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	code := l.m.Run()
 	if code != 0 {
 		return code
@@ -49,7 +58,7 @@ func (l leakChecked) Run() int {
 
 // TestScripts runs testdata/script. Besides testscript's own commands there are
 //
-//	exits CODE CMD ARG…            run a command; it ends with exactly this code
+//	exits CODE CMD ARG…            run a command; it ends with exactly this code (or one of CODE|CODE)
 //	start NAME CMD ARG…            start a command in the background
 //	await NAME STREAM REGEXP VAR…  wait until its stdout or stderr matches; $VAR = the groups
 //	signal NAME INT                send a signal to it
@@ -101,8 +110,6 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE CMD ARG…")
 	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
 	got := 0
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
 		var e *exec.ExitError
@@ -111,8 +118,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		got = e.ExitCode()
 	}
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
+	if !slices.Contains(strings.Split(args[0], "|"), strconv.Itoa(got)) {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
 }
 

@@ -40,6 +40,7 @@ func commands(io streams) []*cobra.Command {
 		validateCommand(io),
 		reportCommand(io),
 		compareCommand(io),
+		baselineCommand(io),
 		brokerCommand(io),
 		closeCommand(io),
 		schemaCommand(io),

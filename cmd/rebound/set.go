@@ -54,7 +54,7 @@ func (s *session) writeSet(dir string, list []*reports.Report) error {
 			passed++
 		}
 	}
-	_, err := fmt.Fprintf(s.io.out, "set        %d of %s passed   %s\n", passed, plural(s.flags.repeat, "run"), forPeople(dir, s.formats))
+	_, err := fmt.Fprintf(s.io.out, "set        %d of %s passed   %s\n", passed, plural(s.flags.repeat, "run"), forPeople(dir, ofSets(s.formats)))
 	tellGitHub(s.io, reports.SetSummary(list), list...)
 	return err
 }

@@ -14,7 +14,7 @@ func (j *judgement) collateral() *reports.Collateral {
 	if len(j.e.latency) == 0 {
 		return nil
 	}
-	c := &reports.Collateral{Clients: j.e.latency[0].Clients, Ends: j.bystanderEnds(), Points: []reports.LatencyPoint{}}
+	c := &reports.Collateral{Clients: j.e.latency[0].Clients, Points: []reports.LatencyPoint{}}
 	during, quiet := measure.NewHist(measure.Nanoseconds), measure.NewHist(measure.Nanoseconds)
 	windows, connected := j.faultWindows(), j.connectedAt()
 	each := (len(j.e.latency) + maxLatencies - 1) / maxLatencies
@@ -61,7 +61,7 @@ func touched(windows []window, from, to timeline.Instant) bool {
 }
 
 // faultWindows gives each wave from its first intended instant until nothing of
-// it was open any more: its last answer, its last client back or censored.
+// it was open any more: its last answer or packet, its last client back or censored.
 func (j *judgement) faultWindows() []window {
 	var out []window
 	for _, w := range j.waves {
@@ -71,6 +71,11 @@ func (j *judgement) faultWindows() []window {
 		}
 		for _, o := range w.outages {
 			over = max(over, o.Until)
+		}
+		for i := range j.e.frames {
+			if f := &j.e.frames[i]; f.Phase == w.wave.Phase && f.Wave == w.wave.Wave {
+				over = max(over, f.At)
+			}
 		}
 		out = append(out, window{w.wave.Start, over})
 	}
@@ -83,23 +88,4 @@ func (j *judgement) connectedAt() (at timeline.Instant) {
 		at = max(at, j.rules.firstUseful(cl))
 	}
 	return at
-}
-
-// bystanderEnds counts the ends that nothing explains of clients that no action
-// was aimed at.
-func (j *judgement) bystanderEnds() int {
-	aimed := map[clientKey]bool{}
-	for i := range j.e.actions {
-		aimed[clientKey{j.e.actions[i].Fleet, j.e.actions[i].Client}] = true
-	}
-	for i := range j.e.frames {
-		aimed[clientKey{j.e.frames[i].Fleet, j.e.frames[i].Client}] = true
-	}
-	n := 0
-	for _, c := range j.storm.Unscripted {
-		if !aimed[clientKey{c.Fleet, c.Client}] {
-			n++
-		}
-	}
-	return n
 }

@@ -19,7 +19,7 @@ func latency(start, end timeline.Instant, took ...time.Duration) timeline.Latenc
 }
 
 // TestCollateralWindows: the storm of the folder is from 1000 to 1026 ms, and
-// all have connected at 23 ms.
+// all have connected at 20 ms.
 func TestCollateralWindows(t *testing.T) {
 	const quick = time.Millisecond
 	for name, c := range map[string]struct {
@@ -27,6 +27,10 @@ func TestCollateralWindows(t *testing.T) {
 		fault, quiet int64
 	}{
 		"while they connect":             {latency(0, 20, quick), 0, 0},
+		"from when all have connected":   {latency(20, 500, quick), 0, 1},
+		"as the last is back":            {latency(1026, 1100, 0), 1, 0},
+		"right after that":               {latency(1027, 1100, 0), 0, 1},
+		"up to its beginning":            {latency(900, 1000, 0), 0, 1},
 		"before the storm":               {latency(500, 1000, quick, quick), 0, 2},
 		"over its beginning":             {latency(900, 1001, quick), 1, 0},
 		"over its end":                   {latency(1020, 1100, quick, quick), 2, 0},
@@ -42,6 +46,38 @@ func TestCollateralWindows(t *testing.T) {
 		got := f.judge(t).Charts.Collateral
 		if got.Fault.N != c.fault || got.Quiet.N != c.quiet || len(got.Points) != 1 {
 			t.Errorf("%s: %d in the storm, %d in the quiet, want %d and %d", name, got.Fault.N, got.Quiet.N, c.fault, c.quiet)
+		}
+	}
+}
+
+// TestCollateralAnswers: a wave is open until its last call has returned.
+func TestCollateralAnswers(t *testing.T) {
+	for name, answered := range map[string]timeline.Instant{"late": 1500, "early": 1010} {
+		f := newFolder()
+		f.kick(1, 1007, 1007, answered).Found = new(false) // no-op: the client was away
+		f.latency = []timeline.Latency{latency(1400, 1450, time.Microsecond)}
+		if got := f.judge(t).Charts.Collateral.Fault.N; (got == 1) != (name == "late") {
+			t.Errorf("answered %s: %d in the storm", name, got)
+		}
+	}
+}
+
+// TestCollateralFrames: a wave of a frame fault is open to the last packet that
+// it acted on, also where that ended no connection.
+func TestCollateralFrames(t *testing.T) {
+	for name, c := range map[string]struct {
+		frame timeline.Frame
+		fault int64
+	}{
+		"in this wave":     {timeline.Frame{Phase: "storm", Wave: 1, At: 1500 * ms}, 1},
+		"in another wave":  {timeline.Frame{Phase: "storm", Wave: 2, At: 1500 * ms}, 0},
+		"in another phase": {timeline.Frame{Phase: "flood", Wave: 1, At: 1500 * ms}, 0},
+	} {
+		f := newFolder()
+		f.frames = []timeline.Frame{c.frame}
+		f.latency = []timeline.Latency{latency(1400, 1450, time.Microsecond)}
+		if got := f.judge(t).Charts.Collateral.Fault.N; got != c.fault {
+			t.Errorf("%s: %d in the storm, want %d", name, got, c.fault)
 		}
 	}
 }
@@ -73,19 +109,6 @@ func TestCollateralPoints(t *testing.T) {
 	}
 	if c.Fault.N+c.Quiet.N > n || *c.Quiet.Max < 0.79 {
 		t.Errorf("fault %+v, quiet %+v", c.Fault, c.Quiet)
-	}
-}
-
-// TestBystanderEnds: an end that nothing explains is collateral damage where
-// its client was nobody's victim.
-func TestBystanderEnds(t *testing.T) {
-	f := newFolder()
-	f.latency = []timeline.Latency{latency(500, 1000, time.Millisecond)}
-	f.breakOff(3, 3000) // a victim
-	f.ended(9, 1, 10, 2000)
-	f.last(9, 2, 2010)
-	if c := f.judge(t).Charts.Collateral; c.Ends != 1 {
-		t.Errorf("%d ends, want 1", c.Ends)
 	}
 }
 

@@ -68,7 +68,11 @@ func herdShape(w *waveFacts, connects []timeline.Instant, bins int) reports.Herd
 		*at = max(*at, c.n)
 	}
 	h.Fano = fano(counts)
-	h.Period, h.Correlation = period(counts)
+	// Below 1 the CONNECTs are more even than chance: they follow the even spacing
+	// of the faults, and whatever beat that has is no herd.
+	if h.Fano != nil && *h.Fano > 1 {
+		h.Period, h.Correlation = period(counts)
+	}
 	return h
 }
 

@@ -78,12 +78,18 @@ func (o *Outage) dials() int {
 
 // worst picks the longest outages: first those that nobody saw end.
 func worst(outages []*Outage, limit int) []reports.ClientOutage {
-	sorted := slices.Clone(outages)
-	slices.SortStableFunc(sorted, func(a, b *Outage) int {
-		return cmp.Or(rankBack(a)-rankBack(b), cmp.Compare(b.Away(), a.Away()))
-	})
+	var top []*Outage // a million outages need no sorting for twenty
+	for _, o := range outages {
+		at, _ := slices.BinarySearchFunc(top, o, func(t, o *Outage) int {
+			return cmp.Or(rankBack(t)-rankBack(o), cmp.Compare(o.Away(), t.Away()), -1) // equal ones in their order
+		})
+		if at < limit {
+			top = slices.Insert(top, at, o)
+			top = top[:min(len(top), limit)]
+		}
+	}
 	out := []reports.ClientOutage{}
-	for _, o := range sorted[:min(len(sorted), limit)] {
+	for _, o := range top {
 		c := reports.ClientOutage{
 			Client: o.ClientID, Fleet: o.Fleet, Start: seconds(o.Start), Seconds: o.Away().Seconds(),
 			Censored: !o.Back(), Dials: o.dials(), Parts: map[string]float64{},

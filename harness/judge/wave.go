@@ -89,8 +89,13 @@ func (s *summer) wave(w *waveFacts) reports.Wave {
 }
 
 // total sums up all waves together. Its spread is not defined, and its back
-// curve runs from the first intended instant of each wave.
-func (s *summer) total(waves []*waveFacts) reports.Wave { return s.base(waves) }
+// curve runs from the first intended instant of each wave; it is one curve and
+// has all of its points.
+func (s *summer) total(waves []*waveFacts) reports.Wave {
+	whole := *s
+	whole.points = maxCurve
+	return whole.base(waves)
+}
 
 func (s *summer) base(waves []*waveFacts) reports.Wave {
 	r := reports.Wave{Waterfall: map[string]reports.Quantile{}}

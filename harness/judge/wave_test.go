@@ -187,3 +187,23 @@ func TestWaveStartsWithItsFirstIntended(t *testing.T) {
 		t.Error("the input was changed")
 	}
 }
+
+// TestCurvesShareTheirPoints: the curves of many waves are thinned together,
+// each still from its first step to its last, and that of all waves is not.
+func TestCurvesShareTheirPoints(t *testing.T) {
+	for waves, want := range map[int]int{0: 200, 1: 200, 25: 200, 50: 100, 100: 50, 10_000: 20} {
+		if got := curvePoints(waves); got != want {
+			t.Errorf("%d waves: %d points each, want %d", waves, got, want)
+		}
+	}
+	w := &waveFacts{wave: timeline.Wave{Phase: "storm", Wave: 1}, end: 61_000 * ms, full: 61_000 * ms}
+	for i := range timeline.Instant(1000) {
+		w.outages = append(w.outages, &Outage{Until: (i + 1) * ms})
+	}
+	sum := summer{rules: testRules("connack"), points: 50}
+	for points, curve := range map[int][]reports.CurvePoint{50: sum.wave(w).Curve, maxCurve: sum.total([]*waveFacts{w}).Curve} {
+		if n := len(curve); n != points || curve[0].Seconds != 0.001 || curve[n-1].Back != 1 || curve[n-1].Seconds != 1 {
+			t.Errorf("%d points, want %d: from %+v to %+v", n, points, curve[0], curve[n-1])
+		}
+	}
+}
