@@ -216,6 +216,10 @@ func TestSessionTruth(t *testing.T) {
 			t.Errorf("keeps %v: %+v, want %+v", keeps, got, want)
 		}
 	}
+	whole := newFolder().judge(t).Charts.Sessions
+	if want := []reports.SessionTruth{{Fleet: "devices", Returns: clients, PresentWanted: clients, Resubscribed: clients}}; !cmp.Equal(whole, want) {
+		t.Errorf("of the folder: %+v, want %+v", whole, want)
+	}
 }
 
 // TestAttempts: dials while the outage was watched; many are one row.
