@@ -206,6 +206,7 @@
       const where = element("output", { className: "where" });
       p.tools = element("div", { className: "tools" }, closer, again, element("span", { textContent: "drag to zoom, double-click to reset, + − ← → on the keyboard" }), where);
       drawing.append(p.box, p.tools);
+      drawing.removeAttribute("tabindex"); // the plot takes the focus, and fits
       keys(p);
       for (const li of fig.querySelectorAll(".legend li[data-s]")) li.append(" ", element("output", {}));
     }
