@@ -50,6 +50,18 @@ func TestCollateralWindows(t *testing.T) {
 	}
 }
 
+// TestCollateralAnswers: a wave is open until its last call has returned.
+func TestCollateralAnswers(t *testing.T) {
+	for name, answered := range map[string]timeline.Instant{"late": 1500, "early": 1010} {
+		f := newFolder()
+		f.kick(1, 1007, 1007, answered).Found = new(false) // no-op: the client was away
+		f.latency = []timeline.Latency{latency(1400, 1450, time.Microsecond)}
+		if got := f.judge(t).Charts.Collateral.Fault.N; (got == 1) != (name == "late") {
+			t.Errorf("answered %s: %d in the storm", name, got)
+		}
+	}
+}
+
 // TestCollateralFrames: a wave of a frame fault is open to the last packet that
 // it acted on, also where that ended no connection.
 func TestCollateralFrames(t *testing.T) {

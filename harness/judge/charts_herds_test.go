@@ -59,6 +59,32 @@ func TestPeriod(t *testing.T) {
 			}
 			return at
 		}, 0},
+		"a burst with ragged flanks": {func() (at []timeline.Instant) {
+			for range 400 {
+				at = append(at, max(0, timeline.Instant(500+150*random.NormFloat64())))
+			}
+			return at
+		}, 0},
+		"bursts at random": {func() (at []timeline.Instant) {
+			for range 30 {
+				burst := timeline.Instant(random.IntN(10_000))
+				for range 8 {
+					at = append(at, burst+timeline.Instant(random.IntN(20)))
+				}
+			}
+			return at
+		}, 0},
+		"two equal bursts": {func() (at []timeline.Instant) {
+			return append(make([]timeline.Instant, 50), slices.Repeat([]timeline.Instant{700}, 50)...)
+		}, 0},
+		"after 82 s": {func() (at []timeline.Instant) {
+			for burst := range timeline.Instant(8) {
+				for range 40 {
+					at = append(at, 700*burst, 90_000+1100*burst)
+				}
+			}
+			return at
+		}, 0.7},
 		"two equal gaps": {func() []timeline.Instant { return []timeline.Instant{0, 1000, 2000} }, 0},
 		"one burst":      {func() []timeline.Instant { return make([]timeline.Instant, 500) }, 0},
 		"one broad burst": {func() (at []timeline.Instant) {
@@ -151,6 +177,12 @@ func TestHerdShape(t *testing.T) {
 		h := herdShape(&waveFacts{wave: timeline.Wave{Start: start}}, connects, bins)
 		if len(h.Counts) > bins || peakOf(h) != peak {
 			t.Fatalf("%d bins of %d, peak %d, want %d", len(h.Counts), bins, peakOf(h), peak)
+		}
+		if n := len(at); n > 0 {
+			joined := (at[n-1]/10e6 + int64(bins)) / int64(bins) // steps to the last one, shared out and rounded up
+			if h.Width != 0.01*float64(joined) {
+				t.Fatalf("bins of %v s, want %d steps of 10 ms", h.Width, joined)
+			}
 		}
 		if h.Width == 0.01 && sumOf(h.Counts) != len(at) {
 			t.Fatalf("%d CONNECTs, want %d", sumOf(h.Counts), len(at))

@@ -74,6 +74,25 @@ func TestJoinedSpans(t *testing.T) {
 	})
 }
 
+// TestJoinedSpansAreFew: no more waves are joined than must be.
+func TestJoinedSpansAreFew(t *testing.T) {
+	all := spans{}
+	for wave := range 5 {
+		at := timeline.Instant(wave) * 1000 * ms
+		all.add(spanKey{"close", "storm", "devices", wave + 1}, at, at+5*ms, 1+wave)
+	}
+	span := func(wave int, start, end float64, actions int) reports.FaultSpan {
+		return reports.FaultSpan{Kind: "close", Phase: "storm", Wave: wave, Fleet: "devices", Start: start, End: end, Actions: actions}
+	}
+	want := []reports.FaultSpan{span(1, 0, 1.005, 3), span(3, 2, 3.005, 7), span(5, 4, 4.005, 5)}
+	if d := cmp.Diff(want, all.report(3)); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if got := all.report(5); len(got) != 5 {
+		t.Errorf("%d spans of 5, where 5 may stand", len(got))
+	}
+}
+
 // TestHealthPoints: a stall of one sample among thousands is drawn; a rate is
 // taken from rows that are long enough for one, and nothing is made up.
 func TestHealthPoints(t *testing.T) {
@@ -85,6 +104,11 @@ func TestHealthPoints(t *testing.T) {
 	h := measure.NewHist(measure.Nanoseconds)
 	h.Record(int64(3 * second))
 	rows[4321].Canary, rows[4321].CanaryP99, rows[4321].Runnable = h.Encode(), new(int64(3*second)), new(int64(99))
+	calm := measure.NewHist(measure.Nanoseconds)
+	calm.Record(int64(ms))
+	for _, i := range []int{4318, 4319, 4320, 4322, 4323, 4324} { // it stands out, whichever of them share its point
+		rows[i].Canary, rows[i].CanaryP99, rows[i].Runnable = calm.Encode(), new(int64(ms)), new(int64(1))
+	}
 	rows[7].BrokerCPU = new(int64(1_500_000))
 	rows = append(rows, measure.HealthRow{Start: 5000 * second, End: 5000*second + 5*ms, CPU: 10_000, BrokerCPU: new(int64(10_000)), Heap: 2})
 	got := healthPoints(rows, 600)
@@ -191,6 +215,10 @@ func TestSessionTruth(t *testing.T) {
 		if got != want {
 			t.Errorf("keeps %v: %+v, want %+v", keeps, got, want)
 		}
+	}
+	whole := newFolder().judge(t).Charts.Sessions
+	if want := []reports.SessionTruth{{Fleet: "devices", Returns: clients, PresentWanted: clients, Resubscribed: clients}}; !cmp.Equal(whole, want) {
+		t.Errorf("of the folder: %+v, want %+v", whole, want)
 	}
 }
 
