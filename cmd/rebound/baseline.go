@@ -23,11 +23,13 @@ func baselineCommand(io streams) *cobra.Command {
 		Short: "Keep runs to hold later ones against: baseline save NAME DIR...",
 		Long: `Keep the reports of runs under a name, to hold later ones against:
 
-  rebound baseline save NAME DIR...            save runs as reports/baselines/NAME
-  rebound baseline save NAME DIR... --renew    in the place of those that are there
-  rebound compare --baseline NAME NEW...       hold new runs against them`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+  save NAME DIR...            save runs as reports/baselines/NAME
+  save NAME DIR... --renew    in the place of those that are there
+
+'compare --baseline NAME NEW...' holds new runs against them.`,
+		Example: "  rebound baseline save my out/set\n  rebound compare --baseline my out/new",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(baselineSave(io))
 	return c
@@ -38,14 +40,14 @@ func baselineSave(io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "save NAME DIR...",
 		Short: "Save runs as reports/baselines/NAME, for compare --baseline NAME",
-		Long: `Save the reports of runs as a baseline: run folders, report.json files, or folders
-of 'run --repeat'. They go to reports/baselines/NAME under the working directory, a
-file a run, without what only their own pages draw.
+		Long: `Save the reports of runs as a baseline: run folders, report.json files, or
+folders of 'run --repeat'. They go to reports/baselines/NAME under the working
+directory, a file a run, without what only their own pages draw.
 
-The runs must be of one kind, finished, and with a harness that was not saturated.
-Five runs are the fewest against which later ones can be worse. A baseline is bound
-to its environment class: renew it where the CPU or the number of cores changes, and
-after a change for the worse that is meant to stay.`,
+The runs must be of one kind, finished, and with a harness that was not
+saturated. Five runs are the fewest against which later ones can be worse. A
+baseline is bound to its class of environment: renew it where the CPU or the
+number of cores changes, and after a change for the worse that is meant to stay.`,
 		Example: "  rebound run my.yaml --repeat 5 --out out/set\n  rebound baseline save my out/set\n  rebound baseline save my out/set --renew",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -15,30 +15,30 @@ import (
 )
 
 const compareLong = `Compare runs of the same scenario: run folders, report.json files, folders of
-'run --repeat', or baselines. Two arguments are OLD and NEW; more need a -- between
-the old and the new ones.
+'run --repeat', or baselines. Two arguments are OLD and NEW; more need a --
+between the old and the new ones.
 
 The run is the unit of evidence: a metric has one value a run. The same five
 metrics decide in each comparison: rmta, outage.p50, outage.p90, outage.p99 and
 back.p99 of the whole run. The verdict is
 
-  worse         a metric's exact Mann-Whitney p, corrected for five metrics (Holm),
-                is below 0.05 and its shift (Hodges-Lehmann) is over the margin; or a
-                count rose from 0: messages lost, clients censored, session faults and
-                the like decide at any number of runs
+  worse         a metric's exact Mann-Whitney p, corrected for five metrics by
+                Holm, is below 0.05 and its shift (Hodges-Lehmann) is over the
+                margin; or a count rose from 0: messages lost, clients censored,
+                session faults and the like decide at any number of runs
   better        a metric is, and none may be worse by more than its margin
   same          each metric's interval lies within its margin
-  inconclusive  anything else, with the number of runs that may decide it
+  inconclusive  else, with the number of runs that may decide it
   saturated     the harness was, in a run: its times are not the broker's
   unfinished    a run did not finish
-  refused       the runs are not of one kind: --allow NAME takes them all the same
+  refused       the runs are not of one kind; --allow NAME takes them anyway
 
-The margin is the larger of 10 % and 3 times the A/A noise, which is what halves of
-the old runs differ by. Under 4 runs a side no time decides anything, and 5 are the
-fewest that can be worse.
+The margin is the larger of 10 % and 3 times the A/A noise, which is what halves
+of the old runs differ by. Under 4 runs a side no time decides anything, and 5
+are the fewest that can be worse.
 
-Exit codes: 0 better, same or inconclusive; 2 refused; 3 unfinished or saturated, and
-inconclusive with --require; 5 worse.`
+Exit codes: 0 better, same or inconclusive; 2 refused; 3 unfinished or
+saturated, and inconclusive with --require; 5 worse.`
 
 const compareExample = `  rebound compare before/ after/
   rebound compare old/1 old/2 -- new/1 new/2
