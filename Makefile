@@ -28,9 +28,10 @@ test-short: ## quick tests while editing
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "not gofmt-clean:"; echo "$$bad"; exit 1; fi
-	$(GO) vet ./... && cd compat && $(GO) vet ./...
+	$(GO) vet ./... && cd compat && $(GO) vet ./... && cd formats && $(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	cd compat && $(GO) tool -modfile=../tools/go.mod staticcheck ./...
+	cd compat/formats && $(GO) tool -modfile=../../tools/go.mod staticcheck ./...
 
 .PHONY: bench
 bench: ## go test -bench over kick-all and kick-paced; reports in bench-out/
@@ -160,6 +161,7 @@ tidy-check: ## go.mod and go.sum are what the sources need
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
 	cd compat && $(GO) mod tidy -diff
+	cd compat/formats && $(GO) mod tidy -diff
 
 .PHONY: clean
 clean: ## remove what was built

@@ -7,50 +7,36 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 GO=${GO:-go}
 
-# The real brokers of the tests. What can not be installed is skipped by the
-# tests, loudly, or fails them under CI=true.
-if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then
-  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "install  mosquitto"
-    # RUNLEVEL=1: the package must not start its service.
-    export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
-    { apt-get install -y -q mosquitto || { apt-get update -q && apt-get install -y -q mosquitto; }; } >/dev/null 2>&1 \
-      || echo "mosquitto could not be installed" >&2
-  else
-    echo "mosquitto is not installed: apt-get install mosquitto" >&2
+# need PROGRAM PACKAGE…: Debian packages that the tests need. What can not be
+# installed is skipped by the tests, loudly, or fails them under CI=true.
+need() {
+  local program=$1
+  shift
+  if command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ]; then return; fi
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "$program is not installed: apt-get install $*" >&2
+    return
   fi
+  echo "install  $*"
+  # RUNLEVEL=1: a package must not start its service.
+  export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+  { apt-get install -y -q --no-install-recommends "$@" || { apt-get update -q && apt-get install -y -q --no-install-recommends "$@"; }; } >/dev/null 2>&1 \
+    || echo "$* could not be installed" >&2
+}
+need mosquitto mosquitto       # a real broker
+need promtool prometheus       # reads metrics.prom
+need xmllint libxml2-utils     # holds junit.xml against its schema
+need npm nodejs npm            # the vendor's clients of compat/, hdr-histogram-js, the driver of the browser
+if ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+  need chromium chromium       # opens the pages
 fi
-
-# The vendor's clients on Node, of compat/. What can not be installed is treated
-# as above; the versions are those of its lock file.
-if ! command -v npm >/dev/null; then
-  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "install  nodejs npm"
-    export DEBIAN_FRONTEND=noninteractive
-    { apt-get install -y -q --no-install-recommends nodejs npm || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }; } >/dev/null 2>&1 \
-      || echo "nodejs and npm could not be installed" >&2
-  else
-    echo "npm is not installed: apt-get install nodejs npm" >&2
-  fi
-fi
+# The versions of the packages of Node are those of the lock files.
 for d in compat/node compat/browser; do
   if command -v npm >/dev/null && ! (cd $d && npm ls >/dev/null 2>&1); then
     echo "install  the packages of $d"
     (cd $d && npm ci >/dev/null 2>&1) || echo "npm ci failed in $d" >&2
   fi
 done
-
-# The browser that opens the pages.
-if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
-  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "install  chromium"
-    export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
-    { apt-get install -y -q --no-install-recommends chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }; } >/dev/null 2>&1 \
-      || echo "chromium could not be installed" >&2
-  else
-    echo "chromium is not installed: apt-get install chromium" >&2
-  fi
-fi
 
 bad=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
 if [ -n "$bad" ]; then
@@ -59,12 +45,15 @@ if [ -n "$bad" ]; then
   exit 1
 fi
 echo "gofmt    clean"
-# compat/ is a module of its own: only its tests need the vendor's clients.
+# compat/ and compat/formats are modules of their own: only their tests need the
+# programs and libraries of others.
 $GO vet ./...
 (cd compat && $GO vet ./...)
+(cd compat/formats && $GO vet ./...)
 echo "vet      clean"
 $GO tool -modfile=tools/go.mod staticcheck ./...
 (cd compat && $GO tool -modfile=../tools/go.mod staticcheck ./...)
+(cd compat/formats && $GO tool -modfile=../../tools/go.mod staticcheck ./...)
 echo "static   clean"
 
 log=$(mktemp)
@@ -76,6 +65,7 @@ status=0
 $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
 # -count=1: the test cache does not see that the binary has changed.
 (cd compat && $GO test -race -v -count=1 -timeout 10m ./...) >>"$log" 2>&1 || status=$?
+(cd compat/formats && $GO test -race -v -count=1 -timeout 5m ./...) >>"$log" 2>&1 || status=$?
 # Allocations are counted without the race detector, which adds its own.
 $GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet >>"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true

@@ -18,10 +18,10 @@ func Judge(dir string, strict bool) (*reports.Report, error) {
 	return judge.Judge(os.DirFS(dir), judge.Options{Strict: strict})
 }
 
-// Rejudge judges a folder again and writes its reports: over the old ones when
-// this version wrote them, beside them when another one did. It gives the
-// folder that the reports are in.
-func Rejudge(dir, version string) (*reports.Report, string, error) {
+// Rejudge judges a folder again and writes its reports in these formats: over
+// the old ones when this version wrote them, beside them when another one did.
+// It gives the folder that the reports are in.
+func Rejudge(dir, version string, formats []reports.Format) (*reports.Report, string, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -43,7 +43,7 @@ func Rejudge(dir, version string) (*reports.Report, string, error) {
 			return nil, "", fmt.Errorf("%w: %w", ErrEvidence, err)
 		}
 	}
-	if err := reports.WriteAll(out, r); err != nil {
+	if err := reports.WriteFormats(out, r, formats); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
 	return r, out, nil

@@ -9,8 +9,11 @@ import (
 )
 
 // writeBench writes bench.txt of one run.
-func writeBench(w io.Writer, r *Report) error {
-	_, err := io.WriteString(w, BenchLines([]*Report{r}))
+func writeBench(w io.Writer, r *Report) error { return writeBenchSet(w, []*Report{r}) }
+
+// writeBenchSet writes bench.txt of a set.
+func writeBenchSet(w io.Writer, reports []*Report) error {
+	_, err := io.WriteString(w, BenchLines(reports))
 	return err
 }
 

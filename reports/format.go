@@ -7,15 +7,18 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Format is one way to write a report. Either Write or Files is set.
 type Format struct {
-	Name  string // as in help texts
+	Name  string // as --format takes it
 	File  string // file in the run folder; with Files the folder inside it
 	Doc   string // one line
 	Write func(w io.Writer, r *Report) error
-	Files func(r *Report) ([]NamedFile, error) // a format of several files
+	Files func(r *Report) ([]NamedFile, error)       // a format of several files
+	Set   func(w io.Writer, reports []*Report) error // of the runs of a set together, into the set's folder; nil = it has none
 }
 
 // NamedFile is one file of a format that has several.
@@ -29,9 +32,12 @@ type NamedFile struct {
 func Formats() []Format {
 	return []Format{
 		{Name: "json", File: "report.json", Doc: "the whole report, versioned; what compare reads", Write: WriteJSON},
-		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary},
+		{Name: "summary", File: "summary.md", Doc: "verdict, expectations, text histograms; for people and CI pages, at most 64 KiB", Write: WriteSummary, Set: writeSetSummary},
 		{Name: "html", File: "report.html", Doc: "the whole report with its charts in one page: no network, no script needed", Write: WriteHTML},
-		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench},
+		{Name: "junit", File: "junit.xml", Doc: "JUnit XML: a case for each expectation and check, unknown is skipped; for CI servers", Write: writeJUnit, Set: writeJUnitSet},
+		{Name: "bench", File: "bench.txt", Doc: "Go benchmark format, for benchstat", Write: writeBench, Set: writeBenchSet},
+		{Name: "prom", File: "metrics.prom", Doc: "Prometheus text format 0.0.4: what was run, times, counts, verdicts, distributions", Write: writeProm},
+		{Name: "om", File: "metrics.om", Doc: "the same in OpenMetrics 1.0", Write: writeOpenMetrics},
 		{Name: "reconnect-hlog", File: "reconnect.hlog", Doc: "HdrHistogram interval log V2 of times, tag fleet.phase.metric", Write: writeReconnectLog},
 		{Name: "loss-hlog", File: "loss.hlog", Doc: "HdrHistogram interval log V2 of messages lost per outage (zeros included) and gap lengths", Write: writeLossLog},
 		{Name: "hgrm", File: "hgrm", Doc: "percentile texts, a file a tag; ms for times", Files: percentileFiles},
@@ -40,16 +46,50 @@ func Formats() []Format {
 	}
 }
 
-// WriteAll writes every format into dir, making it when it is not there. Each
-// file appears whole or not at all. All formats are tried: the error joins
-// those that failed, each with its file.
-func WriteAll(dir string, r *Report) error {
+// FormatsNamed gives the rows of the table with these names, in the order of the
+// table; without names all of them. A name that there is not is ErrFormat.
+func FormatsNamed(names ...string) ([]Format, error) {
+	all := Formats()
+	if len(names) == 0 {
+		return all, nil
+	}
+	known := make([]string, len(all))
+	for i, f := range all {
+		known[i] = f.Name
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%w %q: want some of %s", ErrFormat, name, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(f Format) bool { return !slices.Contains(names, f.Name) }), nil
+}
+
+// WriteAll writes every format into dir, as WriteFormats does.
+func WriteAll(dir string, r *Report) error { return WriteFormats(dir, r, Formats()) }
+
+// WriteFormats writes a report in these formats into dir, making it when it is
+// not there. Each file appears whole or not at all. All formats are tried: the
+// error joins those that failed, each with its file.
+func WriteFormats(dir string, r *Report, formats []Format) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write reports: %w", err)
 	}
 	var failed []error
-	for _, f := range Formats() {
+	for _, f := range formats {
 		failed = append(failed, f.writeTo(dir, r)...)
+	}
+	return errors.Join(failed...)
+}
+
+// WriteSet writes what the runs of a set have in common into its folder, in
+// those of the formats that know of sets.
+func WriteSet(dir string, reports []*Report, formats []Format) error {
+	var failed []error
+	for _, f := range formats {
+		if f.Set != nil {
+			failed = append(failed, writeAtomic(filepath.Join(dir, f.File), func(w io.Writer) error { return f.Set(w, reports) }))
+		}
 	}
 	return errors.Join(failed...)
 }

@@ -38,7 +38,7 @@ func TestWriteAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"bench.txt", "hgrm", "loss.hlog", "losses.csv", "reconnect.hlog", "recovery.csv", "report.html", "report.json", "summary.md"}
+	want := []string{"bench.txt", "hgrm", "junit.xml", "loss.hlog", "losses.csv", "metrics.om", "metrics.prom", "reconnect.hlog", "recovery.csv", "report.html", "report.json", "summary.md"}
 	var got []string
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -52,6 +52,47 @@ func TestWriteAll(t *testing.T) {
 	}
 	if back, err := ReadPath(dir); err != nil || back.Run.ID != r.Run.ID {
 		t.Errorf("read back: %v", err)
+	}
+}
+
+func TestFormatsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, "all"}, {[]string{"bench", "json"}, "[json bench]"}, {[]string{"bench", "bench"}, "[bench]"}, {[]string{"benhc"}, "error"}, {[]string{"json", ""}, "error"},
+	} {
+		formats, err := FormatsNamed(tt.names...)
+		var got []string
+		for _, f := range formats {
+			got = append(got, f.Name)
+		}
+		switch text := fmt.Sprint(got); {
+		case tt.want == "error":
+			if !errors.Is(err, ErrFormat) || formats != nil {
+				t.Errorf("%q: %v, %v", tt.names, text, err)
+			}
+		case err != nil, tt.want == "all" && len(got) != len(Formats()), tt.want != "all" && text != tt.want:
+			t.Errorf("%q: got %s, %v", tt.names, text, err)
+		}
+	}
+	dir := t.TempDir()
+	formats, err := FormatsNamed("bench", "hgrm", "junit")
+	if err := errors.Join(err, WriteFormats(filepath.Join(dir, "run"), pass(t), formats), WriteSet(dir, []*Report{pass(t)}, formats)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{dir: "[bench.txt junit.xml run]", filepath.Join(dir, "run"): "[bench.txt hgrm junit.xml]"} {
+		var got []string
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			got = append(got, e.Name())
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s holds %v, want %s", path, got, want)
+		}
 	}
 }
 
@@ -125,6 +166,30 @@ func TestLossesReadBack(t *testing.T) {
 	}
 }
 
+func TestRecoveryReadsBack(t *testing.T) {
+	r := waves(t)
+	var b bytes.Buffer
+	if err := writeRecovery(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != len(r.Recovery)+1 {
+		t.Fatalf("%d rows of %d steps: %v", len(rows)-1, len(r.Recovery), err)
+	}
+	for i, step := range r.Recovery {
+		row := map[string]string{}
+		for k, head := range rows[0] {
+			row[head] = rows[i+1][k]
+		}
+		for head, want := range map[string]float64{"t_seconds": step.Seconds, "wave": float64(step.Wave), "fraction_back": step.Back,
+			"at_risk": float64(step.AtRisk), "censored": float64(step.Censored), "low_95": step.Low, "high_95": step.High} {
+			if got, err := strconv.ParseFloat(row[head], 64); err != nil || got != want {
+				t.Errorf("row %d: %s is %q, want %g", i, head, row[head], want)
+			}
+		}
+	}
+}
+
 // A report that was read has no rows; files without rows would tell a lie.
 func TestRowsMissing(t *testing.T) {
 	r, err := Read(bytes.NewReader(encode(t, fail(t))))
@@ -194,6 +259,10 @@ func TestWords(t *testing.T) {
 		{"no verdict", edit(func(r *Report) { r.Verdict = "" }), "UNKNOWN"},
 		{"invalid with exit 0", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid }), "FAIL"},
 		{"known defect", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid; r.Checks[2].Known = "#1" }), "PASS"},
+		{"known defect of a strict run", edit(func(r *Report) {
+			r.Verdict, r.Run.Strict = Invalid, true
+			r.Checks[2].Verdict, r.Checks[2].Known = Invalid, "#1"
+		}), "FAIL"},
 	} {
 		var b bytes.Buffer
 		if err := Terminal(&b, tt.r, TerminalOptions{Path: "x/summary.md"}); err != nil {
@@ -216,6 +285,29 @@ func TestWorstExit(t *testing.T) {
 	} {
 		if got := WorstExit(tt.codes); got != tt.want {
 			t.Errorf("%v: got %d, want %d", tt.codes, got, tt.want)
+		}
+	}
+}
+
+// A strict run has no excuses: what fails it stands at the top of the page.
+func TestStrictExcusesNothing(t *testing.T) {
+	r := pass(t)
+	r.Verdict = Invalid
+	r.Checks[2].Verdict, r.Checks[2].Detail, r.Checks[2].Known = Invalid, "three are lost", "#1"
+	r.Expectations[0].Verdict, r.Expectations[0].Known = Invalid, "#1"
+	r.Expectations[1].Verdict, r.Expectations[1].OnFail = Invalid, "warn"
+	for _, tt := range []struct {
+		strict  bool
+		excused int
+	}{{false, 2}, {true, 1}} { // on_fail: warn is the scenario's own word, and stands
+		r.Run.Strict = tt.strict
+		var b bytes.Buffer
+		if err := WriteSummary(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(b.String(), "````")
+		if got := strings.Contains(head, "three are lost"); got != tt.strict || r.excused() != tt.excused {
+			t.Errorf("strict %v: named at the top %v, %d excused", tt.strict, got, r.excused())
 		}
 	}
 }

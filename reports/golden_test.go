@@ -88,6 +88,14 @@ func TestGoldenTerminal(t *testing.T) {
 }
 
 func TestGoldenSet(t *testing.T) {
-	golden(t, "set/summary.md", []byte(SetSummary([]*Report{pass(t), fail(t), pass(t)})))
-	golden(t, "set/bench.txt", []byte(BenchLines([]*Report{pass(t), fail(t), pass(t)})))
+	for _, format := range Formats() {
+		if format.Set == nil {
+			continue
+		}
+		var b bytes.Buffer
+		if err := format.Set(&b, []*Report{pass(t), fail(t), pass(t)}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("set", format.File), b.Bytes())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -206,4 +207,44 @@ func TestBarsHoldEveryValue(t *testing.T) {
 	if bars(Histogram{}, hdrhistogram.New(1, 10, 3), 0) != "no values (n=0)\n" {
 		t.Error("an empty histogram")
 	}
+}
+
+// Whatever a histogram says of itself: a log is refused, or it reads back with
+// the same tag, span and values.
+func FuzzLog(f *testing.F) {
+	f.Add("devices", "storm", "outage", unitNS, 7.05, 7.31, "2026-11-24T10:15:00.25Z", int64(5e6), int64(3), false)
+	f.Add("a.b", "c_d", "loss.qos1", unitCount, 0.0, 1e6, "", int64(31), int64(1), false)
+	f.Add("devices", "storm", "outage", unitNS, -1.0, 0.5, "1969-12-31T23:59:59Z", int64(1), int64(1), false)
+	f.Add("x,y", "\n#", "Tag=z", unitNS, 0.0005, 1e300, "2026-11-24T10:15:00.9999Z", int64(1e12), int64(1), true)
+	f.Fuzz(func(t *testing.T, fleet, phase, metric, unit string, start, end float64, at string, value, n int64, cutV2 bool) {
+		hdr := hdrhistogram.New(1, 3600e9, 3)
+		if hdr.RecordValues(value, max(1, n%1000)) != nil {
+			return
+		}
+		v2, err := hdr.EncodeV2()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := Histogram{Fleet: fleet, Phase: phase, Metric: metric, Unit: unit, Start: start, End: end, N: hdr.TotalCount(), V2: string(v2)}
+		if cutV2 {
+			h.V2 = h.V2[:len(h.V2)/2]
+		}
+		r := healthy()
+		r.Run.StartedAt, r.Histograms = at, []Histogram{h}
+		var times, losses bytes.Buffer
+		if err := errors.Join(writeReconnectLog(&times, r), writeLossLog(&losses, r)); err != nil {
+			if !errors.Is(err, ErrTag) && !errors.Is(err, ErrHistogram) {
+				t.Fatalf("refused for another reason: %v", err)
+			}
+			return
+		}
+		got := append(readLog(t, times.Bytes()), readLog(t, losses.Bytes())...)
+		if len(got) != 1 {
+			t.Fatalf("%d lines of one histogram", len(got))
+		}
+		base, offset := logBase(at)
+		if back := got[0]; back.Tag() != h.Tag() || !back.Equals(hdr) || math.Abs(float64(back.StartTimeMs()-base)-(start+offset)*1e3) > 2 { // the line is rounded to ms, and the library's reader cuts what floats make of it
+			t.Errorf("read back as %s at %d, was %s at %g", back.Tag(), back.StartTimeMs(), h.Tag(), start)
+		}
+	})
 }

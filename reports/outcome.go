@@ -68,20 +68,20 @@ func (r *Report) word() string {
 	return "PASS"
 }
 
-// onlyKnown says that each invalid check is a known defect and no expectation
-// that may fail the run is invalid.
+// onlyKnown says that nothing that is invalid may fail the run.
 func (r *Report) onlyKnown() bool {
-	for _, c := range r.Checks {
-		if c.Verdict == Invalid && c.Known == "" {
-			return false
-		}
-	}
-	for _, e := range r.Expectations {
-		if e.Verdict == Invalid && e.OnFail != "warn" && e.Known == "" {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.Checks, r.failsBy) && !slices.ContainsFunc(r.Expectations, r.failsOn)
+}
+
+// failsBy says that a check fails the run: it is invalid, and no known defect
+// excuses it. A strict run has no excuses.
+func (r *Report) failsBy(c Check) bool {
+	return c.Verdict == Invalid && (c.Known == "" || r.Run.Strict)
+}
+
+// failsOn says the same of an expectation, which may also only warn.
+func (r *Report) failsOn(e Expectation) bool {
+	return e.Verdict == Invalid && e.OnFail != "warn" && (e.Known == "" || r.Run.Strict)
 }
 
 // held counts the expectations that hold, and all that apply.
@@ -122,7 +122,7 @@ func (r *Report) canaryOf(phase string) Quantile {
 func (r *Report) excused() int {
 	n := 0
 	for _, e := range r.Expectations {
-		if e.Verdict == Invalid && (e.OnFail == "warn" || e.Known != "") {
+		if e.Verdict == Invalid && !r.failsOn(e) {
 			n++
 		}
 	}

@@ -102,6 +102,33 @@ func filled(r *Report) *Report {
 		fillWave(&c.Waves[i])
 	}
 	fillWave(&c.Total)
+	if r.Charts != nil {
+		c.Charts = r.Charts.filled()
+	}
+	return &c
+}
+
+func (r *Charts) filled() *Charts {
+	c := *r
+	list(&c.Faults)
+	list(&c.Health)
+	list(&c.Outages)
+	list(&c.Attempts)
+	list(&c.Sessions)
+	list(&c.Windows)
+	c.Herds = append([]HerdShape{}, r.Herds...)
+	for i := range c.Herds {
+		list(&c.Herds[i].Counts)
+	}
+	if r.Collateral != nil {
+		latency := *r.Collateral
+		list(&latency.Points)
+		c.Collateral = &latency
+	}
+	c.Worst = append([]ClientOutage{}, r.Worst...)
+	for i := range c.Worst {
+		dict(&c.Worst[i].Parts)
+	}
 	return &c
 }
 

@@ -167,6 +167,12 @@ func FuzzRead(f *testing.F) {
 				_ = file.Write(io.Discard)
 			}
 		}
+		readJUnit(t, r).sum(t) // XML, whatever the names are
+		for _, line := range Annotations(r, back) {
+			if strings.ContainsAny(line, "\r\n") || !strings.HasPrefix(line, "::error title=") {
+				t.Errorf("no workflow command: %q", line)
+			}
+		}
 		_ = Terminal(io.Discard, r, TerminalOptions{Color: true})
 		_ = Compare([]*Report{r}, []*Report{back}, CompareOptions{}).page().writeText(io.Discard)
 		_ = SetSummary([]*Report{r, back})

@@ -68,6 +68,7 @@ type Run struct {
 	Seconds      float64 `json:"duration_seconds"`
 	Complete     bool    `json:"complete"` // the evidence ends with its closing mark
 	Interrupted  bool    `json:"interrupted"`
+	Strict       bool    `json:"strict,omitempty"` // judged without excuses: known defects fail
 	Aborted      string  `json:"aborted,omitempty"`
 }
 

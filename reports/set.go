@@ -2,8 +2,15 @@ package reports
 
 import (
 	"fmt"
+	"io"
 	"strings"
 )
+
+// writeSetSummary writes summary.md of a set.
+func writeSetSummary(w io.Writer, reports []*Report) error {
+	_, err := io.WriteString(w, SetSummary(reports))
+	return err
+}
 
 // SetSummary is the Markdown page of a set of runs (rebound run --repeat): a
 // line for each run, the sums, and the worst exit code. It draws no statistics

@@ -128,12 +128,12 @@ func (s *summary) head() error {
 	}
 	s.printf("**%s** · exit code %d · %s of %s hold · %s\n\n", r.word(), r.ExitCode, commas(ok), plural(int64(all), "expectation"), r.checkCount())
 	for _, c := range r.Checks {
-		if c.Verdict == Invalid && c.Known == "" {
+		if r.failsBy(c) {
 			s.printf("- check **%s** is invalid: %s\n", md(c.Name), md(c.Detail))
 		}
 	}
 	for _, e := range r.Expectations {
-		if e.Verdict == Invalid && e.OnFail != "warn" && e.Known == "" {
+		if r.failsOn(e) {
 			s.printf("- expected %s, measured **%s**\n", md(e.Text), md(e.shown()))
 		}
 	}

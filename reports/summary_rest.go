@@ -40,38 +40,39 @@ func (s *summary) messages() error {
 
 // messageCount is one count of the closing balance.
 type messageCount struct {
-	name string
-	get  func(Messages) int64
+	name  string // for people
+	label string // for Prometheus; "" = no message is counted
+	get   func(Messages) int64
 }
 
 var messageCounts = []messageCount{
-	{"streams", func(m Messages) int64 { return int64(m.Streams) }},
-	{"scheduled", func(m Messages) int64 { return m.Scheduled }},
-	{"slots missed", func(m Messages) int64 { return m.Missed }},
-	{"refused by the library", func(m Messages) int64 { return m.Refused }},
-	{"still queued", func(m Messages) int64 { return m.Queued }},
-	{"attempted", func(m Messages) int64 { return m.Attempted }},
-	{"acknowledged", func(m Messages) int64 { return m.Acknowledged }},
-	{"completed (QoS 2)", func(m Messages) int64 { return m.Completed }},
-	{"indeterminate", func(m Messages) int64 { return m.Indeterminate }},
-	{"deliveries expected", func(m Messages) int64 { return m.Expected }},
-	{"delivered", func(m Messages) int64 { return m.Delivered }},
-	{"lost", func(m Messages) int64 { return m.Lost }},
-	{"of them while away", func(m Messages) int64 { return m.LostAway }},
-	{"legal loss", func(m Messages) int64 { return m.LegalLoss }},
-	{"undetermined", func(m Messages) int64 { return m.Undetermined }},
-	{"recovered", func(m Messages) int64 { return m.Recovered }},
-	{"duplicated", func(m Messages) int64 { return m.Duplicated }},
-	{"of them forbidden by the QoS", func(m Messages) int64 { return m.Forbidden }},
-	{"reordered", func(m Messages) int64 { return m.Reordered }},
-	{"unexpected", func(m Messages) int64 { return m.Unexpected }},
-	{"handled by the application", func(m Messages) int64 { return m.Handled }},
-	{"not redelivered", func(m Messages) int64 { return m.NotRedelivered }},
-	{"lost in the client", func(m Messages) int64 { return m.LostInClient }},
-	{"stuck", func(m Messages) int64 { return m.Stuck }},
-	{"misrouted", func(m Messages) int64 { return m.Misrouted }},
-	{"at the wrong QoS", func(m Messages) int64 { return m.WrongQoS }},
-	{"excused by a frame fault", func(m Messages) int64 { return m.Scripted }},
+	{"streams", "", func(m Messages) int64 { return int64(m.Streams) }},
+	{"scheduled", "scheduled", func(m Messages) int64 { return m.Scheduled }},
+	{"slots missed", "missed-slots", func(m Messages) int64 { return m.Missed }},
+	{"refused by the library", "refused", func(m Messages) int64 { return m.Refused }},
+	{"still queued", "queued", func(m Messages) int64 { return m.Queued }},
+	{"attempted", "attempted", func(m Messages) int64 { return m.Attempted }},
+	{"acknowledged", "acknowledged", func(m Messages) int64 { return m.Acknowledged }},
+	{"completed (QoS 2)", "completed", func(m Messages) int64 { return m.Completed }},
+	{"indeterminate", "indeterminate", func(m Messages) int64 { return m.Indeterminate }},
+	{"deliveries expected", "expected", func(m Messages) int64 { return m.Expected }},
+	{"delivered", "delivered", func(m Messages) int64 { return m.Delivered }},
+	{"lost", "lost", func(m Messages) int64 { return m.Lost }},
+	{"of them while away", "lost-while-away", func(m Messages) int64 { return m.LostAway }},
+	{"legal loss", "legal-loss", func(m Messages) int64 { return m.LegalLoss }},
+	{"undetermined", "undetermined", func(m Messages) int64 { return m.Undetermined }},
+	{"recovered", "recovered", func(m Messages) int64 { return m.Recovered }},
+	{"duplicated", "duplicated", func(m Messages) int64 { return m.Duplicated }},
+	{"of them forbidden by the QoS", "duplicated-forbidden", func(m Messages) int64 { return m.Forbidden }},
+	{"reordered", "reordered", func(m Messages) int64 { return m.Reordered }},
+	{"unexpected", "unexpected", func(m Messages) int64 { return m.Unexpected }},
+	{"handled by the application", "handled", func(m Messages) int64 { return m.Handled }},
+	{"not redelivered", "not-redelivered", func(m Messages) int64 { return m.NotRedelivered }},
+	{"lost in the client", "lost-in-client", func(m Messages) int64 { return m.LostInClient }},
+	{"stuck", "stuck", func(m Messages) int64 { return m.Stuck }},
+	{"misrouted", "misrouted", func(m Messages) int64 { return m.Misrouted }},
+	{"at the wrong QoS", "wrong-qos", func(m Messages) int64 { return m.WrongQoS }},
+	{"excused by a frame fault", "scripted", func(m Messages) int64 { return m.Scripted }},
 }
 
 func (s *summary) unscripted() error {

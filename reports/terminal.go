@@ -292,7 +292,7 @@ func (t *terminal) troubles() {
 		if c.Known != "" {
 			text += " (known defect: " + plain(c.Known) + ")"
 		}
-		t.row("check", t.verdict(c.Verdict, c.Known != "", clip(text, maxDetail)))
+		t.row("check", t.verdict(c.Verdict, !t.r.failsBy(c), clip(text, maxDetail)))
 	}
 	for _, e := range t.r.Expectations {
 		if e.Verdict == Valid || e.Verdict == NotApplicable {
@@ -305,7 +305,7 @@ func (t *terminal) troubles() {
 		if e.Known != "" {
 			text += " (known defect)"
 		}
-		t.row("expect", t.verdict(e.Verdict, e.OnFail == "warn" || e.Known != "", clip(text, maxDetail)))
+		t.row("expect", t.verdict(e.Verdict, !t.r.failsOn(e), clip(text, maxDetail)))
 	}
 	if t.r.Run.Aborted != "" {
 		t.row("aborted", t.ink.red(oneLine(t.r.Run.Aborted, maxDetail)))

@@ -52,11 +52,7 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintln(w, mistakes)
 		return
 	}
-	lines := strings.Split(err.Error(), "\n")
-	fmt.Fprintln(w, "rebound:", strings.Join(lines[:min(len(lines), maxLines)], "\n"))
-	if more := len(lines) - maxLines; more > 0 {
-		fmt.Fprintf(w, "… and %s like it\n", plural(more, "line"))
-	}
+	fmt.Fprintln(w, "rebound:", firstLines(err.Error()))
 	if l := (leftIn{}); errors.As(err, &l) {
 		fmt.Fprintln(w, l.note)
 	}
@@ -68,6 +64,16 @@ func printError(w io.Writer, err error) {
 // maxLines is how many lines of an error are shown: a full disk fails each of
 // a dozen reports in the same way.
 const maxLines = 4
+
+// firstLines are those that are shown of an error.
+func firstLines(text string) string {
+	lines := strings.Split(text, "\n")
+	more := len(lines) - maxLines
+	if more <= 0 {
+		return text
+	}
+	return strings.Join(lines[:maxLines], "\n") + fmt.Sprintf("\n… and %s like it", plural(more, "line"))
+}
 
 // hint says what can be done about an error that does not say so itself.
 func hint(err error) string {

@@ -51,8 +51,11 @@ type streams struct{ out, err io.Writer }
 func execute(args []string, out, errw io.Writer) int {
 	root := rootCommand(streams{out, errw})
 	root.SetArgs(args)
-	err := root.Execute()
+	c, err := root.ExecuteC()
 	printError(errw, err)
+	if name := c.Name(); name == "run" || name == "report" { // the stdout of others is for programs
+		annotateError(streams{out, errw}, err)
+	}
 	return exitCode(err)
 }
 

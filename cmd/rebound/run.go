@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,7 @@ type runFlags struct {
 	endpoint string
 	close    closeFlags
 	out      string
+	format   formatFlag
 	repeat   int
 	strict   bool
 	quiet    bool
@@ -45,7 +45,10 @@ credentials, ALIBABA_CLOUD_SECURITY_TOKEN. Off loopback they are no more than
 What the pace holds back is lag of the outages; plan the storm with rate: to
 have none.
 
-The summary goes to stdout and names the folder; progress goes to stderr.
+The summary goes to stdout and names the folder; progress goes to stderr. Where
+GITHUB_STEP_SUMMARY names a file, the page is added to it; under GitHub Actions
+what did not hold becomes annotations.
+
 First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 		Example: `  rebound run kick-all
   rebound run kick-paced --clients 5000 --target child
@@ -68,6 +71,7 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 	c.Flags().StringVar(&f.endpoint, "close-endpoint", "", "CloseConnection endpoint `URL` of an address target")
 	f.close.register(c)
 	c.Flags().StringVar(&f.out, "out", "", "the run's own `DIR`, new or empty (default reports/runs/<time>-<scenario>)")
+	f.format.register(c)
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run `N` times, seed by seed, into one set")
 	c.Flags().BoolVar(&f.strict, "strict", false, "known defects and quantiles with too few values do not pass")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "no progress on stderr")
@@ -83,6 +87,7 @@ type session struct {
 	scenario *scenarios.Scenario
 	text     []byte // of the scenario, as given
 	dir      string
+	formats  []reports.Format
 	progress *progress
 }
 
@@ -93,6 +98,9 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 		return nil, err
 	}
 	var err error
+	if s.formats, err = f.format.rows(); err != nil {
+		return nil, err
+	}
 	if f.close.rate < 0 {
 		return nil, usagef("--close-rate %g: want calls per second, or 0 for as fast as they come", f.close.rate)
 	}
@@ -137,6 +145,7 @@ func (s *session) run() error {
 		if err != nil {
 			return err
 		}
+		tellGitHub(s.io, pageOf(r), r)
 		return exitWith(r.ExitCode)
 	}
 	return s.set(ctx, stop)
@@ -162,15 +171,13 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 	case err != nil:
 		return nil, left(err, dir)
 	}
-	if err := reports.WriteAll(dir, r); err != nil {
+	if err := reports.WriteFormats(dir, r, s.formats); err != nil {
 		return nil, leftIn{err, fmt.Sprintf("the evidence is complete: 'rebound report %s' writes the reports again", dir)}
 	}
-	return r, show(s.io, dir, r)
+	return r, show(s.io, forPeople(dir, s.formats), r)
 }
 
-// show prints the ten-second summary.
-func show(io streams, dir string, r *reports.Report) error {
-	return reports.Terminal(io.out, r, reports.TerminalOptions{
-		Color: colored(io.out), Path: filepath.Join(dir, "report.html"),
-	})
+// show prints the ten-second summary, which ends with where to read on.
+func show(io streams, path string, r *reports.Report) error {
+	return reports.Terminal(io.out, r, reports.TerminalOptions{Color: colored(io.out), Path: path})
 }

@@ -4,18 +4,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rebound-mqtt/rebound/harness"
+	"github.com/rebound-mqtt/rebound/reports"
 )
 
 func schemaCommand(io streams) *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON Schema of scenario files",
-		Long: `Print the JSON Schema of scenario files, for an editor that completes and
-checks YAML by a schema.`,
-		Example: "  rebound schema > scenario.schema.json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			text, err := harness.ScenarioSchema(harness.DefaultTables())
+		Use:   "schema [scenario|report]",
+		Short: "Print the JSON Schema of scenario files, or of report.json",
+		Long: `Print the JSON Schema (draft 2020-12) of scenario files, for an editor that
+completes and checks YAML by a schema, or that of the report.json that this
+version writes.`,
+		Example: `  rebound schema > scenario.schema.json
+  rebound schema report > report.schema.json`,
+		Args:      cobra.MaximumNArgs(1),
+		ValidArgs: []cobra.Completion{"scenario", "report"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			text, err := schemaOf(append(args, "scenario")[0])
 			if err != nil {
 				return err
 			}
@@ -23,4 +27,14 @@ checks YAML by a schema.`,
 			return err
 		},
 	}
+}
+
+func schemaOf(what string) ([]byte, error) {
+	switch what {
+	case "scenario":
+		return harness.ScenarioSchema(harness.DefaultTables())
+	case "report":
+		return reports.Schema(), nil
+	}
+	return nil, usagef("no schema of %q: want scenario or report", what)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/rebound-mqtt/rebound/harness"
@@ -43,15 +42,10 @@ func (s *session) set(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// writeSet writes what the runs of a set have in common: one summary, and one
-// bench.txt with a line a run.
+// writeSet writes what the runs of a set have in common: one summary, one
+// junit.xml, and one bench.txt with a line a run.
 func (s *session) writeSet(list []*reports.Report) error {
-	summary := filepath.Join(s.dir, "summary.md")
-	err := errors.Join(
-		os.WriteFile(summary, []byte(reports.SetSummary(list)), 0o644),
-		os.WriteFile(filepath.Join(s.dir, "bench.txt"), []byte(reports.BenchLines(list)), 0o644),
-	)
-	if err != nil {
+	if err := reports.WriteSet(s.dir, list, s.formats); err != nil {
 		return fmt.Errorf("%w: %w", harness.ErrEvidence, err)
 	}
 	passed := 0
@@ -60,7 +54,8 @@ func (s *session) writeSet(list []*reports.Report) error {
 			passed++
 		}
 	}
-	_, err = fmt.Fprintf(s.io.out, "set        %d of %s passed   %s\n", passed, plural(s.flags.repeat, "run"), summary)
+	_, err := fmt.Fprintf(s.io.out, "set        %d of %s passed   %s\n", passed, plural(s.flags.repeat, "run"), forPeople(s.dir, ofSets(s.formats)))
+	tellGitHub(s.io, reports.SetSummary(list), list...)
 	return err
 }
 

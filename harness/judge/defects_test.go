@@ -298,6 +298,9 @@ func TestKnownByFindings(t *testing.T) {
 			if k := find(t, r, "unknown-ack"); k.Verdict != reports.Invalid || k.Known != c.known {
 				t.Errorf("%+v", k)
 			}
+			if r.Run.Strict != f.env.Strict { // or its report would excuse what failed it
+				t.Errorf("the report says strict %v", r.Run.Strict)
+			}
 			if r.ExitCode != c.exit || r.Verdict != reports.Invalid {
 				t.Errorf("exit %d, want %d; verdict %s", r.ExitCode, c.exit, r.Verdict)
 			}

@@ -85,6 +85,7 @@ func (j *judgement) frame() {
 		ScenarioHash: p.ScenarioHash, PlanHash: p.PlanHash, Seed: p.Seed, Clients: p.Clients,
 		StartedAt: e.mark.StartedAt, Seconds: seconds(e.stop()),
 		Complete: e.complete(), Interrupted: e.mark.Interrupted, Aborted: e.mark.Aborted,
+		Strict: j.strict,
 	}
 	j.r.Target, j.r.Driver, j.r.Environment = e.env.Target, e.env.Driver, e.env.Environment
 }

@@ -159,7 +159,8 @@ func (r *runner) process(ctx context.Context, j job, dir string) (exit int, err 
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.binary, append(j.args(), "--out", dir)...)
 	cmd.Stdout, cmd.Stderr = text, text
-	cmd.SysProcAttr = ownGroup() // Ctrl-C comes to it from here alone, once
+	cmd.Env = append(os.Environ(), "GITHUB_STEP_SUMMARY=") // a page of each of hundreds is none for a summary
+	cmd.SysProcAttr = ownGroup()                           // Ctrl-C comes to it from here alone, once
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopWithin
 	err = cmd.Run()
