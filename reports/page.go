@@ -79,6 +79,7 @@ type figure struct {
 	Legend      []legendEntry
 	Data        *plotData // set where a script may take the drawing over
 	Table       *pageTable
+	Small       bool // one of many, never wider than its place
 }
 
 type legendEntry struct {
@@ -244,7 +245,7 @@ func (d *plotData) JSON() (template.JS, error) {
 
 // small1 is one of many small figures.
 func small1(x svg.XY, caption string) figure {
-	return figure{ID: x.ID + "-f", Caption: oneLine(caption, 100), SVG: template.HTML(x.Draw())}
+	return figure{Small: true, ID: x.ID + "-f", Caption: oneLine(caption, 100), SVG: template.HTML(x.Draw())}
 }
 
 // known writes a number that may not be known.

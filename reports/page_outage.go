@@ -86,9 +86,8 @@ func reachedAt(s series, hdr *hdrhistogram.Histogram, p float64) (float64, bool)
 	if s.N == 0 || rank > float64(s.N) {
 		return 0, false
 	}
-	// The library looks a rank up by its share of what it holds; the middle of
-	// the rank's own share is safe against its rounding.
-	return float64(hdr.ValueAtQuantile((rank-0.5)/float64(s.N)*100)) / unitsPer(s.Unit), true
+	// The library rounds a share of what it holds to the nearest rank.
+	return float64(hdr.ValueAtQuantile(rank/float64(s.N)*100)) / unitsPer(s.Unit), true
 }
 
 // percentileCurve reads a histogram at steps that get finer with each 9.

@@ -73,16 +73,14 @@ func (b *reportPage) outcomeChart(id, caption string, of []outcome) htmlBlock {
 		}
 		rows = append(rows, row(cells...))
 	}
-	shown := all
-	if len(all) > maxRowsChart {
+	table := newTable(caption+" by outcome", 1, head, rows)
+	shown := slices.DeleteFunc(all, func(x waveRow) bool { return x.Wave.Wave == 0 }) // a sum would dwarf its parts
+	if len(shown) > maxRowsChart {
 		slices.SortStableFunc(shown, func(x, y waveRow) int { return cmp.Compare(odd(y.Wave), odd(x.Wave)) })
 		shown = shown[:maxRowsChart]
 		caption += fmt.Sprintf(", the %d waves with the fewest plain hits", maxRowsChart)
 	}
 	for _, x := range shown {
-		if x.Wave.Wave == 0 && len(b.r.Waves) > 1 { // a sum would dwarf its parts
-			continue
-		}
 		r, at := svg.Row{Label: oneLine(x.label, 60)}, 0
 		var note string
 		for _, o := range of {
@@ -99,7 +97,7 @@ func (b *reportPage) outcomeChart(id, caption string, of []outcome) htmlBlock {
 		c.Rows = append(c.Rows, r)
 	}
 	c.X = svg.FromZero("clients", number, float64(top))
-	return rowsChart(c, caption, legend, newTable(caption+" by outcome", 1, head, rows))
+	return rowsChart(c, caption, legend, table)
 }
 
 // odd is how many victims of a wave were not simply hit and back.

@@ -206,7 +206,9 @@
       const where = element("output", { className: "where" });
       p.tools = element("div", { className: "tools" }, closer, again, element("span", { textContent: "drag to zoom, double-click to reset, + − ← → on the keyboard" }), where);
       drawing.append(p.box, p.tools);
+      drawing.removeAttribute("tabindex"); // the plot takes the focus, and fits
       keys(p);
+      p.box.addEventListener("dblclick", () => reset(p.plot, d)); // uPlot's own goes to the data, not to the axis
       for (const li of fig.querySelectorAll(".legend li[data-s]")) li.append(" ", element("output", {}));
     }
     const old = p.plot && { min: p.plot.scales.x.min, max: p.plot.scales.x.max };
