@@ -131,7 +131,11 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 			return err
 		}
 	}
-	c := reports.Compare(lists[0], lists[1], reports.CompareOptions{})
+	var o reports.CompareOptions
+	if arms[0].target != "" {
+		o.Allow = []string{"broker", "placement", "abilities"} // what was to differ
+	}
+	c := reports.Compare(lists[0], lists[1], o)
 	if err := reports.CompareFormats()[0].Write(s.io.out, c); err != nil {
 		return err
 	}

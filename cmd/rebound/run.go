@@ -50,8 +50,8 @@ have none.
 --interleave A B does the runs of a set in turn for two rebound binaries, or for
 two targets, and compares them at the end: A, B, A, B, …, each with the seeds of
 the other. It is how to ask whether a change made anything worse: a machine that
-drifts drifts under both. The sets are DIR/a and DIR/b; the exit code is the worst
-of the runs, and the comparison's (5 = worse) when all of them passed.
+drifts drifts under both. The sets are DIR/a and DIR/b. The exit code is the
+worst of the runs; if all passed it is the comparison's (5 = worse).
 
 The summary goes to stdout and names the folder; progress goes to stderr. Where
 GITHUB_STEP_SUMMARY names a file, the page is added to it; under GitHub Actions
