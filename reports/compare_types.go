@@ -41,11 +41,11 @@ type Comparison struct {
 	Warnings   []string `json:"warnings"`    // what differs and may explain a difference
 	Rules      []Rule   `json:"exact_rules"` // counts, which decide at any number of runs
 
-	Gates    []Metric  `json:"gated"`   // the fixed family that decides: rmta, outage.p50, outage.p90, outage.p99, back.p99 of the whole run
-	Parts    []Metric  `json:"parts"`   // phases, waves, fleets and waterfalls: they explain, uncorrected, and never decide; the clearest first
-	Totals   []Metric  `json:"totals"`  // other numbers of the whole run; they never decide
-	Flipped  []Flip    `json:"flipped"` // expectations whose verdict changed
-	Overlays []Overlay `json:"overlays"`
+	Gates    []Metric  `json:"gated"`    // the fixed family that decides: rmta, outage.p50, outage.p90, outage.p99, back.p99 of the whole run
+	Parts    []Metric  `json:"parts"`    // phases, waves, fleets and waterfalls: they explain, uncorrected, and never decide; the clearest first, at most 400
+	Totals   []Metric  `json:"totals"`   // other numbers of the whole run; they never decide
+	Flipped  []Flip    `json:"flipped"`  // expectations whose verdict changed
+	Overlays []Overlay `json:"overlays"` // phase by phase in order, at most 60
 }
 
 // Side is one side of a comparison.
