@@ -292,18 +292,3 @@ func TestHostileCompare(t *testing.T) {
 		}
 	}
 }
-
-// TestSelfCheckPage: what runs of one thing can show, as a page.
-func TestSelfCheckPage(t *testing.T) {
-	base, _ := sides(t, 6, 1)
-	for _, f := range reports.CompareFormats() {
-		if f.Name != "html" {
-			continue
-		}
-		var b bytes.Buffer
-		if err := f.Self(&b, reports.CheckSelf(base, reports.CompareOptions{})); err != nil {
-			t.Fatal(err)
-		}
-		reports.Golden(t, "page/self-check.html", b.Bytes())
-	}
-}
