@@ -63,7 +63,7 @@ func (b *reportPage) outages() error {
 	blocks := []htmlBlock{
 		para("How long the %ss were: a point at 99 %% says that 99 %% of all of them, the censored included, were at or below its time. A curve ends where the clients begin that never came back, or where there are no more values; it is never drawn on past them.", what),
 		chart(x, "Percentiles of the "+what+" times", "s", "percentiles",
-			newTable("Percentiles of the "+what+" times, all with the censored included", 2, []string{"fleet", "phase", "50 %", "90 %", "99 %", "99.9 %", "longest", "n", "censored"}, rows)),
+			newTable("Percentiles of the "+what+" times, all with the censored included; in brackets: too few clients", 2, []string{"fleet", "phase", "50 %", "90 %", "99 %", "99.9 %", "longest", "n", "censored"}, rows)),
 	}
 	if more := len(shown) - maxSeries; more > 0 {
 		histograms = append(histograms, para("%s of fleets and phases: not drawn, see the table and hgrm/.", plural(int64(more), "more curve")))
@@ -109,12 +109,15 @@ func percentileCurve(s series, hdr *hdrhistogram.Histogram) svg.Series {
 
 func percentileRow(s series, hdr *hdrhistogram.Histogram) []cell {
 	cells := []string{s.Fleet, s.Phase}
-	for _, p := range []float64{0.5, 0.9, 0.99, 0.999} {
+	for _, q := range []struct {
+		share float64
+		needs int64 // clients behind it, as in Quantile.LowN
+	}{{0.5, 5}, {0.9, 29}, {0.99, 299}, {0.999, 2995}} {
 		text := "not reached"
-		if v, ok := reachedAt(s, hdr, p); ok {
+		if v, ok := reachedAt(s, hdr, q.share); ok {
 			text = seconds(v)
 		}
-		if float64(s.N+s.Censored)*(1-p) < 3 && p > 0.9 { // see Quantile.LowN: fewer than 299, 2,995
+		if s.N+s.Overflow+s.Censored < q.needs {
 			text = "(" + text + ")"
 		}
 		cells = append(cells, text)

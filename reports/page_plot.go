@@ -25,9 +25,8 @@ type plotData struct {
 }
 
 type plotBand struct {
-	From  short  `json:"from"`
-	To    short  `json:"to"`
-	Label string `json:"label"`
+	From short `json:"from"`
+	To   short `json:"to"`
 }
 
 type plotSeries struct {
@@ -76,7 +75,7 @@ func plot(x svg.XY, unit, group string) *plotData {
 		X: [2]short{short(x.X.Min), short(x.X.Max)}, Y: [2]short{short(x.Y.Min), short(x.Y.Max)}, Height: x.Height,
 		XLabel: x.X.Label, YLabel: x.Y.Label, Bands: []plotBand{}}
 	for _, b := range x.Bands {
-		d.Bands = append(d.Bands, plotBand{short(b.From), short(b.To), oneLine(b.Label, 60)})
+		d.Bands = append(d.Bands, plotBand{short(b.From), short(b.To)})
 	}
 	for _, s := range x.Series {
 		d.Series = append(d.Series, plotSeries{Name: oneLine(s.Name, 60), Style: s.Style, Kind: s.Kind.String(),

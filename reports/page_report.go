@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/reports/svg"
@@ -212,6 +213,7 @@ func (b *reportPage) bands() []svg.Band {
 		label := fmt.Sprintf("%s, %s wave %d", f.Kind, f.Phase, f.Wave)
 		bands = append(bands, svg.Band{From: f.Start, To: f.End, Label: oneLine(label, 60)})
 	}
+	slices.SortStableFunc(bands, func(a, b svg.Band) int { return cmp.Compare(a.From, b.From) }) // those that touch are drawn as one
 	return bands
 }
 

@@ -59,13 +59,15 @@ func TestLargePage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a million outages")
 	}
-	page := html(t, sample(t, samples.Size{Clients: 10_000, Waves: 100, Censored: 3}))
-	t.Logf("%d bytes", len(page))
-	if len(page) > maxPage {
-		t.Errorf("the page has %d bytes, more than %d", len(page), maxPage)
-	}
-	if n := strings.Count(page, `id="recovery-`); n < 100 {
-		t.Errorf("%d curves for 100 waves", n)
+	for _, size := range []samples.Size{{Clients: 10_000, Waves: 100, Censored: 3}, {Clients: 100, Waves: 1000, Censored: 3}} {
+		page := html(t, sample(t, size))
+		t.Logf("%d waves of %d clients: %d bytes", size.Waves, size.Clients, len(page))
+		if len(page) > maxPage {
+			t.Errorf("the page has %d bytes, more than %d", len(page), maxPage)
+		}
+		if n := strings.Count(page, `id="recovery-`); n < 100 {
+			t.Errorf("%d curves for %d waves", n, size.Waves)
+		}
 	}
 }
 
