@@ -36,7 +36,8 @@ func overlays(base, next []*Report, alpha float64) []Overlay {
 }
 
 // recoveryOverlay lays the recovery curves of one wave over each other, on a
-// grid over the time that any of them took.
+// grid over the time that any of them took. It is denser at the start, where most
+// clients come back: one straggler must not stretch it.
 func recoveryOverlay(base, next []*Report, alpha float64, w Wave, several bool) (Overlay, bool) {
 	curves := func(rs []*Report) (out [][]CurvePoint, end float64) {
 		for _, r := range rs {
@@ -57,7 +58,8 @@ func recoveryOverlay(base, next []*Report, alpha float64, w Wave, several bool) 
 		o.Wave = w.Wave
 	}
 	for i := range overlayPlaces {
-		o.X = append(o.X, max(aEnd, bEnd)*float64(i)/(overlayPlaces-1))
+		part := float64(i) / (overlayPlaces - 1)
+		o.X = append(o.X, max(aEnd, bEnd)*part*part)
 	}
 	o.fill(alpha, func(x float64) (old, new []float64) {
 		at := func(cs [][]CurvePoint) (vs []float64) {
