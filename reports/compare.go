@@ -103,7 +103,7 @@ func (s Side) saturated(name string) (why []string) {
 
 // weigh joins the exact rules and the gated metrics. One that is worse makes
 // the whole worse. Better needs one that is, and none that may be worse by more
-// than its margin; same needs all of them.
+// than the same may be; same needs all of them.
 func (c Comparison) weigh() (Outcome, []string) {
 	by := map[Outcome][]string{}
 	for _, r := range c.Rules {

@@ -313,6 +313,29 @@ func TestCompareNotReachedBefore(t *testing.T) {
 	}
 }
 
+// Noise widens the margin of worse. It must not make the same of what may be worse by half.
+func TestCompareNoiseIsNotSame(t *testing.T) {
+	wild := []float64{0.6, 1.5, 0.9, 1.3, 1.1, 0.7, 1.4, 1}
+	make := func(id string, from int) []*Report {
+		return varied(t, 8, pass, func(r *Report, i int) {
+			r.Run.ID = id + r.Run.ID
+			scaled(r, wild[(i+from)%8], 0)
+		})
+	}
+	c := Compare(make("old", 0), make("new", 3), CompareOptions{})
+	m := c.Gates[0]
+	if c.Verdict != Inconclusive || m.Verdict != Inconclusive || m.Margin < 0.4 || m.Within != leastMargin || m.raw.shift.high > m.margin() {
+		t.Errorf("%s, %+v\n%s", c.Verdict, m, textOf(t, c))
+	}
+	if want := "the interval reaches over ± 10 %"; m.Why != want || m.Need <= 8 {
+		t.Errorf("%q, needs %d", m.Why, m.Need)
+	}
+	// Whoever says that so much does not matter gets his answer.
+	if c := Compare(make("old", 0), make("new", 3), CompareOptions{Margin: m.Margin}); c.Verdict != Same {
+		t.Errorf("%s with a margin of one's own\n%s", c.Verdict, textOf(t, c))
+	}
+}
+
 // Better needs that nothing may be worse.
 func TestCompareBetterButUnsure(t *testing.T) {
 	wild := []float64{0.7, 1.5, 0.9, 1.3, 1.1}
