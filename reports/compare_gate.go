@@ -44,16 +44,19 @@ var gated = []struct {
 
 func totalOutage(r *Report) (Quantile, bool) { return r.Total.Outage, len(r.Waves) > 0 }
 
-// gates compares and judges the gated family. Metrics that one side does not
-// have at all are not in it; Holm's correction counts all the same, for which
-// of them were measured is no news before the runs.
+// gates compares and judges the gated family. Metrics that no run has are not
+// in it; Holm's correction counts all the same, for which of them were measured
+// is no news before the runs.
 func gates(base, next []*Report, o CompareOptions) []Metric {
 	out := []Metric{}
 	ps := make([]float64, 0, len(gated))
 	for _, g := range gated {
 		m, ok := compared(name{metric: g.name, unit: "s"}, base, next, o.Alpha, g.get)
-		if ok {
+		switch {
+		case ok:
 			out, ps = append(out, m), append(ps, *m.PValue)
+		case m.Missing < len(base)+len(next): // one side has it: nothing is known, and it is no longer the same
+			out, ps = append(out, m), append(ps, 1)
 		}
 	}
 	for len(ps) < len(gated) {
@@ -63,7 +66,9 @@ func gates(base, next []*Report, o CompareOptions) []Metric {
 	fitness := worstFitness(base, next)
 	for i := range out {
 		m := &out[i]
-		m.Holm = &corrected[i]
+		if m.PValue != nil {
+			m.Holm = &corrected[i]
+		}
 		m.Noise, m.Margin = margin(m.raw.base, o.Margin)
 		m.Within = cmp.Or(o.Margin, leastMargin)
 		m.judge(o.Alpha, fitness)
@@ -188,6 +193,9 @@ func (m *Metric) judge(alpha float64, fitness string) {
 		m.Verdict = Better
 	case s.coverage >= 1-alpha && s.low >= -within && s.high <= within:
 		m.Verdict = Same
+		if math.IsInf(middle(m.raw.base), 1) && math.IsInf(middle(m.raw.next), 1) {
+			m.Why = "not reached on either side: the same as far as the horizon shows"
+		}
 	default:
 		m.Need = m.runsNeeded(alpha)
 		m.Why = "the interval reaches over ± " + percentOf(m.Within)

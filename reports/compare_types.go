@@ -63,7 +63,7 @@ type Side struct {
 type SideRun struct {
 	ID      string `json:"id"`
 	Seed    uint64 `json:"seed"`
-	Ended   string `json:"ended"`   // finished | incomplete | interrupted
+	Ended   string `json:"ended"`   // finished | incomplete | interrupted | aborted
 	Fitness string `json:"fitness"` // of the harness in the phases with waves: fit | degraded | saturated | unknown
 }
 

@@ -122,11 +122,11 @@ func lastSecond(t *pageTable) *pageTable {
 func (c Comparison) tiles() []tile {
 	var out []tile
 	for _, m := range c.Gates {
-		note := "old " + m.value(m.BaseMid)
+		note := "old " + m.median(m.raw.base, m.BaseMid)
 		if m.Relative != nil {
 			note += fmt.Sprintf(", %+.1f %%", *m.Relative*100)
 		}
-		out = append(out, tile{m.Name, m.value(m.NextMid), note + ", " + string(m.Verdict), outcomeClass(m.Verdict)})
+		out = append(out, tile{m.Name, m.median(m.raw.next, m.NextMid), note + ", " + string(m.Verdict), outcomeClass(m.Verdict)})
 	}
 	return out
 }
