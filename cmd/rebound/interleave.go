@@ -55,7 +55,13 @@ func (a arm) args(scenario, dir string, seed uint64, given *pflag.FlagSet) []str
 		switch f.Name {
 		case "interleave", "repeat", "out", "seed":
 		default:
-			args = append(args, "--"+f.Name+"="+f.Value.String())
+			values := []string{f.Value.String()}
+			if list, ok := f.Value.(pflag.SliceValue); ok { // its String has brackets that no flag reads
+				values = list.GetSlice()
+			}
+			for _, v := range values {
+				args = append(args, "--"+f.Name+"="+v)
+			}
 		}
 	})
 	if a.target != "" {
