@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,11 +113,15 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 	ctx, stop, done := interrupts(s.progress.say)
 	defer done()
 	var lists [2][]*reports.Report
+	var undone [2][]*reports.Report
 	var codes []int
 	for n := range s.flags.repeat * len(arms) {
 		side, n := n%len(arms), n/len(arms)
 		if isClosed(stop) {
 			codes = append(codes, harness.ExitInterrupted)
+			if len(lists[side]) > 0 {
+				undone[side] = append(undone[side], s.undone(lists[side], n, harness.ExitInterrupted, ""))
+			}
 			break
 		}
 		seed, a := s.flags.seedOf(s.scenario, n), arms[side]
@@ -133,7 +138,7 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 		if len(list) == 0 {
 			return exitWith(reports.WorstExit(codes))
 		}
-		if err := s.writeSet(s.sideDir(side), list); err != nil {
+		if err := s.writeSet(s.sideDir(side), append(slices.Clone(list), undone[side]...)); err != nil {
 			return err
 		}
 	}
