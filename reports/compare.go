@@ -103,8 +103,27 @@ func (s Side) saturated(name string) (why []string) {
 
 // weigh joins the exact rules and the gated metrics. One that is worse makes
 // the whole worse. Better needs one that is, and none that may be worse by more
-// than its margin; same needs all of them.
+// than the same may be; same needs all of them.
 func (c Comparison) weigh() (Outcome, []string) {
+	is, why := c.weighed()
+	if is != Worse {
+		why = append(why, c.risen()...)
+	}
+	return is, why
+}
+
+// risen says which counts rose where no exact rule decides: no verdict but worse
+// may hide them.
+func (c Comparison) risen() (out []string) {
+	for _, r := range c.Rules {
+		if old, now := r.Base-r.BaseKnown, r.Next-r.NextKnown; old > 0 && float64(now)*float64(c.Base.Runs) > float64(old)*float64(c.Next.Runs) {
+			out = append(out, fmt.Sprintf("%s %s → %s: it rose, and not from 0, so that no rule decides", r.Name, commas(old), commas(now)))
+		}
+	}
+	return out
+}
+
+func (c Comparison) weighed() (Outcome, []string) {
 	by := map[Outcome][]string{}
 	for _, r := range c.Rules {
 		if r.Worse {
@@ -177,6 +196,8 @@ func (r *Report) ended() string {
 		return "interrupted"
 	case !r.Run.Complete:
 		return "incomplete"
+	case r.Run.Aborted != "":
+		return "aborted"
 	}
 	return finished
 }

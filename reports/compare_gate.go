@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -43,16 +44,19 @@ var gated = []struct {
 
 func totalOutage(r *Report) (Quantile, bool) { return r.Total.Outage, len(r.Waves) > 0 }
 
-// gates compares and judges the gated family. Metrics that one side does not
-// have at all are not in it; Holm's correction counts all the same, for which
-// of them were measured is no news before the runs.
+// gates compares and judges the gated family. Metrics that no run has are not
+// in it; Holm's correction counts all the same, for which of them were measured
+// is no news before the runs.
 func gates(base, next []*Report, o CompareOptions) []Metric {
 	out := []Metric{}
 	ps := make([]float64, 0, len(gated))
 	for _, g := range gated {
 		m, ok := compared(name{metric: g.name, unit: "s"}, base, next, o.Alpha, g.get)
-		if ok {
+		switch {
+		case ok:
 			out, ps = append(out, m), append(ps, *m.PValue)
+		case m.Missing < len(base)+len(next): // one side has it: nothing is known, and it is no longer the same
+			out, ps = append(out, m), append(ps, 1)
 		}
 	}
 	for len(ps) < len(gated) {
@@ -62,8 +66,11 @@ func gates(base, next []*Report, o CompareOptions) []Metric {
 	fitness := worstFitness(base, next)
 	for i := range out {
 		m := &out[i]
-		m.Holm = &corrected[i]
+		if m.PValue != nil {
+			m.Holm = &corrected[i]
+		}
 		m.Noise, m.Margin = margin(m.raw.base, o.Margin)
+		m.Within = cmp.Or(o.Margin, leastMargin)
 		m.judge(o.Alpha, fitness)
 	}
 	return out
@@ -168,7 +175,7 @@ func worstFitness(base, next []*Report) string {
 func (m *Metric) judge(alpha float64, fitness string) {
 	m.Verdict = Inconclusive
 	n := min(len(m.raw.base), len(m.raw.next))
-	least := m.margin()
+	least, within := m.margin(), m.within()
 	s := m.raw.shift
 	switch {
 	case fitness == fitSaturated:
@@ -184,11 +191,14 @@ func (m *Metric) judge(alpha float64, fitness string) {
 		m.Verdict = Worse
 	case *m.Holm < alpha && s.mid < -least:
 		m.Verdict = Better
-	case s.coverage >= 1-alpha && s.low >= -least && s.high <= least:
+	case s.coverage >= 1-alpha && s.low >= -within && s.high <= within:
 		m.Verdict = Same
+		if math.IsInf(middle(m.raw.base), 1) && math.IsInf(middle(m.raw.next), 1) {
+			m.Why = "not reached on either side: the same as far as the horizon shows"
+		}
 	default:
 		m.Need = m.runsNeeded(alpha)
-		m.Why = "the interval reaches over the margin"
+		m.Why = "the interval reaches over ± " + percentOf(m.Within)
 		if math.Abs(s.mid) > least {
 			m.Why = "chance may be behind a shift as large as this"
 		}
@@ -197,18 +207,25 @@ func (m *Metric) judge(alpha float64, fitness string) {
 
 // margin is the margin in the unit of the metric. Of a median that was not
 // reached there is no part: any sure shift matters.
-func (m *Metric) margin() float64 {
+func (m *Metric) margin() float64 { return m.ofMiddle(m.Margin) }
+
+// within is how far the interval of a metric that is the same may reach, in the
+// unit of the metric. The noise is not in it: runs that differ by half from each
+// other do not show that nothing changed.
+func (m *Metric) within() float64 { return m.ofMiddle(m.Within) }
+
+func (m *Metric) ofMiddle(relative float64) float64 {
 	mid := middle(m.raw.base)
 	if math.IsInf(mid, 0) {
 		return 0
 	}
-	return m.Margin * mid
+	return relative * mid
 }
 
 // notWorse says that the interval leaves no room for a change for the worse
 // that matters.
 func (m *Metric) notWorse() bool {
-	return m.raw.shift.coverage > 0 && m.raw.shift.high <= m.margin()
+	return m.raw.shift.coverage > 0 && m.raw.shift.high <= m.within()
 }
 
 // power is how often the number of runs that a comparison is said to need
@@ -216,9 +233,10 @@ func (m *Metric) notWorse() bool {
 const power = 0.8
 
 // runsNeeded estimates how many runs a side would decide, if the shift is what
-// it seems and the spread stays: the interval narrows with the root of n. A
-// shift over the margin has to clear 0 at the strictest level of the family,
-// one below it has to clear the margin. 0 = no number would.
+// it seems and the spread stays: the interval, and the noise that is in the
+// margin, narrow with the root of n. A shift that is too great for the same has
+// to clear 0 at the strictest level of the family, and the margin; one that is
+// not has to clear what the same is within. 0 = no number would.
 func (m *Metric) runsNeeded(alpha float64) int {
 	s, n := m.raw.shift, 2/(1/float64(len(m.raw.base))+1/float64(len(m.raw.next)))
 	wide := (s.high - s.low) / 2
@@ -226,14 +244,15 @@ func (m *Metric) runsNeeded(alpha float64) int {
 		return 0 // the horizon cuts the interval, and no number of runs lengthens that
 	}
 	deviation := wide / normalQuantile(1-(1-s.coverage)/2) // of the shift, at n
-	room, level := m.margin()-math.Abs(s.mid), alpha
+	room, level, clear := m.within()-math.Abs(s.mid), alpha, 0.0
 	if room < 0 {
 		room, level = math.Abs(s.mid), alpha/float64(len(gated))
+		clear = n * math.Pow(m.margin()/room, 2)
 	}
 	if room == 0 {
 		return 0
 	}
 	z := normalQuantile(1-level/2) + normalQuantile(power)
-	need := math.Ceil(n * math.Pow(z*deviation/room, 2))
+	need := math.Ceil(max(clear, n*math.Pow(z*deviation/room, 2)))
 	return int(min(1e6, max(decidingRuns, n+1, need)))
 }

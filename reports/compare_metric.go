@@ -92,11 +92,12 @@ func compared(is name, base, next []*Report, alpha float64, get pick) (Metric, b
 		Base: a.runs, Next: b.runs, BaseN: a.n, NextN: b.n, BaseCens: a.censored, NextCens: b.censored,
 		Low: a.low || b.low, Missing: a.missing + b.missing,
 	}
+	m.raw = raw{base: a.floats, next: b.floats}
+	m.BaseMid, m.NextMid = finite(middle(a.floats)), finite(middle(b.floats))
 	if len(a.floats) == 0 || len(b.floats) == 0 {
 		return m, false
 	}
 	s := hodgesLehmann(a.floats, b.floats, alpha)
-	m.BaseMid, m.NextMid = finite(middle(a.floats)), finite(middle(b.floats))
 	m.Shift, m.ShiftLow, m.ShiftHigh, m.Coverage = finite(s.mid), finite(s.low), finite(s.high), s.coverage
 	m.PValue, m.Cliff = finite(mannWhitney(a.floats, b.floats)), finite(cliffDelta(a.floats, b.floats))
 	if m.Shift != nil && m.BaseMid != nil && *m.BaseMid != 0 {

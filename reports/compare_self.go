@@ -16,7 +16,7 @@ type SelfCheck struct {
 	Scenario      string `json:"scenario"`
 	Clients       int    `json:"clients"`
 
-	Verdict  Outcome  `json:"verdict"` // refused, unfinished, saturated, inconclusive (too few runs), same, or worse or better: the later runs drifted away from the earlier ones
+	Verdict  Outcome  `json:"verdict"` // refused, unfinished, saturated, inconclusive (too few runs, or too noisy ones, to tell drift from chance), same, or worse or better: the later runs drifted away from the earlier ones
 	Why      []string `json:"why"`
 	ExitCode int      `json:"exit_code"` // 0, 2 refused, 3 unfinished or saturated (or inconclusive where a decision is required)
 	Runs     Side     `json:"runs"`
@@ -99,11 +99,15 @@ func (s *SelfCheck) conclude(n int, half Comparison, o CompareOptions) {
 		}
 	case half.Verdict == Worse || half.Verdict == Better:
 		s.Verdict, s.Why = half.Verdict, append([]string{"the later half of the runs is not like the earlier one: look for drift before any comparison"}, half.Why...)
-	default:
-		s.Verdict = Same
-		s.Why = []string{"no sign that the later half of the runs differs from the earlier one"}
+	case half.Verdict == Same:
+		s.Verdict, s.Why = Same, []string{"the later half of the runs is like the earlier one"}
+	default: // halves that are too few to show drift show no sameness either
+		s.Verdict, s.Why = Inconclusive, append([]string{"not known whether the later half of the runs is like the earlier one"}, half.Why...)
+		if o.Require {
+			s.ExitCode = ExitUnknown
+		}
 	}
-	if s.Verdict != Inconclusive {
+	if n >= fewestRuns && len(s.Metrics) > 0 {
 		for i, size := range s.Sizes {
 			s.Why = append(s.Why, s.couldShow(i, size))
 		}

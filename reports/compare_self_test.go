@@ -35,6 +35,8 @@ func TestCheckSelf(t *testing.T) {
 		{"one incomplete", varied(t, 1, pass, func(r *Report, _ int) { r.Run.Complete = false }), CompareOptions{}, Unfinished, 3},
 		{"even", varied(t, 10, pass, func(r *Report, i int) { scaled(r, jitter(i), 0) }), CompareOptions{}, Same, 0},
 		{"drift", varied(t, 10, pass, func(r *Report, i int) { scaled(r, jitter(i)*(1+float64(i/5)*0.3), 0) }), CompareOptions{}, Worse, 0},
+		{"drift that four against four cannot show", varied(t, 8, pass, func(r *Report, i int) { scaled(r, jitter(i)*(1+float64(i/4)*2), 0) }), CompareOptions{}, Inconclusive, 0},
+		{"the same, required", varied(t, 8, pass, func(r *Report, i int) { scaled(r, jitter(i)*(1+float64(i/4)*2), 0) }), CompareOptions{Require: true}, Inconclusive, 3},
 		{"mixed", varied(t, 10, pass, func(r *Report, i int) { r.Run.Clients += i }), CompareOptions{}, Refused, 2},
 		{"saturated", varied(t, 5, pass, func(r *Report, i int) { r.Phases[2].Fitness = "saturated" }), CompareOptions{}, Saturated, 3},
 		{"no outages", varied(t, 5, ramp, func(*Report, int) {}), CompareOptions{}, Inconclusive, 0},

@@ -62,6 +62,7 @@ func TestCompareOneRun(t *testing.T) {
 		}, Worse, 5, "wire rules 0 → 3"},
 		{"refused goes before worse", func(r *Report) { r.Run.Clients, r.Messages[0].Lost = 5, 5 }, Refused, 2, "REFUSED"},
 		{"incomplete", func(r *Report) { r.Run.Complete = false }, Unfinished, 3, "new run another: incomplete"},
+		{"aborted", func(r *Report) { r.Run.Aborted = "connect: 3 of 1,000 clients" }, Unfinished, 3, "new run another: aborted"},
 		{"interrupted goes before worse", func(r *Report) { r.Run.Interrupted, r.Messages[0].Lost = true, 1 }, Unfinished, 3, "new run another: interrupted"},
 		{"saturated goes before worse", func(r *Report) { r.Phases[2].Fitness, r.Messages[0].Lost = "saturated", 1 }, Saturated, 3, "new run another: saturated"},
 		{"saturated where no wave was", func(r *Report) { r.Phases[0].Fitness, r.Harness.Fitness = "saturated", "saturated" }, Inconclusive, 0, "needs about 5 runs"},
@@ -163,6 +164,48 @@ func TestCompareRiseNotFromZero(t *testing.T) {
 	}
 	if c := Compare([]*Report{pass(t)}, next, CompareOptions{}); c.Verdict != Worse {
 		t.Error("from 0 to 50 is not worse")
+	}
+	// Beside times that are the same or better it is said.
+	for _, tt := range []struct {
+		factor   float64
+		was, now int64
+		is       Outcome
+		said     bool
+	}{{1, 5, 50, Same, true}, {0.6, 5, 6, Better, true}, {1, 5, 5, Same, false}, {1, 5, 4, Same, false}, {1, 0, 0, Same, false}} {
+		base, next := fiveRuns(t, tt.factor, func(r *Report, i int) { r.Messages[0].Lost = tt.now })
+		for _, r := range base[1:] { // 4 old runs: a sum over more runs is no rise
+			r.Messages[0].Lost = tt.was
+		}
+		c := Compare(base[1:], next, CompareOptions{})
+		if tt.is == Better { // 5 against 4 can not be better: 2/126 × 5
+			base[0].Messages[0].Lost = tt.was
+			c = Compare(base, next, CompareOptions{})
+		}
+		text := textOf(t, c)
+		if c.Verdict != tt.is || strings.Contains(text, "it rose, and not from 0") != tt.said {
+			t.Errorf("%+v: %s", tt, text)
+		}
+	}
+}
+
+// A metric that one side alone has may be worse: its runs are not the same.
+func TestCompareMetricOfOneSide(t *testing.T) {
+	gone := func(r *Report) { r.Total.BackCurve = Quantile{} }
+	for _, both := range []bool{false, true} {
+		base, next := fiveRuns(t, 1, func(r *Report, i int) { gone(r) })
+		if both {
+			for _, r := range base {
+				gone(r)
+			}
+		}
+		c := Compare(base, next, CompareOptions{})
+		text := textOf(t, c)
+		if both && (c.Verdict != Same || len(c.Gates) != 4) {
+			t.Errorf("on neither side: %s", text)
+		}
+		if !both && (c.Verdict != Inconclusive || !strings.Contains(text, "back.p99: 5 runs without a value") || !strings.Contains(text, "no value")) {
+			t.Errorf("on one side: %s", text)
+		}
 	}
 }
 
@@ -307,9 +350,36 @@ func TestCompareNotReachedBefore(t *testing.T) {
 				unreached(next[i])
 			}
 		}
-		if m := p99(Compare(base, next, CompareOptions{})); m.Name != "outage.p99" || m.Verdict != tt.is {
+		c := Compare(base, next, CompareOptions{})
+		if said := strings.Contains(textOf(t, c), "not reached on either side: the same as far as the horizon shows"); said != (tt.is == Same) {
+			t.Errorf("%s: said %v", tt.name, said)
+		}
+		if m := p99(c); m.Name != "outage.p99" || m.Verdict != tt.is {
 			t.Errorf("%s: %s is %s, want %s (%s)", tt.name, m.Name, m.Verdict, tt.is, m.Why)
 		}
+	}
+}
+
+// Noise widens the margin of worse. It must not make the same of what may be worse by half.
+func TestCompareNoiseIsNotSame(t *testing.T) {
+	wild := []float64{0.6, 1.5, 0.9, 1.3, 1.1, 0.7, 1.4, 1}
+	make := func(id string, from int) []*Report {
+		return varied(t, 8, pass, func(r *Report, i int) {
+			r.Run.ID = id + r.Run.ID
+			scaled(r, wild[(i+from)%8], 0)
+		})
+	}
+	c := Compare(make("old", 0), make("new", 3), CompareOptions{})
+	m := c.Gates[0]
+	if c.Verdict != Inconclusive || m.Verdict != Inconclusive || m.Margin < 0.4 || m.Within != leastMargin || m.raw.shift.high > m.margin() {
+		t.Errorf("%s, %+v\n%s", c.Verdict, m, textOf(t, c))
+	}
+	if want := "the interval reaches over ± 10 %"; m.Why != want || m.Need <= 8 {
+		t.Errorf("%q, needs %d", m.Why, m.Need)
+	}
+	// Whoever says that so much does not matter gets his answer.
+	if c := Compare(make("old", 0), make("new", 3), CompareOptions{Margin: m.Margin}); c.Verdict != Same {
+		t.Errorf("%s with a margin of one's own\n%s", c.Verdict, textOf(t, c))
 	}
 }
 

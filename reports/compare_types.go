@@ -10,7 +10,7 @@ type Outcome string
 const (
 	Worse        Outcome = "worse"
 	Better       Outcome = "better"
-	Same         Outcome = "same" // any change is smaller than the margin
+	Same         Outcome = "same" // any change is within Metric.Within
 	Inconclusive Outcome = "inconclusive"
 	Saturated    Outcome = "saturated"  // the harness was: no time of that run is the broker's
 	Unfinished   Outcome = "unfinished" // a run did not finish
@@ -63,7 +63,7 @@ type Side struct {
 type SideRun struct {
 	ID      string `json:"id"`
 	Seed    uint64 `json:"seed"`
-	Ended   string `json:"ended"`   // finished | incomplete | interrupted
+	Ended   string `json:"ended"`   // finished | incomplete | interrupted | aborted
 	Fitness string `json:"fitness"` // of the harness in the phases with waves: fit | degraded | saturated | unknown
 }
 
@@ -127,7 +127,8 @@ type Metric struct {
 	Cliff     *float64 `json:"cliff_delta"`
 
 	Noise   *float64 `json:"noise"`  // A/A: what halves of the old runs differ by, over BaseMid; nil = not known
-	Margin  float64  `json:"margin"` // least relative change that matters
+	Margin  float64  `json:"margin"` // least relative change that can be worse or better
+	Within  float64  `json:"within"` // relative, without the noise: the interval of a metric that is the same lies within it
 	Verdict Outcome  `json:"verdict"`
 	Why     string   `json:"why"`
 	Need    int      `json:"needs_runs"` // as NeedRuns

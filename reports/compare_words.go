@@ -251,7 +251,7 @@ func (m Metric) cells() []string {
 	if m.Cliff != nil {
 		delta = fmt.Sprintf("%+.2f", *m.Cliff)
 	}
-	return []string{m.label(), m.value(m.BaseMid) + counts(m.BaseN, m.BaseCens, m.Low), m.value(m.NextMid) + counts(m.NextN, m.NextCens, m.Low),
+	return []string{m.label(), m.median(m.raw.base, m.BaseMid) + counts(m.BaseN, m.BaseCens, m.Low), m.median(m.raw.next, m.NextMid) + counts(m.NextN, m.NextCens, m.Low),
 		m.shiftText(), m.interval(), delta, p}
 }
 
@@ -284,6 +284,15 @@ func (m Metric) value(v *float64) string {
 	return m.scale()(*v)
 }
 
+// median writes the median of a side; one without values is no quantile that was
+// not reached.
+func (m Metric) median(side []float64, mid *float64) string {
+	if len(side) == 0 {
+		return "no value"
+	}
+	return m.value(mid)
+}
+
 // counts is what a quantile must be read with; "" for what is none.
 func counts(n, censored int64, low bool) string {
 	if n == 0 && censored == 0 {
@@ -301,6 +310,9 @@ func counts(n, censored int64, low bool) string {
 
 // shiftText is the shift in the unit of the metric and in percent.
 func (m Metric) shiftText() string {
+	if len(m.raw.base) == 0 || len(m.raw.next) == 0 {
+		return "–"
+	}
 	if m.Shift == nil {
 		return "beyond the horizon"
 	}
@@ -329,7 +341,7 @@ func (m Metric) interval() string {
 
 // change is old → new and what lies between them.
 func (m Metric) change() string {
-	text := fmt.Sprintf("%s → %s, shift %s", m.value(m.BaseMid), m.value(m.NextMid), m.shiftText())
+	text := fmt.Sprintf("%s → %s, shift %s", m.median(m.raw.base, m.BaseMid), m.median(m.raw.next, m.NextMid), m.shiftText())
 	if m.PValue != nil {
 		text += ", p " + pValue(*m.PValue)
 	}
@@ -342,7 +354,11 @@ func (m Metric) sentence() string {
 	if m.Holm != nil {
 		text += fmt.Sprintf(" (corrected %s)", pValue(*m.Holm))
 	}
-	return text + ", margin ± " + percentOf(m.Margin)
+	text += ", margin ± " + percentOf(m.Margin)
+	if m.Why != "" {
+		text += ": " + m.Why
+	}
+	return text
 }
 
 func signed(v float64, s scale) string {

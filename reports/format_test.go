@@ -258,6 +258,7 @@ func TestWords(t *testing.T) {
 		{"unknown verdict with exit 0", edit(func(r *Report) { r.Verdict = Unknown }), "UNKNOWN"},
 		{"no verdict", edit(func(r *Report) { r.Verdict = "" }), "UNKNOWN"},
 		{"invalid with exit 0", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid }), "FAIL"},
+		{"an invalid check whatever the verdict says", edit(func(r *Report) { r.Checks[2].Verdict = Invalid }), "FAIL"},
 		{"known defect", edit(func(r *Report) { r.Verdict = Invalid; r.Checks[2].Verdict = Invalid; r.Checks[2].Known = "#1" }), "PASS"},
 		{"known defect of a strict run", edit(func(r *Report) {
 			r.Verdict, r.Run.Strict = Invalid, true

@@ -122,11 +122,11 @@ func lastSecond(t *pageTable) *pageTable {
 func (c Comparison) tiles() []tile {
 	var out []tile
 	for _, m := range c.Gates {
-		note := "old " + m.value(m.BaseMid)
+		note := "old " + m.median(m.raw.base, m.BaseMid)
 		if m.Relative != nil {
 			note += fmt.Sprintf(", %+.1f %%", *m.Relative*100)
 		}
-		out = append(out, tile{m.Name, m.value(m.NextMid), note + ", " + string(m.Verdict), outcomeClass(m.Verdict)})
+		out = append(out, tile{m.Name, m.median(m.raw.next, m.NextMid), note + ", " + string(m.Verdict), outcomeClass(m.Verdict)})
 	}
 	return out
 }
@@ -164,7 +164,7 @@ func (c Comparison) forest() htmlBlock {
 		}
 		f.Rows = append(f.Rows, r)
 	}
-	legend = append(legend, swatch("bar", 0, "margin: changes that do not matter"), swatch("bar", 1, "interval of the shift"), swatch("bar", 2, "shift"))
+	legend = append(legend, swatch("bar", 0, "margin: changes that are neither worse nor better"), swatch("bar", 1, "interval of the shift"), swatch("bar", 2, "shift"))
 	f.X = svg.Axis{Label: "change of the new side, relative to the old median; right is worse", Min: -reach, Max: reach, Format: func(v float64) string { return fmt.Sprintf("%+.0f %%", v*100) }}
 	return rowsChart(f, "Shift of each gated metric against its margin", legend, nil)
 }

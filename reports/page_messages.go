@@ -27,7 +27,11 @@ func (b *reportPage) messages() error {
 	const title = "Messages"
 	msgs := b.r.Messages
 	if len(msgs) == 0 {
-		b.add("messages", title, para("No message was sent but probes."))
+		text := "No message was sent but probes."
+		if !b.r.Run.Complete {
+			text = "There is no account of the messages: the evidence is incomplete."
+		}
+		b.add("messages", title, para("%s", text))
 		return nil
 	}
 	blocks := []htmlBlock{para("What became of each delivery that was owed. Loss at QoS 0 while a client is away is counted and never failed. A loss of none stands beside the greatest rate that so many messages leave possible (95 %%).")}
@@ -148,6 +152,11 @@ func (b *reportPage) windows() []htmlBlock {
 		}
 		r.Note, top = commas(at), max(top, at)
 		c.Rows, rows = append(c.Rows, r), append(rows, row(cells...))
+	}
+	for _, m := range b.r.Messages {
+		if top == 0 && m.Lost > 0 {
+			return []htmlBlock{para("Messages were lost, and the evidence does not list them one by one: where they fell is not known.")}
+		}
 	}
 	if top == 0 {
 		return []htmlBlock{para("No message was lost, so there is no place where losses fell.")}

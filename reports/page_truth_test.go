@@ -132,6 +132,34 @@ func TestPageSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestPageClaimsNoCleanAccountOfWhatIsNotThere: no account is not an account of
+// nothing.
+func TestPageClaimsNoCleanAccountOfWhatIsNotThere(t *testing.T) {
+	const nothing, none = "No message was sent but probes.", "No message was lost, so there is no place"
+	for _, tt := range []struct {
+		name string
+		edit func(*Report)
+		says string
+	}{
+		{"no traffic", func(r *Report) { r.Messages = nil }, nothing},
+		{"no account", func(r *Report) { r.Messages, r.Run.Complete = nil, false }, "There is no account of the messages"},
+		{"no loss", func(r *Report) { r.Charts = &Charts{Windows: []LossWindow{{QoS: 1}}}; r.Messages = r.Messages[:1] }, none},
+		{"losses that are not listed", func(r *Report) { r.Charts, r.Messages[0].Lost = &Charts{Windows: []LossWindow{{QoS: 1}}}, 7 }, "where they fell is not known"},
+	} {
+		r := pass(t)
+		tt.edit(r)
+		var b bytes.Buffer
+		if err := WriteHTML(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		for _, says := range []string{nothing, none, tt.says} {
+			if strings.Contains(b.String(), says) != (says == tt.says) {
+				t.Errorf("%s: %q", tt.name, says)
+			}
+		}
+	}
+}
+
 // FuzzPage: whatever report.json says, the page is written, or the report is refused.
 func FuzzPage(f *testing.F) {
 	for _, seed := range []string{

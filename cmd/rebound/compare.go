@@ -26,8 +26,8 @@ back.p99 of the whole run. The verdict is
                 Holm, is below 0.05 and its shift (Hodges-Lehmann) is over the
                 margin; or a count rose from 0: messages lost, clients censored,
                 session faults and the like decide at any number of runs
-  better        a metric is, and none may be worse by more than its margin
-  same          each metric's interval lies within its margin
+  better        a metric is, and none may be worse by more than 10 % or --margin
+  same          each metric's interval lies within ± 10 %, or --margin
   inconclusive  else, with the number of runs that may decide it
   saturated     the harness was, in a run: its times are not the broker's
   unfinished    a run did not finish

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,13 @@ func (a arm) args(scenario, dir string, seed uint64, given *pflag.FlagSet) []str
 		switch f.Name {
 		case "interleave", "repeat", "out", "seed":
 		default:
-			args = append(args, "--"+f.Name+"="+f.Value.String())
+			values := []string{f.Value.String()}
+			if list, ok := f.Value.(pflag.SliceValue); ok { // its String has brackets that no flag reads
+				values = list.GetSlice()
+			}
+			for _, v := range values {
+				args = append(args, "--"+f.Name+"="+v)
+			}
 		}
 	})
 	if a.target != "" {
@@ -106,11 +113,15 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 	ctx, stop, done := interrupts(s.progress.say)
 	defer done()
 	var lists [2][]*reports.Report
+	var undone [2][]*reports.Report
 	var codes []int
 	for n := range s.flags.repeat * len(arms) {
 		side, n := n%len(arms), n/len(arms)
 		if isClosed(stop) {
 			codes = append(codes, harness.ExitInterrupted)
+			if len(lists[side]) > 0 {
+				undone[side] = append(undone[side], s.undone(lists[side], n, harness.ExitInterrupted, ""))
+			}
 			break
 		}
 		seed, a := s.flags.seedOf(s.scenario, n), arms[side]
@@ -127,7 +138,7 @@ func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet
 		if len(list) == 0 {
 			return exitWith(reports.WorstExit(codes))
 		}
-		if err := s.writeSet(s.sideDir(side), list); err != nil {
+		if err := s.writeSet(s.sideDir(side), append(slices.Clone(list), undone[side]...)); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,6 +112,9 @@ func runInterleaved(io streams, given *pflag.FlagSet, f runFlags, scenario strin
 	}
 	if arms[0].target != "" {
 		f.target = arms[0].target
+	}
+	if len(f.format.names) > 0 && !slices.Contains(f.format.names, "json") {
+		return usagef("--interleave compares report.json: add json to --format")
 	}
 	s, err := newSession(io, scenario, f)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness"
 	"github.com/rebound-mqtt/rebound/reports"
@@ -19,12 +20,16 @@ func (s *session) set(ctx context.Context, stop <-chan struct{}) error {
 	for n := range s.flags.repeat {
 		if n > 0 && isClosed(stop) {
 			codes = append(codes, harness.ExitInterrupted)
+			list = append(list, s.undone(list, n, harness.ExitInterrupted, ""))
 			break
 		}
 		r, err := s.one(ctx, stop, filepath.Join(s.dir, "runs", fmt.Sprintf("%03d", n+1)), n)
 		if err != nil {
 			failed = err
 			codes = append(codes, exitCode(err))
+			if len(list) > 0 {
+				list = append(list, s.undone(list, n, exitCode(err), err.Error()))
+			}
 			break
 		}
 		list = append(list, r)
@@ -40,6 +45,20 @@ func (s *session) set(ctx context.Context, stop <-chan struct{}) error {
 		return exit{code, failed}
 	}
 	return nil
+}
+
+// undone stands in a set for run n, which has no report. Whoever reads the files
+// of a set sees no exit code: without it the runs before would look like all.
+func (s *session) undone(list []*reports.Report, n, code int, why string) *reports.Report {
+	first := list[0]
+	why, _, _ = strings.Cut(why, "\n")
+	return &reports.Report{
+		Rebound: first.Rebound, Target: first.Target, Driver: first.Driver, Environment: first.Environment, Verdict: reports.Unknown, ExitCode: code,
+		Run: reports.Run{
+			Scenario: first.Run.Scenario, ScenarioHash: first.Run.ScenarioHash, Clients: first.Run.Clients, Seed: s.flags.seedOf(s.scenario, n),
+			Interrupted: code == harness.ExitInterrupted, Aborted: why,
+		},
+	}
 }
 
 // writeSet writes what the runs of a set have in common: one summary, one
