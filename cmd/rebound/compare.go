@@ -198,6 +198,9 @@ func reportsIn(path string) ([]string, error) {
 	if err != nil || !info.IsDir() {
 		return []string{path}, nil // ReadPath says what is wrong
 	}
+	if _, err := os.Stat(filepath.Join(path, "plan.yaml")); err == nil {
+		return nil, fmt.Errorf("%[1]s is a run without a report.json: 'rebound report %[1]s' writes it", path)
+	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("read reports: %w", err)
