@@ -55,7 +55,11 @@ func (a arm) args(scenario, dir string, seed uint64, given *pflag.FlagSet) []str
 		switch f.Name {
 		case "interleave", "repeat", "out", "seed":
 		default:
-			args = append(args, "--"+f.Name+"="+f.Value.String())
+			value := f.Value.String()
+			if list, ok := f.Value.(pflag.SliceValue); ok { // whose String is for people
+				value = strings.Join(list.GetSlice(), ",")
+			}
+			args = append(args, "--"+f.Name+"="+value)
 		}
 	})
 	if a.target != "" {
