@@ -81,11 +81,16 @@ func (c Comparison) judge() (Outcome, []string) {
 	return c.weigh()
 }
 
+// nameOf says which run it is: in a set its number is that of its folder.
+func (s Side) nameOf(i int) string {
+	return fmt.Sprintf("run %d of %d (%s, seed %d)", i+1, len(s.Each), s.Each[i].ID, s.Each[i].Seed)
+}
+
 // unfinished says which runs of a side did not finish.
 func (s Side) unfinished(name string) (why []string) {
-	for _, r := range s.Each {
+	for i, r := range s.Each {
 		if r.Ended != finished {
-			why = append(why, fmt.Sprintf("%srun %s: %s", name, r.ID, r.Ended))
+			why = append(why, fmt.Sprintf("%s%s: %s", name, s.nameOf(i), r.Ended))
 		}
 	}
 	return why
@@ -93,9 +98,9 @@ func (s Side) unfinished(name string) (why []string) {
 
 // saturated says in which runs of a side the harness was.
 func (s Side) saturated(name string) (why []string) {
-	for _, r := range s.Each {
+	for i, r := range s.Each {
 		if r.Fitness == fitSaturated {
-			why = append(why, fmt.Sprintf("%srun %s: saturated: the harness's own lateness is in its times, and may be behind its counts", name, r.ID))
+			why = append(why, fmt.Sprintf("%s%s: saturated: the harness's own lateness is in its times, and may be behind its counts", name, s.nameOf(i)))
 		}
 	}
 	return why

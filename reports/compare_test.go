@@ -61,10 +61,10 @@ func TestCompareOneRun(t *testing.T) {
 			r.Checks = append(r.Checks, Check{Name: "dup-flag", Verdict: Invalid, Count: 3})
 		}, Worse, 5, "wire rules 0 → 3"},
 		{"refused goes before worse", func(r *Report) { r.Run.Clients, r.Messages[0].Lost = 5, 5 }, Refused, 2, "REFUSED"},
-		{"incomplete", func(r *Report) { r.Run.Complete = false }, Unfinished, 3, "new run another: incomplete"},
-		{"aborted", func(r *Report) { r.Run.Aborted = "connect: 3 of 1,000 clients" }, Unfinished, 3, "new run another: aborted"},
-		{"interrupted goes before worse", func(r *Report) { r.Run.Interrupted, r.Messages[0].Lost = true, 1 }, Unfinished, 3, "new run another: interrupted"},
-		{"saturated goes before worse", func(r *Report) { r.Phases[2].Fitness, r.Messages[0].Lost = "saturated", 1 }, Saturated, 3, "new run another: saturated"},
+		{"incomplete", func(r *Report) { r.Run.Complete = false }, Unfinished, 3, "new run 1 of 1 (another, seed 1): incomplete"},
+		{"aborted", func(r *Report) { r.Run.Aborted = "connect: 3 of 1,000 clients" }, Unfinished, 3, "new run 1 of 1 (another, seed 1): aborted"},
+		{"interrupted goes before worse", func(r *Report) { r.Run.Interrupted, r.Messages[0].Lost = true, 1 }, Unfinished, 3, "new run 1 of 1 (another, seed 1): interrupted"},
+		{"saturated goes before worse", func(r *Report) { r.Phases[2].Fitness, r.Messages[0].Lost = "saturated", 1 }, Saturated, 3, "new run 1 of 1 (another, seed 1): saturated"},
 		{"saturated where no wave was", func(r *Report) { r.Phases[0].Fitness, r.Harness.Fitness = "saturated", "saturated" }, Inconclusive, 0, "needs about 5 runs"},
 		{"versions first", func(r *Report) { r.Rebound, r.Target.Version, r.Driver.Version = "0.2.0", "3.0.0", "1.6.0" }, Inconclusive, 0, "mochi 3.0.0 embedded"},
 		{"flipped", func(r *Report) { r.Expectations[0].Verdict, r.Expectations[0].Shown = Unknown, "nothing" }, Inconclusive, 0, "valid   unknown   205 ms → nothing"},
@@ -277,7 +277,7 @@ func TestCompareFiveRuns(t *testing.T) {
 			if i == 3 {
 				r.Phases[2].Fitness = "saturated"
 			}
-		}, CompareOptions{}, Saturated, 3, "new run new-20261124T101500Z-2-4: saturated"},
+		}, CompareOptions{}, Saturated, 3, "new run 4 of 5 (new-20261124T101500Z-2-4, seed 4): saturated"},
 		{"degraded runs decide, and it is said", 1.4, func(r *Report, i int) { r.Phases[2].Fitness = "degraded" }, CompareOptions{}, Worse, 5, "5, harness degraded in 5"},
 		{"unknown health", 1.4, func(r *Report, i int) { r.Phases[2].Fitness = "unknown" }, CompareOptions{}, Inconclusive, 0, "the health of the harness is not known in a run"},
 		{"all p99 not reached any more", 1, func(r *Report, i int) {

@@ -70,6 +70,11 @@ func allSeries(hs []Histogram) []series {
 		for _, p := range parts {
 			s.N, s.Overflow, s.Censored, s.End = s.N+p.N, s.Overflow+p.Overflow, s.Censored+p.Censored, max(s.End, p.End)
 		}
+		for _, h := range group {
+			if h.Wave == 0 { // a wave without any value may have no histogram, and its censored count all the same
+				s.Censored = max(s.Censored, h.Censored)
+			}
+		}
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b series) int { return cmp.Compare(a.Tag(), b.Tag()) })

@@ -83,19 +83,25 @@ func TestSeriesNeverCountTwice(t *testing.T) {
 	h := func(wave int, n, overflow int64) Histogram {
 		return Histogram{Fleet: "f", Phase: "p", Metric: "m", Wave: wave, N: n, Overflow: overflow}
 	}
+	c := func(h Histogram, censored int64) Histogram {
+		h.Censored = censored
+		return h
+	}
 	for _, tt := range []struct {
-		name  string
-		in    []Histogram
-		n     int64
-		parts int
+		name        string
+		in          []Histogram
+		n, censored int64
+		parts       int
 	}{
-		{"whole alone", []Histogram{h(0, 5, 0)}, 5, 1},
-		{"waves alone", []Histogram{h(1, 2, 0), h(2, 3, 1)}, 5, 2},
-		{"both, adding up", []Histogram{h(0, 5, 1), h(1, 2, 0), h(2, 3, 1)}, 5, 2},
-		{"both, the whole has more", []Histogram{h(0, 9, 0), h(1, 2, 0), h(2, 3, 0)}, 9, 1},
+		{"whole alone", []Histogram{h(0, 5, 0)}, 5, 0, 1},
+		{"waves alone", []Histogram{h(1, 2, 0), h(2, 3, 1)}, 5, 0, 2},
+		{"both, adding up", []Histogram{h(0, 5, 1), h(1, 2, 0), h(2, 3, 1)}, 5, 0, 2},
+		{"both, the whole has more", []Histogram{h(0, 9, 0), h(1, 2, 0), h(2, 3, 0)}, 9, 0, 1},
+		{"censored of each wave", []Histogram{c(h(0, 5, 0), 3), c(h(1, 2, 0), 1), c(h(2, 3, 0), 2)}, 5, 3, 2},
+		{"a wave from which nobody was back has no histogram", []Histogram{c(h(0, 5, 0), 30), h(2, 5, 0)}, 5, 30, 1},
 	} {
 		got := allSeries(tt.in)
-		if len(got) != 1 || got[0].N != tt.n || len(got[0].parts) != tt.parts {
+		if len(got) != 1 || got[0].N != tt.n || got[0].Censored != tt.censored || len(got[0].parts) != tt.parts {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}

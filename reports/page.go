@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // the assets of the page
 	"encoding/base64"
@@ -177,7 +178,7 @@ func fitCell(fitness string) cell {
 	case "degraded":
 		return cell{"! degraded", "doubt"}
 	}
-	return cell{"? " + oneLine(strings.TrimSpace(fitness+" unknown"), 30), "doubt"}
+	return cell{"? " + oneLine(cmp.Or(fitness, "unknown"), 30), "doubt"}
 }
 
 // leftLast makes the last column text.

@@ -206,7 +206,7 @@ func (b *reportPage) sessions() error {
 		c.Rows, rows, top = append(c.Rows, r), append(rows, cells), max(top, at)
 	}
 	table := newTable("Session present of each accepted CONNECT after a client's first", 1,
-		[]string{"fleet", "returns", "present wanted", "read 0", "absent wanted", "read 1", "subscribed again"}, rows)
+		[]string{"fleet", "returns", "kept session owed", "not kept (forgotten)", "new session owed", "not new (invented)", "subscribed again"}, rows)
 	words := para("What the broker said of the session when a client returned, against what the CONNECT asked for and the broker promises.")
 	if top == 0 {
 		b.add("sessions", title, words, htmlBlock{Table: table})

@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -60,8 +61,12 @@ func (b *reportPage) outages() error {
 	if math.IsInf(lo, 1) { // nobody came back
 		x.Y = svg.FromZero("time", seconds, b.r.horizon())
 	}
+	words := fmt.Sprintf("How long the %ss were: a point at 99 %% says that 99 %% of all of them, the censored included, were at or below its time. A curve ends where the clients begin that never came back, or where there are no more values; it is never drawn on past them.", what)
+	if slices.ContainsFunc(shown, func(s series) bool { return s.Censored > 0 }) {
+		words += " The quantiles at the top and of each wave are estimates (Kaplan–Meier) that count a censored client only as long as it was watched: where clients were hit again before they were back, they may be reached where this curve is not."
+	}
 	blocks := []htmlBlock{
-		para("How long the %ss were: a point at 99 %% says that 99 %% of all of them, the censored included, were at or below its time. A curve ends where the clients begin that never came back, or where there are no more values; it is never drawn on past them.", what),
+		para("%s", words),
 		chart(x, "Percentiles of the "+what+" times", "s", "percentiles",
 			newTable("Percentiles of the "+what+" times, all with the censored included; in brackets: too few clients", 2, []string{"fleet", "phase", "50 %", "90 %", "99 %", "99.9 %", "longest", "n", "censored"}, rows)),
 	}

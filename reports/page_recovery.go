@@ -244,13 +244,13 @@ func (b *reportPage) worstClients() []htmlBlock {
 	var rows [][]cell
 	end := 0.0
 	for _, o := range list {
-		r := svg.Row{Label: oneLine(o.Client, 60), Note: seconds(o.Seconds)}
+		r := svg.Row{Label: oneLine(o.Client, 1000), Note: seconds(o.Seconds)}
 		ended := "back"
 		if o.Censored {
 			ended = "censored"
 			r.Note = "> " + seconds(o.Seconds) + ", not back"
 		}
-		cells := []string{o.Client, o.Fleet, phaseWave(o.Phase, o.Wave), ended, seconds(o.Start), seconds(o.Seconds), commas(o.Dials)}
+		cells := []string{o.Client, o.Fleet, b.waveName(o.Phase, o.Wave), ended, seconds(o.Start), seconds(o.Seconds), commas(o.Dials)}
 		at := 0.0
 		for i, name := range waterfallParts {
 			v := o.Parts[name]
@@ -270,6 +270,15 @@ func (b *reportPage) worstClients() []htmlBlock {
 	return []htmlBlock{rowsChart(c, "The longest outages, censored ones first", append(partLegend(), swatch("bar", 0, "away until the end of watching")), newTable("The longest outages", 4, head, rows))}
 }
 
+// waveName names a wave as its phase does everywhere else on the page.
+func (b *reportPage) waveName(phase string, wave int) string {
+	if phase == "" {
+		return phaseWave(phase, wave)
+	}
+	return b.r.waveLabel(Wave{Phase: phase, Wave: wave})
+}
+
+// phaseWave is the key of a wave.
 func phaseWave(phase string, wave int) string {
 	if phase == "" {
 		return "unscripted"

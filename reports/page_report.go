@@ -87,7 +87,10 @@ func (r *Report) tiles() []tile {
 	if all == 0 {
 		expect.Value, expect.Class = "none", ""
 	} else if ok < all {
-		expect.Class = "bad"
+		expect.Class = "doubt"
+		if slices.ContainsFunc(r.Expectations, func(e Expectation) bool { return e.Verdict == Invalid }) {
+			expect.Class = "bad"
+		}
 	}
 	tiles := []tile{expect}
 	if len(r.Waves) > 0 {

@@ -160,6 +160,26 @@ func TestPageClaimsNoCleanAccountOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestTilesOfDoubt: what is not known is not drawn as what is wrong, and is said once.
+func TestTilesOfDoubt(t *testing.T) {
+	r := pass(t)
+	for i := range r.Expectations {
+		r.Expectations[i].Verdict = Unknown
+	}
+	r.Harness.Fitness = "unknown"
+	tiles := r.tiles()
+	if first := tiles[0]; first.Class != "doubt" {
+		t.Errorf("expectations that are unknown: %+v", first)
+	}
+	if last := tiles[len(tiles)-1]; last.Value != "? unknown" || last.Class != "doubt" {
+		t.Errorf("a harness that is unknown: %+v", last)
+	}
+	r.Expectations[0].Verdict = Invalid
+	if first := r.tiles()[0]; first.Class != "bad" {
+		t.Errorf("an expectation that does not hold: %+v", first)
+	}
+}
+
 // FuzzPage: whatever report.json says, the page is written, or the report is refused.
 func FuzzPage(f *testing.F) {
 	for _, seed := range []string{

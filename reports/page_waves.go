@@ -151,7 +151,7 @@ func (b *reportPage) herd() error {
 			known(h.Fano, three), known(h.Period, seconds), known(h.Correlation, three)))
 	}
 	table := newTable("The herd of each wave", 1, []string{"wave", "CONNECTs", "peak per 10 ms", "peak ÷ mean", "CONNECTs per hit", "variance ÷ mean", "period", "autocorrelation"}, rows)
-	words := para("CONNECTs in each 10 ms at the tap, from the first intended instant of the wave. A variance far above the mean says that they come in bursts, a period that the bursts repeat: clients that back off in step. A period stands only where the autocorrelation reaches 0.3.")
+	words := para("CONNECTs in each 10 ms at the tap, from the first intended instant of the wave. A variance far above the mean says that they come in bursts, a period that the bursts repeat: clients that back off in step. A period stands only where the autocorrelation reaches 0.3. The 10 ms of the peak are counted from the first CONNECT on, so that it can be higher than the chart.")
 	if !b.drawn() {
 		b.add("herd", title, words, notHere(), htmlBlock{Table: table})
 		return nil
@@ -181,7 +181,7 @@ func (b *reportPage) herdChart(table *pageTable) (htmlBlock, bool) {
 		if len(s.X) == 0 {
 			continue
 		}
-		s.Name = phaseWave(h.Phase, h.Wave)
+		s.Name = b.waveName(h.Phase, h.Wave)
 		if h.Period != nil {
 			s.Name += ", repeats each " + seconds(*h.Period)
 		}
@@ -227,24 +227,30 @@ func peak(h HerdShape) int {
 
 // smallHerds is a small chart for each wave, all over the same axes.
 func (b *reportPage) smallHerds() htmlBlock {
-	end, top := 0.0, 0
+	end, highest := 0.0, 0
 	list := b.charts.Herds[:min(len(b.charts.Herds), maxSmall)]
 	for _, h := range list {
 		if s := herdSeries(h, 1); len(s.X) > 0 {
 			end = max(end, s.X[len(s.X)-1])
 		}
-		top = max(top, peak(h))
+		highest = max(highest, peak(h))
 	}
 	var small []figure
 	for i, h := range list {
 		s := herdSeries(h, 1)
+		top := peak(h)
+		for i := range b.r.Waves {
+			if w := &b.r.Waves[i]; w.Phase == h.Phase && w.Wave == h.Wave {
+				top = w.Herd.Peak // as the table has it
+			}
+		}
 		s.X, s.Y = svg.Peaks(s.X, s.Y, 60)
-		label := phaseWave(h.Phase, h.Wave)
-		caption := fmt.Sprintf("%s, peak %s", label, commas(peak(h)))
+		label := b.waveName(h.Phase, h.Wave)
+		caption := fmt.Sprintf("%s, peak %s", label, commas(top))
 		if h.Period != nil {
 			caption += ", each " + seconds(*h.Period)
 		}
-		c := svg.XY{ID: "herd-" + strconv.Itoa(i+1), Title: "CONNECTs per 10 ms, " + label, Desc: caption, X: svg.Axis{Max: end}, Y: svg.Axis{Max: float64(max(top, 1))}, Series: []svg.Series{s}, Small: true}
+		c := svg.XY{ID: "herd-" + strconv.Itoa(i+1), Title: "CONNECTs per 10 ms, " + label, Desc: caption, X: svg.Axis{Max: end}, Y: svg.Axis{Max: float64(max(highest, 1))}, Series: []svg.Series{s}, Small: true}
 		small = append(small, small1(c, caption))
 	}
 	return htmlBlock{Figures: small}

@@ -31,7 +31,7 @@ const maxDetail = 300
 func Terminal(w io.Writer, r *Report, o TerminalOptions) error {
 	t := &terminal{r: r, ink: ink(o.Color), width: len("unscripted") + 1}
 	for _, wave := range r.shownWaves() {
-		t.width = max(t.width, utf8.RuneCountInString(r.waveLabel(wave))+1)
+		t.width = max(t.width, utf8.RuneCountInString(r.waveLabel(wave))+2)
 	}
 	t.header()
 	t.connect()

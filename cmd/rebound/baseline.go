@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,31 @@ func baselineDir(name string) (string, error) {
 		return "", usagef("baseline %q: want a name of letters, digits, '.', '_' and '-'", name)
 	}
 	return filepath.Join(baselines, name), nil
+}
+
+// findBaseline is where the baseline of a name is, which must be there.
+func findBaseline(name string) (string, error) {
+	dir, err := baselineDir(name)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return dir, nil
+	}
+	entries, err := os.ReadDir(baselines)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read baselines: %w", err)
+	}
+	var there []string
+	for _, e := range entries {
+		if e.IsDir() && baselineName.MatchString(e.Name()) {
+			there = append(there, e.Name())
+		}
+	}
+	if len(there) == 0 {
+		return "", usagef("no baseline %q: %s under the working directory has none; make one with 'rebound baseline save'", name, baselines)
+	}
+	return "", usagef("no baseline %q: %s under the working directory has %s", name, baselines, strings.Join(there, ", "))
 }
 
 func saveBaseline(io streams, name string, paths []string, renew bool) error {

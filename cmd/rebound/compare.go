@@ -66,9 +66,9 @@ func compareCommand(io streams) *cobra.Command {
 		Args:    cobra.ArbitraryArgs,
 		RunE:    func(c *cobra.Command, args []string) error { return f.run(c, args, io) },
 	}
-	c.Flags().StringVar(&f.format, "format", compareFormatNames()[0], "how to write it: "+strings.Join(compareFormatNames(), ", "))
+	c.Flags().StringVar(&f.format, "format", compareFormatNames()[0], "write it as `FORMAT`: "+strings.Join(compareFormatNames(), ", "))
 	c.Flags().StringSliceVar(&f.allow, "allow", nil, "let runs differ in `NAME`: "+strings.Join(reports.AllowNames(), ", "))
-	c.Flags().StringVar(&f.margin, "margin", "", "least change that matters, such as 15%, in the place of max(10%, 3 × A/A noise)")
+	c.Flags().StringVar(&f.margin, "margin", "", "least change `SHARE` that matters, such as 15%, in the place of max(10%, 3 × A/A noise)")
 	c.Flags().BoolVar(&f.require, "require", false, "require a decision: inconclusive is exit 3")
 	c.Flags().BoolVar(&f.self, "self-check", false, "all runs are of one thing: say by how much they differ, and which change they could show")
 	c.Flags().StringVar(&f.baseline, "baseline", "", "take the baseline `NAME` as the old runs; all arguments are new ones")
@@ -154,7 +154,7 @@ func (f compareFlags) sides(c *cobra.Command, args []string) (old, new []string,
 		if f.self {
 			return nil, args, nil
 		}
-		dir, err := baselineDir(f.baseline)
+		dir, err := findBaseline(f.baseline)
 		return []string{dir}, args, err
 	case dash > 0 && dash < len(args):
 		return args[:dash], args[dash:], nil
@@ -197,6 +197,9 @@ func reportsIn(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
 		return []string{path}, nil // ReadPath says what is wrong
+	}
+	if _, err := os.Stat(filepath.Join(path, "plan.yaml")); err == nil {
+		return nil, fmt.Errorf("%[1]s is a run without a report.json: 'rebound report %[1]s' writes it", path)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,6 +101,9 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 
 // runInterleaved is run --interleave.
 func runInterleaved(io streams, given *pflag.FlagSet, f runFlags, scenario string, names []string) error {
+	if len(f.format.names) > 0 && !slices.Contains(f.format.names, "json") {
+		return usagef("--format %s: --interleave compares the report.json of the runs: name json, too", strings.Join(f.format.names, ","))
+	}
 	var arms [2]arm
 	for i, name := range names {
 		var err error

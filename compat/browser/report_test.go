@@ -251,17 +251,21 @@ func TestWithoutScript(t *testing.T) {
 	p.quiet()
 }
 
-// TestPrint: paper shows the drawings, not the canvas, on white.
+// TestPrint: paper shows the drawings, not the canvas, on white, and no table is
+// wider than a sheet of A4.
 func TestPrint(t *testing.T) {
 	path := storm(t, samples.Size{Clients: 100, Waves: 2, Censored: 3})
-	p := open(t, path, look{dark: true, media: "print"})
+	p := open(t, path, look{dark: true, media: "print", width: 718, height: 1000})
 	p.until(`document.documentElement.dataset.ready === "1"`)
-	var hidden int
+	var hidden, wide int
 	var paper string
 	p.js(`[...document.querySelectorAll("svg.chart")].filter(s => s.getBoundingClientRect().width === 0).length`, &hidden)
 	p.js(`getComputedStyle(document.body).backgroundColor`, &paper)
 	if hidden > 0 || paper != "rgb(255, 255, 255)" {
 		t.Errorf("%d drawings are not printed, on %s", hidden, paper)
+	}
+	if p.js(`document.documentElement.scrollWidth`, &wide); wide > 718 {
+		t.Errorf("%d px wide on paper of 718", wide)
 	}
 	var pdf []byte
 	p.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {

@@ -110,6 +110,32 @@ func chartFaults(r *reports.Report) map[string]string {
 	hold("attempts, censored", censored, r.Total.Censored)
 	hold("dials", float64(dials), math.Round(r.Total.Attempts*float64(r.Total.Back)))
 
+	var whole, waves [2]int // back and censored, in the histograms of the phases and in those of several waves
+	for _, h := range r.Histograms {
+		if h.Metric != "outage" {
+			continue
+		}
+		to := &waves
+		if h.Wave == 0 {
+			to = &whole
+		}
+		to[0], to[1] = to[0]+int(h.N+h.Overflow), to[1]+int(h.Censored)
+	}
+	hold("histograms, back and censored", whole, [2]int{r.Total.Back, r.Total.Censored})
+	perPhase := map[string][]reports.Wave{}
+	for _, w := range r.Waves {
+		perPhase[w.Phase] = append(perPhase[w.Phase], w)
+	}
+	var want [2]int
+	for _, ws := range perPhase {
+		for _, w := range ws {
+			if len(ws) > 1 {
+				want[0], want[1] = want[0]+w.Back, want[1]+w.Censored
+			}
+		}
+	}
+	hold("histograms of waves, back and censored", waves, want)
+
 	n, most := 0, 0.0
 	for _, e := range c.Outages {
 		n, censored = n+e.N, censored-e.Censored

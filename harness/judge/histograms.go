@@ -77,11 +77,14 @@ func (j *judgement) histWave(set histSet, censored map[histKey]int, w *waveFacts
 				ns(o.Fleet, fmt.Sprintf("gap.qos%d", q)).Record(l.gap())
 			}
 		}
+		// A wave from which nobody came back has a histogram, too: an empty one,
+		// with its censored beside it.
+		outage := ns(o.Fleet, "outage")
 		if !o.Back() {
 			censored[histKey{o.Fleet, w.wave.Phase, "", number}]++
 			continue
 		}
-		ns(o.Fleet, "outage").Record(int64(o.Until - o.Start))
+		outage.Record(int64(o.Until - o.Start))
 		for i, name := range PartNames() {
 			if name != "close" || o.Parts.ClosedKnown {
 				ns(o.Fleet, "waterfall."+name).Record(o.Parts.Values()[i])

@@ -92,6 +92,17 @@ func clip(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
+// clipMiddle shortens s to n runes from within: names that are made alike differ
+// at their ends.
+func clipMiddle(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	head := n / 3
+	return string(r[:head]) + "…" + string(r[len(r)-(n-1-head):])
+}
+
 // String names a kind of drawing, as Swatch takes it.
 func (k Kind) String() string { return [...]string{"line", "step", "area", "points"}[k] }
 

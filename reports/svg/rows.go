@@ -54,7 +54,7 @@ func (r Rows) Draw() string {
 	}
 	for i, row := range r.Rows {
 		top, end := f.top+rowHeight*float64(i), f.left
-		c.text("tick", "end", f.left-8, top+16, clip(row.Label, 24))
+		c.text("tick", "end", f.left-8, top+16, clipMiddle(row.Label, 22))
 		for _, s := range row.Spans {
 			from, to := r.X.place(s.From, f.left, f.right), r.X.place(s.To, f.left, f.right)
 			y, h := top+4, rowHeight-8

@@ -3,9 +3,12 @@ package svg
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -127,6 +130,41 @@ func TestSwatchHasEachKind(t *testing.T) {
 			if s := Swatch(kind, style); !strings.HasPrefix(s, "<svg") || !strings.HasSuffix(s, "</svg>") {
 				t.Errorf("%s %d: %s", kind, style, s)
 			}
+		}
+	}
+}
+
+// TestTextsStayApart: the last number of an axis is inside of the drawing, the name
+// of the upright axis is above its highest number, and long names that differ at
+// their ends differ.
+func TestTextsStayApart(t *testing.T) {
+	xy := XY{ID: "x", X: Axis{Label: "time", Max: 900, Format: func(v float64) string { return fmt.Sprintf("%v milliseconds", v) }}, Y: Axis{Label: "CONNECTs", Max: 40, Format: func(v float64) string { return fmt.Sprint(v) }}}
+	texts := map[string]struct {
+		x, y   float64
+		anchor string
+	}{}
+	for _, m := range regexp.MustCompile(`<text class="\w+" x="([^"]+)" y="([^"]+)" text-anchor="(\w+)">([^<]+)</text>`).FindAllStringSubmatch(xy.Draw(), -1) {
+		x, errX := strconv.ParseFloat(m[1], 64)
+		y, errY := strconv.ParseFloat(m[2], 64)
+		if errX != nil || errY != nil {
+			t.Fatal(m[0])
+		}
+		texts[m[4]] = struct {
+			x, y   float64
+			anchor string
+		}{x, y, m[3]}
+	}
+	if last := texts["900 milliseconds"]; last.anchor != "end" || last.x > width {
+		t.Errorf("the last number of the axis: %+v", last)
+	}
+	if top, label := texts["40"], texts["CONNECTs"]; label.y > top.y-12 || label.y < 10 {
+		t.Errorf("the name of the axis at %v, its highest number at %v", label.y, top.y)
+	}
+	for in, want := range map[string]string{
+		"short": "short", "device-in-a-hall-with-a-long-name-000001": "device-i…long-name-000001", "ééééééééééééééééééééééééé1": "éééééééé…ééééééééééééééé1",
+	} {
+		if got := clipMiddle(in, 25); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
 }

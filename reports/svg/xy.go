@@ -3,6 +3,7 @@ package svg
 import (
 	"math"
 	"slices"
+	"unicode/utf8"
 )
 
 // Kind is how a series is drawn.
@@ -58,7 +59,7 @@ func (x XY) Draw() string {
 	if h == 0 {
 		h = 300
 	}
-	f := frame{70, 14, width - 16, h - 44}
+	f := frame{70, 26, width - 16, h - 44}
 	if x.Small {
 		h = 80
 		f = frame{2, 4, smallWidth - 2, h - 4}
@@ -103,7 +104,7 @@ func (c *canvas) axes(x, y Axis, f frame) {
 		c.text("tick", "end", f.left-8, at+4, y.text(v))
 	}
 	c.xAxis(x, f)
-	c.text("label", "start", 4, f.top-3, y.Label)
+	c.text("label", "start", 4, f.top-14, y.Label) // above the text of a tick at the very top
 }
 
 func (c *canvas) xAxis(x Axis, f frame) {
@@ -112,7 +113,12 @@ func (c *canvas) xAxis(x Axis, f frame) {
 		at := x.place(v, f.left, f.right)
 		c.line("axis", at, f.bottom, at, f.bottom+tickLength)
 		if at-last >= 50 {
-			c.text("tick", "middle", at, f.bottom+18, x.text(v))
+			text := x.text(v)
+			if half := noteRune / 2 * float64(utf8.RuneCountInString(text)); at+half > width {
+				c.text("tick", "end", width, f.bottom+18, text)
+			} else {
+				c.text("tick", "middle", at, f.bottom+18, text)
+			}
 			last = at
 		}
 	}
