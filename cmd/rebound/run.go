@@ -117,9 +117,6 @@ func runInterleaved(io streams, given *pflag.FlagSet, f runFlags, scenario strin
 	if arms[0].target != "" {
 		f.target = arms[0].target
 	}
-	if len(f.format.names) > 0 && !slices.Contains(f.format.names, "json") {
-		return usagef("--interleave compares report.json: add json to --format")
-	}
 	s, err := newSession(io, scenario, f)
 	if err != nil {
 		return err
