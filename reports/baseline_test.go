@@ -70,8 +70,14 @@ func TestCommittedBaselines(t *testing.T) {
 			}
 			return runs
 		}
-		if s := CheckSelf(read(1), CompareOptions{}); s.Verdict != Same || s.Runs.Runs < decidingRuns {
+		s := CheckSelf(read(1), CompareOptions{})
+		if s.Verdict != Same && s.Verdict != Inconclusive || s.Runs.Runs < decidingRuns || len(s.Metrics) != len(gated) {
 			t.Errorf("%s: %s of %d runs: %q", dir, s.Verdict, s.Runs.Runs, s.Why)
+		}
+		for _, m := range s.Metrics {
+			if at := m.Smallest[0]; at == nil || *at > 0.5 {
+				t.Errorf("%s: %d runs a side do not show +50 %% of %s", dir, s.Sizes[0], m.Name)
+			}
 		}
 		if c := Compare(read(1), read(1), CompareOptions{}); c.Verdict == Worse || c.Verdict == Refused {
 			t.Errorf("%s against itself: %s %q", dir, c.Verdict, c.Why)

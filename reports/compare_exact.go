@@ -36,8 +36,23 @@ var exactCounts = []exactCount{
 	{"wrong_qos", "wrong-qos", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.WrongQoS }) }},
 	{"unexpected", "unexpected", func(r *Report) int64 { return sumMessages(r, -1, func(m Messages) int64 { return m.Unexpected }) }},
 	{"unscripted", "", func(r *Report) int64 { return int64(r.Unscripted.Ends + r.Unscripted.Control) }},
+	// Closes without effect leave fewer clients to come back: the times look better for it.
+	{"kick_effective", "kick-effective", findingsOf("kick-effective")},
+	{"leak", "leak", findingsOf("leak")},
 	{"session faults", "", sessionFaults},
 	{"wire rules", "", wireFaults},
+}
+
+// findingsOf counts the findings of a check that is invalid.
+func findingsOf(check string) func(*Report) int64 {
+	return func(r *Report) int64 {
+		for _, c := range r.Checks {
+			if c.Name == check && c.Verdict == Invalid {
+				return max(1, c.Count)
+			}
+		}
+		return 0
+	}
 }
 
 // sumMessages adds a count over the QoS, or over all of them for -1.

@@ -60,6 +60,13 @@ func TestCompareOneRun(t *testing.T) {
 		{"a rule of the wire", func(r *Report) {
 			r.Checks = append(r.Checks, Check{Name: "dup-flag", Verdict: Invalid, Count: 3})
 		}, Worse, 5, "wire rules 0 → 3"},
+		{"closes without effect", func(r *Report) {
+			r.Checks = append(r.Checks, Check{Name: "kick-effective", Verdict: Invalid, Count: 500})
+		}, Worse, 5, "kick_effective 0 → 500"},
+		{"closes without effect, a known defect", func(r *Report) {
+			r.Checks = append(r.Checks, Check{Name: "kick-effective", Verdict: Invalid, Count: 500, Known: "#k"})
+		}, Inconclusive, 0, "known defect (#k): no verdict"},
+		{"a leak", func(r *Report) { r.Checks = append(r.Checks, Check{Name: "leak", Verdict: Invalid}) }, Worse, 5, "leak 0 → 1"},
 		{"refused goes before worse", func(r *Report) { r.Run.Clients, r.Messages[0].Lost = 5, 5 }, Refused, 2, "REFUSED"},
 		{"incomplete", func(r *Report) { r.Run.Complete = false }, Unfinished, 3, "new run 1 of 1 (another, seed 1): incomplete"},
 		{"aborted", func(r *Report) { r.Run.Aborted = "connect: 3 of 1,000 clients" }, Unfinished, 3, "new run 1 of 1 (another, seed 1): aborted"},
