@@ -20,6 +20,7 @@ func Judge(dir string, strict bool) (*reports.Report, error) {
 
 // Rejudge judges a folder again and writes its reports in these formats: over
 // the old ones when this version wrote them, beside them when another one did.
+// Formats that are there already are written again, too.
 // It gives the folder that the reports are in.
 func Rejudge(dir, version string, formats []reports.Format) (*reports.Report, string, error) {
 	info, err := os.Stat(dir)
@@ -43,7 +44,7 @@ func Rejudge(dir, version string, formats []reports.Format) (*reports.Report, st
 			return nil, "", fmt.Errorf("%w: %w", ErrEvidence, err)
 		}
 	}
-	if err := reports.WriteFormats(out, r, formats); err != nil {
+	if err := reports.WriteFormats(out, r, reports.WithThose(out, formats)); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
 	return r, out, nil

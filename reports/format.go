@@ -65,6 +65,16 @@ func FormatsNamed(names ...string) ([]Format, error) {
 	return slices.DeleteFunc(all, func(f Format) bool { return !slices.Contains(names, f.Name) }), nil
 }
 
+// WithThose adds to some formats those that a folder has already, in the order
+// of the table: a report that is written again must not stand beside files that
+// say what the old one said.
+func WithThose(dir string, formats []Format) []Format {
+	return slices.DeleteFunc(Formats(), func(f Format) bool {
+		_, err := os.Lstat(filepath.Join(dir, f.File))
+		return err != nil && !slices.ContainsFunc(formats, func(g Format) bool { return g.Name == f.Name })
+	})
+}
+
 // WriteAll writes every format into dir, as WriteFormats does.
 func WriteAll(dir string, r *Report) error { return WriteFormats(dir, r, Formats()) }
 

@@ -15,8 +15,9 @@ func reportCommand(io streams) *cobra.Command {
 		Use:   "report DIR",
 		Short: "Judge a run's evidence again and write its reports",
 		Long: `Judge the evidence in a run's folder again and write every report file, or those
-of --format alone. Where GITHUB_STEP_SUMMARY names a file, the page is added to
-it; under GitHub Actions what did not hold becomes annotations.
+of --format and what is there already. Where GITHUB_STEP_SUMMARY names a file,
+the page is added to it; under GitHub Actions what did not hold becomes
+annotations.
 
 The same version of rebound writes the same report.json, byte for byte. Another
 version writes into DIR/judged-by-<version> and never over the old reports. A
