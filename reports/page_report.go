@@ -88,8 +88,17 @@ func (r *Report) tiles() []tile {
 		expect.Value, expect.Class = "none", ""
 	} else if ok < all {
 		expect.Class = "doubt"
-		if slices.ContainsFunc(r.Expectations, func(e Expectation) bool { return e.Verdict == Invalid }) {
+		invalid, excused := 0, r.excused()
+		for _, e := range r.Expectations {
+			if e.Verdict == Invalid {
+				invalid++
+			}
+		}
+		if invalid > excused {
 			expect.Class = "bad"
+		}
+		if excused > 0 {
+			expect.Note = commas(excused) + " excused · " + expect.Note
 		}
 	}
 	tiles := []tile{expect}

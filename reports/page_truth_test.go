@@ -178,6 +178,10 @@ func TestTilesOfDoubt(t *testing.T) {
 	if first := r.tiles()[0]; first.Class != "bad" {
 		t.Errorf("an expectation that does not hold: %+v", first)
 	}
+	r.Expectations[0].OnFail = "warn"
+	if first := r.tiles()[0]; first.Class != "doubt" || !strings.HasPrefix(first.Note, "1 excused · ") {
+		t.Errorf("an expectation that is excused: %+v", first)
+	}
 }
 
 // FuzzPage: whatever report.json says, the page is written, or the report is refused.

@@ -155,10 +155,14 @@ var waterfallParts = []string{"lag", "close", "notice", "retry", "backoff", "dia
 // in the median; the others only when they are not.
 var alwaysShown = []string{"close", "notice", "backoff", "dial", "connack", "resubscribe", "first_message"}
 
-// medians writes the waterfall in one line, in ms, with the n behind it.
+// medians writes the waterfall in one line, in ms, with the n behind it. A part
+// that is not known of all, as the close of a takeover is not, has its own n.
 func medians(parts map[string]Quantile) string {
 	var cells []string
-	n, censored := int64(-1), int64(0)
+	n, censored := int64(0), int64(0)
+	for _, name := range waterfallParts {
+		n = max(n, parts[name].N)
+	}
 	for _, name := range waterfallParts {
 		q, ok := parts[name]
 		v := q.get("p50")
@@ -169,10 +173,10 @@ func medians(parts map[string]Quantile) string {
 		if v != nil {
 			text = millis(*v)
 		}
-		cells = append(cells, strings.ReplaceAll(name, "_", " ")+" "+text)
-		if n < 0 || q.N < n {
-			n = q.N
+		if q.N < n {
+			text += fmt.Sprintf(" (n=%s)", commas(q.N))
 		}
+		cells = append(cells, strings.ReplaceAll(name, "_", " ")+" "+text)
 		censored = max(censored, q.Censored)
 	}
 	if len(cells) == 0 {

@@ -97,3 +97,16 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestMediansSayTheirN: a part that is known of a few must not pass for one of all, and the
+// others not for one of a few.
+func TestMediansSayTheirN(t *testing.T) {
+	q := func(v float64, n int64) Quantile { return Quantile{N: n, P50: &v} }
+	got := medians(map[string]Quantile{"lag": q(0.001, 677), "close": q(0.002, 10), "dial": q(0.003, 677)})
+	if want := "lag 1 · close 2 (n=10) · dial 3   (median ms, n=677)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := medians(nil); got != "no values (n=0)" {
+		t.Errorf("of nothing: %q", got)
+	}
+}

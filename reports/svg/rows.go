@@ -33,10 +33,10 @@ type Rows struct {
 
 const (
 	rowHeight  = 24.0
-	labelWidth = 150.0
-	noteRune   = 6.8 // of a note, on average
-	textRune   = 7.6 // of a text on a span
-	longNote   = 46  // runes
+	labelWidth = 172.0 // of 22 wide runes
+	noteRune   = 6.8   // of a note, on average
+	textRune   = 7.6   // of a text on a span
+	longNote   = 46    // runes
 )
 
 // Draw gives the svg element.
