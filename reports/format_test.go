@@ -310,5 +310,8 @@ func TestStrictExcusesNothing(t *testing.T) {
 		if got := strings.Contains(head, "three are lost"); got != tt.strict || r.excused() != tt.excused {
 			t.Errorf("strict %v: named at the top %v, %d excused", tt.strict, got, r.excused())
 		}
+		if said := strings.Contains(head, fmt.Sprintf("hold · %d excused", tt.excused)); said != (tt.excused > 0) {
+			t.Errorf("strict %v: %d excused, at the top %v", tt.strict, tt.excused, said)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func writeCompareHTML(w io.Writer, c Comparison) error {
 // writeSelfHTML writes a self-check as a page.
 func writeSelfHTML(w io.Writer, s SelfCheck) error {
 	words := s.page()
-	p := pageOf(words, words.title, outcomeClass(Outcome(strings.ToLower(words.word))))
+	p := pageOf(words, "self-check · "+s.Scenario, outcomeClass(Outcome(strings.ToLower(words.word))))
 	p.add("verdict", "What these runs can show", verdictBlocks(words)...)
 	for _, b := range words.blocks {
 		p.addWords(b)

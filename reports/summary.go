@@ -126,7 +126,11 @@ func (s *summary) head() error {
 	if r.Run.Summary != "" {
 		s.printf("%s\n\n", md(r.Run.Summary))
 	}
-	s.printf("**%s** · exit code %d · %s of %s hold · %s\n\n", r.word(), r.ExitCode, commas(ok), plural(int64(all), "expectation"), r.checkCount())
+	excused := ""
+	if n := r.excused(); n > 0 {
+		excused = fmt.Sprintf(" · %s excused", commas(n))
+	}
+	s.printf("**%s** · exit code %d · %s of %s hold%s · %s\n\n", r.word(), r.ExitCode, commas(ok), plural(int64(all), "expectation"), excused, r.checkCount())
 	for _, c := range r.Checks {
 		if r.failsBy(c) {
 			s.printf("- check **%s** is invalid: %s\n", md(c.Name), md(c.Detail))
