@@ -71,8 +71,18 @@ $GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harne
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true
 if [ "$status" -ne 0 ]; then
   echo "--- what failed, with its output:"
-  # A test's own lines stand above its FAIL line.
-  grep -E -B60 -A20 -e '^ *--- FAIL|^panic:|DATA RACE' "$log" | grep -vE '^=== |--- PASS' | head -n 400
+  # What a test printed is gathered by its name: its FAIL line comes later, and
+  # that of a subtest only when its parent has ended.
+  awk '
+    /^=== (RUN|CONT|NAME) / { test = $3; next }
+    /^=== / { next }
+    /^ *--- (PASS|SKIP): / { next }
+    /^ *--- FAIL: / { failed[++n] = $3; print; next }
+    /^(panic:|WARNING: DATA RACE)/ { loud = 80 }
+    loud > 0 { print; loud-- }
+    { said[test]++; if (said[test] <= 60) text[test] = text[test] $0 "\n" }
+    END { for (i = 1; i <= n; i++) printf "--- %s said:\n%s", failed[i], text[failed[i]] }
+  ' "$log" | head -n 400 || true
 fi
 passed=$(grep -cE '^ *--- PASS' "$log" || true)
 failed=$(grep -cE '^ *--- FAIL' "$log" || true)

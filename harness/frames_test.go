@@ -219,7 +219,7 @@ func TestEndsOfVictims(t *testing.T) {
 			name := d.Info().Name
 			t.Run(c.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				r := pcPlay(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 20s}")
+				r := pcPlayFit(t, pcNodes, d, "# storm", "- {name: storm, faults: ["+c.fault+"], until: {back: 100%}, timeout: 20s}")
 				w := r.Total
 				if w.Victims != c.victims || w.Unaffected != 0 || w.Hit+w.LateHit+w.NoOp+w.Missed != c.victims || w.Hit < c.victims/2 {
 					t.Errorf("outcomes: %+v", w)

@@ -47,8 +47,9 @@ func TestPlantedEvidence(t *testing.T) {
 		{name: "findings empty", bend: pbTruncate("findings.jsonl.gz"), unknown: slices.Concat(assumed, pbOfFindings)},
 		{name: "health missing", bend: pbRemove("health.csv"), turns: found, unknown: assumed},
 		{name: "health cut in half", bend: pbHalve("health.csv"), turns: found, unknown: assumed},
+		// Well before the end: rows behind the last phase say nothing of the run.
 		{name: "health cut at a row", bend: pbRewrite("health.csv", func(b []byte) []byte {
-			return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1]
+			return b[:bytes.LastIndexByte(b[:len(b)*3/4], '\n')+1]
 		}), turns: found, unknown: assumed},
 		{name: "env missing", bend: pbRemove("env.json"), turns: found, unknown: append(assumed, "session-forgotten", "will")},
 		{name: "env cut in half", bend: pbHalve("env.json"), turns: found, unknown: append(assumed, "session-forgotten", "will")},
