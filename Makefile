@@ -111,6 +111,10 @@ repro-mochi-bolt-ids: ## show docs/track-record.md#mochi-bolt-ids again
 repro-mochi-bolt-phantoms: ## show docs/track-record.md#mochi-bolt-phantoms again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltPhantoms$$' -v -count=1
 
+.PHONY: repro-mochi-close-deadlock
+repro-mochi-close-deadlock: ## show docs/track-record.md#mochi-close-deadlock again
+	$(GO) test ./harness/broker -run TestTrackRecordMochiCloseDeadlock -v -count=1
+
 .PHONY: repro-mochi-bolt-refused
 repro-mochi-bolt-refused: ## show docs/track-record.md#mochi-bolt-refused again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltRefused$$' -v -count=1
