@@ -83,7 +83,11 @@ func TestTrackRecordPahoClean(t *testing.T) {
 	if err := c.Publish("t", 1, false, []byte("new")); err != nil {
 		t.Fatal(err)
 	}
-	if got := conn.read(); got != "PUBLISH2 dup 1 old" {
+	got := conn.read()
+	if got == "PUBLISH1 2 new" { // which may overtake what the library sends again
+		got = conn.read()
+	}
+	if got != "PUBLISH2 dup 1 old" {
 		t.Fatalf("after a clean start: %s: the defect is gone; remove it from the table of known defects", got)
 	}
 	t.Log("a cut, CONNECT with CleanSession 1: the PUBLISH of the session before, with DUP")
