@@ -14,6 +14,11 @@ func Kinds() []Kind {
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
+		slowAuthKind(),
+		rejectAuthKind(),
+		connectLimitKind(),
+		subscribeSlowKind(),
+		publishQuotaKind(),
 	}
 }
 
