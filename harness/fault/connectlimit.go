@@ -16,7 +16,7 @@ func connectLimitKind() Kind {
 		own: `"rate": {"$ref": "#/$defs/rate", "description": "CONNECTs let in per time."},
 			"burst": {"type": "integer", "minimum": 1, "x-want": "a whole number from 1", "description": "Size of the bucket, which is full at first. Default: a tenth of a second of rate, at least 1."},
 			"then": {"enum": ["refuse", "hang", "close"], "description": "What becomes of the others: CONNACK 3, no answer until the fault is over, which closes them, or a close at once.", "default": "refuse"}`,
-		packet: "CONNECT", passed: "let in",
+		packet: connectPacket, passed: "let in",
 		read: readConnectLimit, keys: []string{"rate", "burst", "then"},
 		describe: func(g target.Gate, params map[string]string) {
 			describeBucket(params, g.ConnectLimit.Rate, g.ConnectLimit.Burst, g.ConnectLimit.Then)

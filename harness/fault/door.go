@@ -36,6 +36,9 @@ type door struct {
 	keys     []string
 }
 
+// connectPacket is the packet of the doors that clients come in by.
+const connectPacket = "CONNECT"
+
 // fleetProperty is the parameter fleet of a door fault.
 const fleetProperty = `"fleet": {"$ref": "#/$defs/name", "description": "Fleet whose clients it is for. Default: all fleets."}`
 
@@ -87,7 +90,7 @@ func (d door) make(pf scenarios.PlanFault) (Fault, error) {
 		if env.Pattern != nil {
 			gate.Clients = env.Pattern(pf.Fleet)
 		}
-		e.Fleet = pf.Fleet
+		e.Fleet, e.Bars = pf.Fleet, d.packet == connectPacket
 		_, err := set(ctx, env, gate)
 		return err
 	}
@@ -102,7 +105,7 @@ func (d door) make(pf scenarios.PlanFault) (Fault, error) {
 // detail says what came to the gate and what became of it.
 func (d door) detail(t target.GateTally) string {
 	if t.Seen == 0 {
-		return fmt.Sprintf("no %s came", d.packet)
+		return "no " + d.packet + " came"
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -116,11 +119,22 @@ func (d door) detail(t target.GateTally) string {
 			parts = append(parts, commas(p.n)+" "+p.what)
 		}
 	}
-	text := fmt.Sprintf("%s %ss seen: %s", commas(t.Seen), d.packet, strings.Join(parts, ", "))
+	text := fmt.Sprintf("%s seen: %s", packets(t.Seen, d.packet), strings.Join(parts, ", "))
 	if t.Delayed > 0 {
 		text += fmt.Sprintf("; %s had to wait", commas(t.Delayed))
 	}
 	return text
+}
+
+// packets writes a number of packets.
+func packets(n int64, packet string) string {
+	switch {
+	case n == 1:
+		return "1 " + packet
+	case packet == "PUBLISH":
+		packet += "e"
+	}
+	return commas(n) + " " + packet + "s"
 }
 
 // commas writes a number as 1,204.

@@ -14,7 +14,7 @@ func rejectAuthKind() Kind {
 		doc:  "Refuses the CONNECTs of a share of the clients, always the same ones.",
 		own: `"share": {"$ref": "#/$defs/share", "description": "Of the clients, each picked by the seed and its number.", "default": "100%"},
 			"code": {"enum": [4, 5], "description": "CONNACK return code: 4 bad user name or password, 5 not authorized.", "default": 5}`,
-		packet: "CONNECT", passed: "let in",
+		packet: connectPacket, passed: "let in",
 		read: readRejectAuth, keys: []string{"share", "code"},
 		describe: func(g target.Gate, params map[string]string) {
 			params["share"], params["code"] = scenarios.FormatShare(g.RejectAuth.Share), strconv.Itoa(int(g.RejectAuth.Code))

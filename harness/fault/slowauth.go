@@ -25,7 +25,7 @@ func slowAuthKind() Kind {
 			"max": {"$ref": "#/$defs/duration", "description": "No attempt takes longer. Default: no bound."},
 			"workers": {"type": "integer", "minimum": 0, "x-want": "a whole number from 0", "description": "Attempts under way at once; 0 = no bound.", "default": 8},
 			"queue": {"type": "integer", "minimum": 0, "x-want": "a whole number from 0", "description": "Attempts that wait for a worker; those beyond are refused with CONNACK 3.", "default": 10000}`,
-		packet: "CONNECT", passed: "let in",
+		packet: connectPacket, passed: "let in",
 		read: readSlowAuth, keys: []string{"delay", "distribution", "max", "workers", "queue"},
 		describe: func(g target.Gate, params map[string]string) {
 			s := g.SlowAuth

@@ -160,6 +160,9 @@ type Extent struct {
 	Err      string  `json:"err,omitempty"`
 	Detail   string  `json:"detail,omitempty"`  // what it did, in words and counts
 	Skipped  string  `json:"skipped,omitempty"` // why this machine can not do it; then nothing was done
+	// Bars says that it may keep clients from connecting: an attempt that it
+	// turned away is no fault of the broker.
+	Bars bool `json:"bars,omitempty"`
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
