@@ -137,6 +137,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f := &p.Fleets[i]
 		f.Probe = scenarios.ProbeTopic(sc.Fleets, i)
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
+		f.SetLabels(mix(p.Seed, "labels of "+f.Name, 0, 0) >> 11) // 53 bits, as a seed that is written
 	}
 	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
 	mistakes := undecidable(sc)

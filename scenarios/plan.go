@@ -28,6 +28,10 @@ type Plan struct {
 type PlanFleet struct {
 	Clients int    `yaml:"clients"`
 	Probe   string `yaml:"probe,omitempty"` // topic template, see ProbeTopic
+	// Labelled counts the clients of each value of each label of Labels; which
+	// ones they are, LabelSeed decides (With).
+	Labelled  map[string]map[string]int `yaml:"labelled,omitempty"`
+	LabelSeed uint64                    `yaml:"label_seed,omitempty"`
 	Fleet   `yaml:",inline"`
 }
 

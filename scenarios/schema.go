@@ -39,6 +39,7 @@ type FaultPart struct {
 type MetricPart struct {
 	Name string
 	Unit string // "s" = a time, "%" = a share, "" = a count or ratio
+	Live bool   // counted while the run goes on, and never falls: on_fail abort may watch it
 }
 
 // Schema is the composed language: the JSON Schema and the names it knows.
@@ -47,6 +48,7 @@ type Schema struct {
 	raw      map[string]any // the same, for x- annotations
 	compiled *jsonschema.Schema
 	units    map[string]string // of metrics
+	live     []string          // metrics that on_fail abort may watch
 }
 
 // Compose makes the schema of the language from its parts.
@@ -70,6 +72,9 @@ func Compose(parts Parts) (Schema, error) {
 	s := Schema{json: text, raw: raw, compiled: compiled, units: make(map[string]string, len(parts.Metrics))}
 	for _, m := range parts.Metrics {
 		s.units[m.Name] = m.Unit
+		if m.Live {
+			s.live = append(s.live, m.Name)
+		}
 	}
 	return s, nil
 }
