@@ -122,17 +122,22 @@ type run struct {
 	publishing bool // the traffic was started
 	snapped    bool // the first snapshot was taken
 	aborted    string
+	failed     bool // aborted by an expectation: the drain is still to run
 
 	findMu   sync.Mutex
 	findings []timeline.Finding // since the last flush
 	ends     int                // of them, those of ends without an action
 	written  int                // lines of findings.jsonl.gz
 
-	issued     atomic.Int64 // kicks
-	extents    atomic.Int64 // faults without victims
-	statusMu   sync.Mutex
-	lastStatus timeline.Instant
-	lastKicks  int64
+	issued atomic.Int64 // kicks
+	// Ends that no fault explains, for on_fail abort: never more than the
+	// evidence will say. wide: a fault that names no fleet took effect.
+	loose, looseControl atomic.Int64
+	wide                atomic.Bool
+	extents             atomic.Int64 // faults without victims
+	statusMu            sync.Mutex
+	lastStatus          timeline.Instant
+	lastKicks           int64
 
 	cleanups []func() error // run in reverse order
 }

@@ -119,7 +119,7 @@ func (t Tables) parts() scenarios.Parts {
 		p.Faults = append(p.Faults, scenarios.FaultPart{Name: k.Name, Doc: k.Doc, Schema: k.Schema})
 	}
 	for _, m := range measure.Metrics() {
-		p.Metrics = append(p.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit})
+		p.Metrics = append(p.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit, Live: m.Live})
 	}
 	return p
 }

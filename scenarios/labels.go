@@ -23,7 +23,7 @@ func labels(f *Fields) map[string]map[string]float64 {
 			f.at(name).Fail("", "label %s: want a name of letters, digits, ., _ and -", quote(name))
 		}
 		values := f.Sub(name)
-		shares, sum, complete := map[string]float64{}, 0.0, f.ok(name)
+		shares, sum, complete := map[string]float64{}, 0.0, len(values.vals) > 0
 		for _, value := range values.Keys() {
 			if !labelForm.MatchString(value) {
 				values.at(value).Fail("", "value %s: want a name of letters, digits, ., _ and -", quote(value))

@@ -32,7 +32,7 @@ type PlanFleet struct {
 	// ones they are, LabelSeed decides (With).
 	Labelled  map[string]map[string]int `yaml:"labelled,omitempty"`
 	LabelSeed uint64                    `yaml:"label_seed,omitempty"`
-	Fleet   `yaml:",inline"`
+	Fleet     `yaml:",inline"`
 }
 
 // PlanPhase is a phase with its waves.
@@ -52,7 +52,9 @@ type PlanWave struct {
 	Wave    int           `yaml:"wave"` // from 1
 	At      time.Duration `yaml:"at"`
 	Horizon time.Duration `yaml:"horizon"`
-	Faults  []PlanFault   `yaml:"faults"`
+	// Overlap: it goes on when the next wave of the phase begins.
+	Overlap bool        `yaml:"overlap,omitempty"`
+	Faults  []PlanFault `yaml:"faults"`
 }
 
 // PlanFault is one fault of one wave with its victims. The plan holds the

@@ -78,6 +78,7 @@ type Fleet struct {
 
 	up        atomic.Int64 // clients whose library said that the first connect is done
 	connected atomic.Int64
+	accepted  atomic.Int64
 	away      atomic.Int64
 	last      atomic.Int64
 	changed   chan struct{}
@@ -254,6 +255,10 @@ func (f *Fleet) ID(client int) string {
 // Connected is the number of clients that are connected, with their
 // subscriptions restored, now.
 func (f *Fleet) Connected() int { return int(f.connected.Load()) }
+
+// Accepted is the number of connections of its clients that were accepted so
+// far: CONNACK 0 read.
+func (f *Fleet) Accepted() int64 { return f.accepted.Load() }
 
 // Away is the number of clients that lost an accepted connection and are not
 // back, by the fleet's definition of back, now.
