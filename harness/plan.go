@@ -33,7 +33,10 @@ type PlanOptions struct {
 	Target   string  // a row of the target table, or tcp://HOST:PORT; "" = embedded
 	Endpoint string  // CloseConnection URL of an address
 	Kick     string  // "" = by the endpoint; "fin"
-	Driver   string  // a row of the driver table; "" = DefaultDriver
+	// TargetFile is a broker that already runs, with what it promises; Target is
+	// then its first address. nil = none.
+	TargetFile *scenarios.Target
+	Driver     string // a row of the driver table; "" = DefaultDriver
 	// CloseRate is the pace of the CloseConnection API in calls per second; 0 or
 	// less = none. It changes no plan, but refuses one that it can not keep up with.
 	CloseRate float64
@@ -102,6 +105,9 @@ func checkAddress(addr string) error {
 // pure: equal arguments give an equal plan. Mistakes in the scenario's fault
 // parameters are a scenarios.Errors with their positions.
 func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
+	if o.TargetFile != nil {
+		o.Target = o.TargetFile.Addresses[0]
+	}
 	if o.Target == "" {
 		o.Target = broker.KindEmbedded
 	}
@@ -140,7 +146,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
 		f.SetLabels(mix(p.Seed, "labels of "+f.Name, 0, 0) >> 11) // 53 bits, as a seed that is written
 	}
-	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
+	redelivery := time.Duration(abilitiesOf(row, o.TargetFile).RedeliveryWait * float64(time.Second))
 	mistakes := undecidable(sc)
 	for i, ph := range sc.Phases {
 		if ph.Until.Drains() && i != len(sc.Phases)-1 {

@@ -68,19 +68,21 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 type Options struct {
 	Tables
 
-	Dir       string                                // the run's own folder: new or empty
-	Scenario  []byte                                // scenario text as given, for the folder; may be nil
-	Endpoint  string                                // CloseConnection URL of an address target
-	Close     CloseOptions                          // how the CloseConnection API is called
-	Strict    bool                                  // known defects and low-n quantiles are no excuse
-	Version   string                                // of rebound, for the report
-	Stop      <-chan struct{}                       // closed = stop kicking, drain, report
-	OnTarget  func(info target.Info, client string) // client: the id of one client, for a curl line
-	OnPID     func(pid int)                         // the broker's own process, where it has one
-	OnStatus  func(Status)                          // called four times a second, and at each phase border
-	Broker    broker.Options
-	WrapConn  func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
-	WrapClose func(target.ConnectionCloser) target.ConnectionCloser
+	Dir      string // the run's own folder: new or empty
+	Scenario []byte // scenario text as given, for the folder; may be nil
+	Endpoint string // CloseConnection URL of an address target
+	// TargetFile is the target file that the plan was made for; nil = none.
+	TargetFile *scenarios.Target
+	Close      CloseOptions                          // how the CloseConnection API is called
+	Strict     bool                                  // known defects and low-n quantiles are no excuse
+	Version    string                                // of rebound, for the report
+	Stop       <-chan struct{}                       // closed = stop kicking, drain, report
+	OnTarget   func(info target.Info, client string) // client: the id of one client, for a curl line
+	OnPID      func(pid int)                         // the broker's own process, where it has one
+	OnStatus   func(Status)                          // called four times a second, and at each phase border
+	Broker     broker.Options
+	WrapConn   func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
+	WrapClose  func(target.ConnectionCloser) target.ConnectionCloser
 }
 
 // run is the state of one run; each field is set by the step that owns it.
@@ -96,6 +98,7 @@ type run struct {
 	driver fleet.Driver
 
 	target target.Target
+	login  *target.Login // of every client; nil = they do not log in
 	closer target.ConnectionCloser
 	// closePool frees what the closer keeps for its next call.
 	closePool func() error

@@ -38,7 +38,7 @@ func (l *loader) checkSchema(root *yaml.Node) {
 	var found []finding
 	for _, leaf := range leaves(ve, nil) {
 		key, value := find(root, leaf.InstanceLocation)
-		found = append(found, finding{leaf, key, value, label(leaf.InstanceLocation), l.schema.lookup(leaf.SchemaURL)})
+		found = append(found, finding{leaf, key, value, l.label(leaf.InstanceLocation), l.schema.lookup(leaf.SchemaURL)})
 	}
 	// The validator walks maps: in file order, an endless list is cut alike.
 	slices.SortStableFunc(found, func(a, b finding) int {
@@ -83,9 +83,9 @@ func leaves(e *jsonschema.ValidationError, out []*jsonschema.ValidationError) []
 }
 
 // label names a value by the end of its path: "timeout", "phases[2]".
-func label(path []string) string {
+func (l *loader) label(path []string) string {
 	if len(path) == 0 {
-		return "the scenario"
+		return l.schema.what()
 	}
 	last := path[len(path)-1]
 	if _, err := strconv.Atoi(last); err == nil && len(path) > 1 {

@@ -232,6 +232,11 @@ func (f *Fields) list(key string) []*Fields {
 	return out
 }
 
+// texts reads a list of texts; each is the node of its Fields.
+func (f *Fields) texts(key string) []*Fields {
+	return slices.DeleteFunc(f.list(key), func(item *Fields) bool { return f.bad[item.node] })
+}
+
 // scalar reads one scalar; parse words what it wants.
 func scalar[T any](f *Fields, key string, def T, parse func(string) (T, error)) T {
 	n := f.value(key)

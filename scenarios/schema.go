@@ -57,19 +57,11 @@ func Compose(parts Parts) (Schema, error) {
 	if err != nil {
 		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource(schemaID, raw); err != nil {
-		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
-	}
-	compiled, err := c.Compile(schemaID)
+	s, err := compile(raw, schemaID)
 	if err != nil {
-		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
+		return Schema{}, err
 	}
-	text, err := indentJSON(raw)
-	if err != nil {
-		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
-	}
-	s := Schema{json: text, raw: raw, compiled: compiled, units: make(map[string]string, len(parts.Metrics))}
+	s.units = make(map[string]string, len(parts.Metrics))
 	for _, m := range parts.Metrics {
 		s.units[m.Name] = m.Unit
 		if m.Live {
@@ -77,6 +69,31 @@ func Compose(parts Parts) (Schema, error) {
 		}
 	}
 	return s, nil
+}
+
+// compile makes a schema of its JSON.
+func compile(raw map[string]any, id string) (Schema, error) {
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource(id, raw); err != nil {
+		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	compiled, err := c.Compile(id)
+	if err != nil {
+		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	text, err := indentJSON(raw)
+	if err != nil {
+		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	return Schema{json: text, raw: raw, compiled: compiled}, nil
+}
+
+// what names the whole file in messages: the scenario, the target.
+func (s Schema) what() string {
+	if text, ok := s.raw["x-label"].(string); ok {
+		return text
+	}
+	return "the scenario"
 }
 
 // SchemaJSON is the composed schema as text for editors: keys sorted, equal

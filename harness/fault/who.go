@@ -30,6 +30,7 @@ func readWho(f *scenarios.Fields, fleet *scenarios.PlanFleet, seed uint64) (clie
 				who.Fail(other, "who: a list names its clients, %s has no meaning beside it", other)
 			}
 		}
+		who.Sub("label")
 		clients = who.Numbers("list", fleet.Clients)
 		return clients, "list " + ranges(clients), who
 	}

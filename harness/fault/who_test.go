@@ -149,7 +149,7 @@ func TestWhoErrors(t *testing.T) {
 		"{who: {label: {site: a}, count: 31}}": "x.yaml:1:33: count is 31, and fleet devices has 30 clients with site=a",
 		"{who: {label: {site: a}, share: 0%}}": "x.yaml:1:7: who names no victim",
 		"{who: {share: 10%, seeded: -1}}":      `x.yaml:1:28: seeded is "-1": want a whole number from 0`,
-		"{poisson: 1/s, rate: 1/s}":            "x.yaml:1:12: close has at most one of spread, rate and poisson",
+		"{poisson: 1/s, rate: 1/s}":            "x.yaml:1:11: close has at most one of spread, rate and poisson",
 		"{poisson: 5}":                         `x.yaml:1:11: poisson is "5": want a rate`,
 	} {
 		_, err := planIn(t, fleets, params, 1)

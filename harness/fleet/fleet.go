@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -41,6 +42,7 @@ type Config struct {
 	Driver    Driver
 	Addresses []string // client i uses address i mod n
 	Dial      DialFunc
+	Login     *target.Login // nil = its clients do not log in
 	Clock     *timeline.Clock
 
 	// Record is given each connection's record when it ends, and at Flush those
