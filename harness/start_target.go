@@ -48,7 +48,15 @@ func (r *run) startTarget(ctx context.Context) error {
 		closing.Credentials = randomKey()
 		to.Key = &closing.Credentials
 	}
-	t, err := StartTarget(ctx, r.plan.Target, to)
+	if r.login, err = Login(r.opts.TargetFile); err != nil {
+		return err
+	}
+	var t target.Target
+	if r.opts.TargetFile != nil {
+		t, err = r.fileTarget(r.opts.TargetFile)
+	} else {
+		t, err = StartTarget(ctx, r.plan.Target, to)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,8 +71,12 @@ func (r *run) startTarget(ctx context.Context) error {
 		return nil
 	})
 	info := t.Info()
-	for _, addr := range info.Addresses[:1] {
-		if err := broker.Preflight(ctx, addr); err != nil {
+	preflight := info.Addresses[:1]
+	if r.opts.TargetFile != nil { // its own listeners are all there, those of others may not be
+		preflight = info.Addresses
+	}
+	for _, addr := range preflight {
+		if err := broker.Preflight(ctx, addr, r.login); err != nil {
 			return err
 		}
 	}

@@ -180,7 +180,7 @@ func (c *Command) ready(ctx context.Context) error {
 	tick := time.NewTicker(readyPoll + rand.N(readyPoll))
 	defer tick.Stop()
 	for {
-		err := Preflight(ctx, c.info.Addresses[0])
+		err := Preflight(ctx, c.info.Addresses[0], nil)
 		if err == nil {
 			return nil
 		}

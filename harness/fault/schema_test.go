@@ -26,6 +26,8 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBREL, direction: out, side: before, times: 3, every: 5s}",
 		"takeover: {who: {count: 5}, times: 100, every: 5ms, hold: 0s}",
 		"disconnect: {spread: 1s}",
+		"close: {who: {label: {site: a}, count: 3, seeded: 7}, poisson: 10/s}",
+		"takeover: {who: {list: [3, 0, 10-20]}}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)
@@ -33,8 +35,8 @@ func TestSchemas(t *testing.T) {
 	}
 	for fault, want := range map[string]string{
 		"close: {every: 1s}":                                          "x.yaml:6:17: every needs times",
-		"close: {spread: 1s, rate: 1/s}":                              "close has at most one of spread and rate",
-		"cut: {spread: 1s, rate: 1/s}":                                "cut has at most one of spread and rate",
+		"close: {spread: 1s, rate: 1/s}":                              "x.yaml:6:29: close has at most one of spread, rate and poisson",
+		"cut: {spread: 1s, rate: 1/s}":                                "cut has at most one of spread, rate and poisson",
 		"cut: {packet: PUBREL, direction: out}":                       "cut needs side",
 		"cut: {packet: PUBRL, direction: out, side: before}":          `did you mean "PUBREL"?`,
 		"swallow: {packet: PUBACK}":                                   "swallow needs direction",

@@ -211,6 +211,8 @@ type Wave struct {
 	Wave  int     `json:"wave"`  // from 1
 	Start Instant `json:"start"` // first intended instant
 	End   Instant `json:"end"`   // horizon: start + timeout, cut at the next wave
+	// Overlap: the wave goes on when the next one of its phase begins.
+	Overlap bool `json:"overlap,omitempty"`
 }
 
 // Phase is one phase as it really ran.
@@ -219,6 +221,8 @@ type Phase struct {
 	Start  Instant `json:"start"`
 	End    Instant `json:"end"`
 	Reason string  `json:"reason"` // for | until | timeout | interrupted | aborted
+	// Quiet is, of the drain, for how long no client had read a message at its end.
+	Quiet int64 `json:"quiet_ns,omitempty"`
 }
 
 // Mark is the frame of the run. The first event of a file is a Mark with
