@@ -122,6 +122,9 @@ func (v *victims) closing(phase, clientID string, at place, n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.last[clientID] = n
+	if !at.fleet.ComesBack() {
+		return // nobody waits for it
+	}
 	p := v.phase(phase)
 	i, found := p.index[clientID]
 	if !found {

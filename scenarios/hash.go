@@ -98,6 +98,9 @@ func (c *canon) fleet(p string, f *Fleet, only bool) {
 	if sleepsUpToMax(f.Reconnect.Policy) {
 		field(c, p+"reconnect.max", f.Reconnect.Max, DefaultMaxSleep)
 	}
+	if sleepsFromBase(f.Reconnect.Policy) {
+		field(c, p+"reconnect.base", f.Reconnect.Base, min(DefaultBaseSleep, f.Reconnect.Max))
+	}
 	field(c, p+"reconnect.delay", f.Reconnect.Delay, 0)
 	field(c, p+"connect.rate", f.Connect.Rate, DefaultConnectRate)
 	field(c, p+"resubscribe", f.Resubscribe, DefaultResubscribe)

@@ -18,6 +18,7 @@ const (
 	DefaultClean       = false                      // the broker keeps the session
 	DefaultKeepAlive   = 30 * time.Second
 	DefaultPolicy      = PolicyPaho
+	DefaultBaseSleep   = time.Second      // from which the sleeps of the reconnect policy grow
 	DefaultMaxSleep    = 30 * time.Second // longest sleep of the reconnect policy
 	DefaultConnectRate = 500              // first connects per second
 	DefaultResubscribe = "when-absent"
@@ -40,6 +41,7 @@ const (
 	PolicyPaho      = "paho"      // the library's own
 	PolicyImmediate = "immediate" // dials again at once
 	PolicyFixed     = "fixed"     // sleeps for Delay before each dial
+	PolicyNone      = "none"      // never dials again by itself
 )
 
 // When messages of a traffic item are due.
@@ -150,6 +152,9 @@ func reconnect(f *Fields) Reconnect {
 	if sleepsUpToMax(r.Policy) {
 		r.Max = f.Duration("max", DefaultMaxSleep)
 	}
+	if sleepsFromBase(r.Policy) {
+		r.Base = f.Duration("base", min(DefaultBaseSleep, r.Max))
+	}
 	checkReconnect(f, r)
 	return r
 }
@@ -157,8 +162,12 @@ func reconnect(f *Fields) Reconnect {
 // sleepsUpToMax tells the policies with a longest sleep. An own policy that
 // joined the table by name keeps the one that the language has always given it.
 func sleepsUpToMax(policy string) bool {
-	return policy != PolicyImmediate && policy != PolicyFixed
+	return policy != PolicyImmediate && policy != PolicyFixed && policy != PolicyNone
 }
+
+// sleepsFromBase tells the policies whose sleeps grow from a shortest one: all
+// with a longest one but paho, whose first sleep is its own.
+func sleepsFromBase(policy string) bool { return sleepsUpToMax(policy) && policy != PolicyPaho }
 
 func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	p := Phase{

@@ -50,7 +50,8 @@ type Session struct {
 // Reconnect names the reconnect policy and its sleeps.
 type Reconnect struct {
 	Policy string        `yaml:"policy"`          // row of the policy table
-	Max    time.Duration `yaml:"max,omitempty"`   // longest sleep; 0 with immediate and fixed, which have none
+	Base   time.Duration `yaml:"base,omitempty"`  // shortest sleep of what grows from one; 0 with paho and what has no sleep that grows
+	Max    time.Duration `yaml:"max,omitempty"`   // longest sleep; 0 with immediate, fixed and none, which have none
 	Delay  time.Duration `yaml:"delay,omitempty"` // of policy fixed: the sleep before each dial after a loss
 }
 

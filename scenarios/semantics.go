@@ -95,9 +95,19 @@ func checkReconnect(f *Fields, r Reconnect) {
 	}
 	switch {
 	case f.ok("max") && !sleepsUpToMax(r.Policy):
-		f.Fail("max", "max has no meaning with policy %s: only %s lets its sleep grow up to one", r.Policy, PolicyPaho)
+		f.Fail("max", "max has no meaning with policy %s, whose sleep does not grow", r.Policy)
 	case f.ok("max") && r.Max <= 0:
 		f.Fail("max", "max is 0, want a longest sleep above 0s")
+	}
+	switch {
+	case f.ok("base") && r.Policy == PolicyPaho:
+		f.Fail("base", "base has no meaning with policy %s, which begins at 0s and then 1s", r.Policy)
+	case f.ok("base") && !sleepsFromBase(r.Policy):
+		f.Fail("base", "base has no meaning with policy %s, whose sleep does not grow", r.Policy)
+	case f.ok("base") && r.Base <= 0:
+		f.Fail("base", "base is 0, want a shortest sleep above 0s; policy %s has none", PolicyImmediate)
+	case f.ok("base") && r.Base > r.Max:
+		f.Fail("base", "base is %s, and max, the longest sleep, is %s", r.Base, r.Max)
 	}
 	switch {
 	case f.ok("delay") && r.Policy != PolicyFixed:
