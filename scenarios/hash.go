@@ -136,7 +136,12 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 			fmt.Fprintf(c, "%sfaults.%d.%s\n", p, i, f.Kind)
 		}
 	}
-	if len(ph.Faults) > 0 {
+	if w := ph.Walk; w != nil {
+		field(c, p+"walk.steps", w.Steps, 0)
+		field(c, p+"walk.every", w.Every, DefaultEvery)
+		field(c, p+"walk.jitter", w.Jitter, DefaultJitter)
+		field(c, p+"walk.overlap", w.Overlap, DefaultOverlap)
+	} else if len(ph.Faults) > 0 {
 		field(c, p+"repeat.times", ph.Repeat.Times, DefaultTimes)
 		if ph.Repeat.Times > 1 { // every has no meaning for one wave
 			field(c, p+"repeat.every", ph.Repeat.Every, 0)

@@ -29,6 +29,8 @@ const (
 	DefaultBurst       = 1     // messages per slot
 	DefaultRetain      = false // of traffic and Wills
 	DefaultTimes       = 1     // waves
+	DefaultJitter      = 0     // of a walk's steps
+	DefaultOverlap     = 1     // faults of a walk's step
 	// DefaultEvery spaces waves so that each starts in paho's first-loss regime:
 	// it sleeps before its first retry when the last loss was less than about 6 s
 	// ago, and remembers failed attempts for twice its connect time-out.
@@ -179,14 +181,20 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	if f.ok("until") {
 		p.Until = until(f.Sub("until"))
 	}
-	for _, ff := range f.list("faults") {
+	faults := f.list("faults")
+	if f.ok("walk") {
+		w := f.Sub("walk")
+		faults = w.list("of")
+		p.Walk = walk(w, len(faults))
+	}
+	for _, ff := range faults {
 		if spec, ok := l.fault(ff, sc); ok {
 			p.Faults = append(p.Faults, spec)
 		} else {
 			l.unread = true
 		}
 	}
-	if len(p.Faults) > 0 {
+	if len(p.Faults) > 0 && p.Walk == nil {
 		r := f.Sub("repeat")
 		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0)}
 		switch {
@@ -197,6 +205,23 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 		}
 	}
 	return p
+}
+
+func walk(f *Fields, faults int) *Walk {
+	w := &Walk{
+		Steps: f.Count("steps", 0), Every: f.Duration("every", DefaultEvery),
+		Jitter: f.Share("jitter", DefaultJitter), Overlap: f.Count("overlap", DefaultOverlap),
+	}
+	if f.ok("every") && w.Every <= 0 {
+		f.Fail("every", "every is 0s, want a time above 0s from one step to the next")
+	}
+	if w.Jitter >= 1 {
+		f.Fail("jitter", "jitter is 100%%: a step could begin with the next one, want less")
+	}
+	if f.ok("overlap") && w.Overlap > faults {
+		f.Fail("overlap", "overlap is %d, and of has %d faults: a step draws none twice", w.Overlap, faults)
+	}
+	return w
 }
 
 func until(f *Fields) *Until {

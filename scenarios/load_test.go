@@ -132,6 +132,9 @@ func render(sc *scenarios.Scenario) string {
 	}
 	for _, p := range sc.Phases {
 		fmt.Fprintf(&b, "phase %s for %s timeout %s %s repeat %+v", p.Name, p.For, p.Timeout, p.OnTimeout, p.Repeat)
+		if p.Walk != nil {
+			fmt.Fprintf(&b, " walk %+v", *p.Walk)
+		}
 		if u := p.Until; u != nil {
 			switch {
 			case u.Connected != nil:

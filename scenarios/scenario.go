@@ -96,8 +96,9 @@ type Phase struct {
 	Until     *Until
 	Timeout   time.Duration
 	OnTimeout string // continue | abort
-	Faults    []FaultSpec
-	Repeat    Repeat
+	Faults    []FaultSpec // with a Walk those that it draws from
+	Repeat    Repeat      // zero with a Walk
+	Walk      *Walk       // nil = every fault in every wave
 }
 
 // Until is the condition that ends a phase: exactly one is set.
@@ -111,6 +112,16 @@ type Until struct {
 type Repeat struct {
 	Times int           `yaml:"times"`
 	Every time.Duration `yaml:"every"`
+}
+
+// Walk is a random walk over the faults of a phase: a wave for each step, its
+// start and its faults drawn by the seed. Step k is due at k × Every, and later
+// by a random part of Jitter × Every; it draws 1 to Overlap different faults.
+type Walk struct {
+	Steps   int
+	Every   time.Duration
+	Jitter  float64 // share of Every, 0..1
+	Overlap int
 }
 
 // FaultSpec is one fault as written: its kind and its undecoded parameters,

@@ -192,10 +192,11 @@ func (l *loader) checkPhases(phases []*Fields, sc *Scenario) {
 		if pf.ok("timeout") && p.Timeout <= 0 {
 			pf.Fail("timeout", "timeout is 0, want a time above 0s")
 		}
-		if pf.ok("timeout") && !pf.Has("until") && !pf.Has("faults") {
+		faults := pf.Has("faults") || pf.Has("walk")
+		if pf.ok("timeout") && !pf.Has("until") && !faults {
 			pf.Fail("timeout", "timeout has no meaning here: the phase ends after its for")
 		}
-		if p.Until != nil && p.Until.Back != nil && !pf.Has("faults") {
+		if p.Until != nil && p.Until.Back != nil && !faults {
 			pf.Fail("until", "until back needs faults in this phase: it counts the clients that they hit")
 		}
 	}
