@@ -29,6 +29,10 @@ func (c clients) Takeover(ctx context.Context, fleet string, client int, hold ti
 	return c.run.byName[fleet].Takeover(ctx, client, hold)
 }
 
+func (c clients) Silence(fleet string, client int) (int, func(), error) {
+	return c.run.byName[fleet].Silence(client)
+}
+
 func (c clients) Holding(fleet string, client int) {
 	f := c.run.byName[fleet]
 	c.run.victims.holding(c.phase, f.ID(client), place{f, client}, f.LiveN(client))

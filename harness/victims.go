@@ -155,17 +155,26 @@ func (v *victims) holding(phase, clientID string, at place, n int) {
 	v.closing(phase, clientID, at, n)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p := v.phase(phase)
-	p.hit[p.index[clientID]].held++
+	if e := v.phase(phase).victim(clientID); e != nil {
+		e.held++
+	}
 }
 
 func (v *victims) released(phase, clientID string, at timeline.Instant) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p := v.phase(phase)
-	e := &p.hit[p.index[clientID]]
-	e.held--
-	e.lifted = at
+	if e := v.phase(phase).victim(clientID); e != nil {
+		e.held--
+		e.lifted = at
+	}
+}
+
+// victim is the entry of a client; nil = nobody waits for it.
+func (p *phaseVictims) victim(clientID string) *victim {
+	if i, found := p.index[clientID]; found {
+		return &p.hit[i]
+	}
+	return nil
 }
 
 // acted reports whether connection n of a client was closed on purpose.
