@@ -63,10 +63,10 @@ func muted(t *testing.T, dir string, slack time.Duration) error {
 			wrong = append(wrong, fmt.Errorf("%s ended by %s", o.ClientID, o.Lost.EndKind))
 		case o.Lost.LastOut > o.Action.Answered:
 			wrong = append(wrong, fmt.Errorf("%s wrote %s after it fell silent", o.ClientID, time.Duration(o.Lost.LastOut-o.Action.Answered)))
-		case o.Lost.LastIn <= o.Action.Answered:
-			wrong = append(wrong, fmt.Errorf("%s read nothing after it fell silent", o.ClientID))
 		case silent < keep || silent > keep*3/2+slack:
 			wrong = append(wrong, fmt.Errorf("%s was closed after %s of silence", o.ClientID, silent))
+		case o.Lost.LastIn <= o.Action.Answered:
+			wrong = append(wrong, fmt.Errorf("%s read nothing after it fell silent", o.ClientID))
 		case notice != time.Duration(o.Noticed-o.Issued) || o.Parts.Close != 0 || o.Parts.ClosedKnown:
 			wrong = append(wrong, fmt.Errorf("%s: the silence is not all in notice: %+v", o.ClientID, o.Parts))
 		}

@@ -26,6 +26,7 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBREL, direction: out, side: before, times: 3, every: 5s}",
 		"takeover: {who: {count: 5}, times: 100, every: 5ms, hold: 0s}",
 		"disconnect: {spread: 1s}",
+		"keepalive-stop: {who: {count: 2}, spread: 1s, for: 3s}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)

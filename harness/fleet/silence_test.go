@@ -4,13 +4,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// TestVoice: what is written in a silence comes after it, whole and in order;
-// what is read comes at once; no deadline wakes a write, and Close does.
+// TestVoice: what is written in a silence is taken, and comes after it, whole and
+// in order; a PINGREQ waits, whatever its deadline; what is read comes at once;
+// and what is kept at a Close never comes.
 func TestVoice(t *testing.T) {
 	below, peer := net.Pipe()
 	defer peer.Close() //nolint:errcheck // the test's own
@@ -47,7 +49,10 @@ func TestVoice(t *testing.T) {
 	if err := v.SetWriteDeadline(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	held := say("held")
+	if err := errors.Join(<-say("kept"), <-say("too")); err != nil {
+		t.Error(err)
+	}
+	ping := say(string(pingreq))
 	go func() { _, _ = peer.Write([]byte("read")) }()
 	b := make([]byte, 4)
 	if _, err := io.ReadFull(v, b); err != nil || string(b) != "read" {
@@ -56,33 +61,45 @@ func TestVoice(t *testing.T) {
 	select {
 	case got := <-heard:
 		t.Errorf("heard %q in the silence", got)
-	case err := <-held:
-		t.Errorf("a write ended in the silence: %v", err)
+	case err := <-ping:
+		t.Errorf("a PINGREQ ended in the silence: %v", err)
 	case <-time.After(50 * time.Millisecond): // that nothing comes has no other sign
 	}
-	if err := v.SetWriteDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	resume()
-	resume()
-	if got := <-heard; got != "held" || <-held != nil {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		resume()
+		resume()
+	}()
+	if got := <-heard; got != "kepttoo" {
 		t.Errorf("heard %q after the silence", got)
 	}
+	if got := <-heard; got != string(pingreq) || <-ping != nil {
+		t.Errorf("heard %q after what was kept", got)
+	}
+	<-done
 
 	resume = v.silence()
-	held = say("never")
+	ping = say(string(pingreq))
+	if err := <-say("never"); err != nil {
+		t.Error(err)
+	}
+	big := say(strings.Repeat("x", maxKept))
 	if err := v.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := <-held; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the write that a Close met: %v", err)
+	if err := <-ping; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the PINGREQ that a Close met: %v", err)
+	}
+	if err := <-big; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("what was too much, at a Close: %v", err)
 	}
 	resume()
 	if v.silence() != nil {
 		t.Error("a closed connection fell silent")
 	}
-	if _, open := <-heard; open {
-		t.Error("what was written in the silence came after the Close")
+	if got, open := <-heard; open {
+		t.Errorf("%q came after the Close", got)
 	}
 }
 
