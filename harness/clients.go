@@ -31,6 +31,10 @@ func (c clients) Takeover(ctx context.Context, fleet string, client int, hold ti
 	return at, c.done(fleet, client, err)
 }
 
+func (c clients) Silence(fleet string, client int) (int, func(), error) {
+	return c.run.byName[fleet].Silence(client)
+}
+
 func (c clients) Holding(fleet string, client int) {
 	f := c.run.byName[fleet]
 	c.run.victims.holding(c.phase, c.wave, f.ID(client), place{f, client}, f.LiveN(client))

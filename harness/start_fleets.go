@@ -74,7 +74,8 @@ func (r *run) makeFleets() error {
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
 			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Login: r.login, Clock: r.clock,
 			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
-			Will: fleet.Wills(r.plan, i, r.id, r.number),
+			Will:     fleet.Wills(r.plan, i, r.id, r.number),
+			Policies: r.opts.Tables.Policies, Seed: mix(r.plan.Seed, "reconnect of "+pf.Name, 0, 0),
 		})
 		if err != nil {
 			return err

@@ -26,12 +26,12 @@ func CurlLine(endpoint, clientID string) string {
 }
 
 // Tables are the rows that a plan and a run may draw from. An own fault,
-// driver or target joins by value: append it to DefaultTables' rows.
+// driver, target or reconnect policy joins by value: append it to DefaultTables' rows.
 type Tables struct {
 	Faults   []fault.Kind
 	Drivers  []fleet.Driver
 	Targets  []broker.Row
-	Policies []string // reconnect policies that the drivers have
+	Policies []fleet.Policy
 }
 
 // DefaultTables are the built-in rows.
@@ -112,7 +112,10 @@ func (t Tables) schema() (scenarios.Schema, error) {
 }
 
 func (t Tables) parts() scenarios.Parts {
-	p := scenarios.Parts{Policies: t.Policies}
+	var p scenarios.Parts
+	for _, row := range t.Policies {
+		p.Policies = append(p.Policies, row.Name)
+	}
 	for _, k := range t.Faults {
 		p.Faults = append(p.Faults, scenarios.FaultPart{Name: k.Name, Doc: k.Doc, Schema: k.Schema})
 	}

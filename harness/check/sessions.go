@@ -38,6 +38,8 @@ func sessionForgotten(ev Evidence) Result {
 	otherwise := valid("%d of %d sessions were resumed", resumed, resumed)
 	switch {
 	case resumed > 0:
+	case len(ev.Actions) > 0 && !slices.ContainsFunc(ev.Actions, func(a Action) bool { return a.Outcome != "rode-out" }):
+		otherwise = notApplicable("every client rode out what was done to it")
 	case slices.ContainsFunc(faults(ev.Plan, ends), func(p planned) bool {
 		f := ev.Plan.Fleet(p.Fleet)
 		return f == nil || kept(*f)

@@ -77,6 +77,10 @@ type Clients interface {
 	// the broker ends it or hold has passed, which is not awaited: it returns
 	// when the CONNACK was read, at.
 	Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (at timeline.Instant, err error)
+	// Silence has the client write nothing more on its live connection, which is
+	// its n-th, and read on, until resume, which may be called twice, or until its
+	// library closes it. Without a live connection it is an error.
+	Silence(fleet string, client int) (n int, resume func(), err error)
 	// Holding says that a lasting fault is about to act on the client, and
 	// Released that it was lifted: if the client's connection has lived through
 	// it, it is probed until that is certain.

@@ -14,6 +14,7 @@ func Kinds() []Kind {
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
+		keepaliveStopKind(),
 	}
 }
 

@@ -28,6 +28,7 @@ func TestSchemas(t *testing.T) {
 		"disconnect: {spread: 1s}",
 		"close: {who: {label: {site: a}, count: 3, seeded: 7}, poisson: 10/s}",
 		"takeover: {who: {list: [3, 0, 10-20]}}",
+		"keepalive-stop: {who: {count: 2}, spread: 1s, for: 3s}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)

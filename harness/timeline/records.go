@@ -133,7 +133,7 @@ type Action struct {
 	Err      string  `json:"err,omitempty"`
 	Tries    int     `json:"tries,omitempty"`  // requests to an API that the call took; 0 = the closer has none
 	Busy     int     `json:"busy,omitempty"`   // of them, those answered that the service is too busy (Throttling)
-	N        int     `json:"n,omitempty"`      // number of the connection that a frame fault ended; 0 = told by time
+	N        int     `json:"n,omitempty"`      // number of the connection that a frame fault ended, or that was silenced; 0 = told by time
 	Detail   string  `json:"detail,omitempty"` // what exactly was done, where the kind of fault has a choice: "before PUBREL out, id 7"
 
 	// A lasting fault holds the client from Issued to Until; its record is
