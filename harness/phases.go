@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -222,7 +223,7 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed,
-		Target: r.target, Everyone: r.everyone, Extent: r.extent,
+		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)
@@ -244,6 +245,17 @@ func (r *run) everyone(yield func(fleet string, client int) bool) {
 			}
 		}
 	}
+}
+
+// pattern is of the client ids of a fleet, or of all for "".
+func (r *run) pattern(name string) string {
+	var all []string
+	for _, f := range r.fleets {
+		if name == "" || f.Name() == name {
+			all = append(all, f.Pattern())
+		}
+	}
+	return strings.Join(all, "|")
 }
 
 // extent records a fault without victims, and numbers it.

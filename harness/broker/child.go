@@ -61,8 +61,8 @@ func StartChild(ctx context.Context, o Options, command, env []string) (*Child, 
 		// We are such a program ourselves, and did not become a broker: go no deeper.
 		return nil, fmt.Errorf("start broker child: %w", ErrNoChildMain)
 	}
-	if len(o.Hooks) > 0 || len(o.Also) > 0 || o.Host != "" || o.Store != "" {
-		return nil, fmt.Errorf("start broker child: %w: Hooks, Also, Host, Store", ErrChildOptions)
+	if len(o.Hooks) > 0 || len(o.Also) > 0 || o.Host != "" || o.Store != "" || len(o.Gates) > 0 {
+		return nil, fmt.Errorf("start broker child: %w: Hooks, Also, Host, Store, Gates", ErrChildOptions)
 	}
 	c, err := spawn(o, command, env)
 	if err != nil {
@@ -212,6 +212,27 @@ func (c *Child) Stats(ctx context.Context) (Stats, error) {
 	}
 	return r.Stats, nil
 }
+
+// SetGate implements target.Gatekeeper. Its gates end with the child.
+func (c *Child) SetGate(ctx context.Context, g target.Gate) (target.GateTally, error) {
+	if err := g.Check(); err != nil {
+		return target.GateTally{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	m, err := c.exchange(ctx, message{Type: typeGate, Gate: &g})
+	switch {
+	case err != nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", err)
+	case m.Type == typeFailed:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: the child says: %s", m.Failed)
+	case m.Tally == nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w: %s instead of %s", ErrControl, m.Type, typeTally)
+	}
+	return *m.Tally, nil
+}
+
+var _ target.Gatekeeper = (*Child)(nil)
 
 // Kill ends the child with SIGKILL and waits: the crash of a broker. Close is
 // still owed.

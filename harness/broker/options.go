@@ -10,6 +10,7 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -65,6 +66,7 @@ type Options struct {
 	// ConnectTimeout bounds what an accepted socket may take to say CONNECT, TLS
 	// and WebSocket apart; 0 = no bound, as mochi has none. Embedded only.
 	ConnectTimeout time.Duration
+	Gates          []target.Gate // that stand from the start; embedded only
 	ReadyTimeout   time.Duration // of a child or a foreign broker; 0 = 10 s
 }
 

@@ -64,7 +64,8 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		RedeliveryWait:  0,           // resends when the client reconnects, never on a timer
+		Can:             []string{"gate"},
+		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}
 }

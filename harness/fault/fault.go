@@ -52,6 +52,9 @@ type Env struct {
 	Target target.Target
 	// Everyone calls yield for each client of each fleet, until it returns false.
 	Everyone func(yield func(fleet string, client int) bool)
+	// Pattern is a regular expression of the whole client ids of a fleet, or of
+	// all fleets for "". Its groups catch the number of the client.
+	Pattern func(fleet string) string
 	// Extent records a fault without victims, when it has taken effect and again
 	// when it was lifted: the first call numbers it. Safe for concurrent use.
 	Extent func(*timeline.Extent)

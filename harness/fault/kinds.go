@@ -15,6 +15,11 @@ func Kinds() []Kind {
 		takeoverKind(),
 		disconnectKind(),
 		keepaliveStopKind(),
+		slowAuthKind(),
+		rejectAuthKind(),
+		connectLimitKind(),
+		subscribeSlowKind(),
+		publishQuotaKind(),
 	}
 }
 

@@ -260,6 +260,12 @@ func (f *Fleet) ID(client int) string {
 	return ClientID(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name, client)
 }
 
+// Pattern is a regular expression of the whole client ids of the fleet, whose
+// group, if their template has an index, catches it.
+func (f *Fleet) Pattern() string {
+	return pattern(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name)
+}
+
 // Connected is the number of clients that are connected, with their
 // subscriptions restored, now.
 func (f *Fleet) Connected() int { return int(f.connected.Load()) }

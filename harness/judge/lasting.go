@@ -85,10 +85,11 @@ func newExtents(list []timeline.Extent, horizon map[waveKey]timeline.Instant, ph
 	return x
 }
 
-// cause is the extent that an end at an instant is charged to; nil = none.
-func (x extents) cause(at timeline.Instant) *timeline.Extent {
+// cause is the extent that an end of a fleet's client at an instant is charged
+// to; nil = none.
+func (x extents) cause(fleet string, at timeline.Instant) *timeline.Extent {
 	for i := len(x.list) - 1; i >= 0; i-- {
-		if x.list[i].Issued <= at && at <= x.to[i] {
+		if (x.list[i].Fleet == "" || x.list[i].Fleet == fleet) && x.list[i].Issued <= at && at <= x.to[i] {
 			return x.list[i]
 		}
 	}

@@ -149,9 +149,10 @@ type Extent struct {
 	ID       int     `json:"extent"` // of this run, from 1
 	Fault    string  `json:"fault"`  // row of the fault table, or "mark"
 	Phase    string  `json:"phase"`
-	Wave     int     `json:"wave,omitempty"` // from 1; 0 = of no wave, an outside event
-	Intended Instant `json:"intended"`       // when the plan wanted it
-	Issued   Instant `json:"issued"`         // our call began
+	Wave     int     `json:"wave,omitempty"`  // from 1; 0 = of no wave, an outside event
+	Fleet    string  `json:"fleet,omitempty"` // the only one that it can reach; "" = any client
+	Intended Instant `json:"intended"`        // when the plan wanted it
+	Issued   Instant `json:"issued"`          // our call began
 	Taken    Instant `json:"taken,omitempty"`
 	Healing  Instant `json:"healing,omitempty"` // our call to lift it began; 0 = it was not yet
 	Healed   Instant `json:"healed,omitempty"`  // it was lifted; 0 = it was not yet
@@ -159,6 +160,9 @@ type Extent struct {
 	Err      string  `json:"err,omitempty"`
 	Detail   string  `json:"detail,omitempty"`  // what it did, in words and counts
 	Skipped  string  `json:"skipped,omitempty"` // why this machine can not do it; then nothing was done
+	// Bars says that it may keep clients from connecting: an attempt that it
+	// turned away is no fault of the broker.
+	Bars bool `json:"bars,omitempty"`
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
