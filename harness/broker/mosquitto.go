@@ -72,13 +72,10 @@ func mosquittoPrepare(dir string, listen []string) ([]string, map[string]string,
 		Listen []listener
 		Queued int
 		State  string
-	}{Root: os.Getuid() == 0, Queued: mosquittoQueued, State: filepath.Join(dir, "state")}
+	}{Root: os.Getuid() == 0, Queued: mosquittoQueued, State: filepath.Join(dir, stateFolder)}
 	for _, addr := range listen {
 		host, port := hostOf(addr)
 		in.Listen = append(in.Listen, listener{host, port})
-	}
-	if err := os.Mkdir(in.State, 0o700); err != nil {
-		return nil, nil, err
 	}
 	var conf bytes.Buffer
 	if err := mosquittoConf.Execute(&conf, in); err != nil {
