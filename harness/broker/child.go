@@ -70,14 +70,10 @@ func StartChild(ctx context.Context, o Options, command, env []string) (_ *Child
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start broker child: %w", err), c.removeDir())
 	}
-	abilities := mochiAbilities()
-	if c.dir != "" {
-		abilities.Persistence = "lazy" // it survives this process, and the machine from a clean stop on
-	}
 	c.proc = proc
 	c.info = target.Info{
 		Kind: KindChild, Broker: "mochi", Version: mochi.Version, Addresses: ready.Addresses,
-		Endpoint: ready.Endpoint, SameClock: sameClock, Settings: c.o.settings(), Abilities: abilities,
+		Endpoint: ready.Endpoint, SameClock: sameClock, Settings: c.o.settings(), Abilities: childAbilities(o.Persist),
 	}
 	return c, nil
 }

@@ -43,7 +43,7 @@ func TestChildServesAndCloses(t *testing.T) {
 	if !info.SameClock || info.Kind != KindChild || len(info.Addresses) != 2 || c.PID() == os.Getpid() {
 		t.Errorf("%+v", info)
 	}
-	if !reflect.DeepEqual(info.Abilities, embedded.Abilities) || !reflect.DeepEqual(info.Settings, embedded.Settings) {
+	if !reflect.DeepEqual(info.Abilities, childAbilities(false)) || !reflect.DeepEqual(info.Settings, embedded.Settings) {
 		t.Errorf("child %+v\nembedded %+v", info, embedded)
 	}
 	ctx := testContext(t)

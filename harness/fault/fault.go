@@ -77,6 +77,8 @@ type Clients interface {
 	// the broker ends it or hold has passed, which is not awaited: it returns
 	// when the CONNACK was read, at.
 	Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (at timeline.Instant, err error)
+	// Closing says that a fault is about to end the client's connection.
+	Closing(fleet string, client int)
 	// Holding says that a lasting fault is about to act on the client, and
 	// Released that it was lifted: if the client's connection has lived through
 	// it, it is probed until that is certain.

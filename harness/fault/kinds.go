@@ -14,6 +14,10 @@ func Kinds() []Kind {
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
+		brokerKillKind(),
+		brokerStopKind(),
+		brokerRestartKind(),
+		brokerFreezeKind(),
 	}
 }
 

@@ -56,7 +56,7 @@ func Trace(ev Events, rules Rules) *Storm {
 	clients, control := sortConns(ev.Conns)
 	s.Clients = clients
 	for _, c := range control {
-		if unscripted(c) {
+		if unscripted(c) && !struckWithAll(c, ev.Extents) {
 			s.Control = append(s.Control, c)
 		}
 	}
