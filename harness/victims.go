@@ -165,6 +165,14 @@ func (v *victims) released(phase, clientID string, at timeline.Instant) {
 	e.lifted = at
 }
 
+// mark notes that connection n of a client that is no victim is about to be ended
+// on purpose.
+func (v *victims) mark(clientID string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last[clientID] = n
+}
+
 // acted reports whether connection n of a client was closed on purpose.
 func (v *victims) acted(clientID string, n int) bool {
 	v.mu.Lock()

@@ -48,7 +48,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 // judgement is a report in the making. Each step fills its own part of the
 // report from the evidence and from what earlier steps found.
 type judgement struct {
-	byClient map[string]*Client // device clients by id, made on demand
+	byClient map[string]*Client // by id, made on demand
 	e        *evidence
 	strict   bool
 	r        *reports.Report
