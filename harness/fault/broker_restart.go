@@ -31,7 +31,7 @@ func brokerRestartKind() Kind {
 				if down <= 0 {
 					f.Fail("down", "down is %s: want some time, such as 1ms", down)
 				}
-				params["for"], params["how"] = down.String(), f.Text("how", timeline.Killed)
+				params["down"], params["how"] = down.String(), f.Text("how", timeline.Killed)
 				readPersistence(f, params)
 			})
 		},

@@ -26,6 +26,11 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBREL, direction: out, side: before, times: 3, every: 5s}",
 		"takeover: {who: {count: 5}, times: 100, every: 5ms, hold: 0s}",
 		"disconnect: {spread: 1s}",
+		"broker-kill: {}",
+		"broker-kill: {after: 1s, for: 10s, persistence: on}",
+		"broker-stop: {for: 10s, persistence: off}",
+		"broker-restart: {how: stop, down: 50ms, persistence: on}",
+		"broker-freeze: {after: 1s, for: 5s}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)
@@ -39,6 +44,11 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBRL, direction: out, side: before}":          `did you mean "PUBREL"?`,
 		"swallow: {packet: PUBACK}":                                   "swallow needs direction",
 		"swallow: {packet: PUBACK, direction: in, nth: 1, share: 1%}": "x.yaml:6:58: swallow has at most one of nth and share",
+		"broker-kill: {who: {count: 1}}":                              "unknown key \"who\"",
+		"broker-restart: {for: 1s}":                                   "unknown key \"for\"",
+		"broker-restart: {how: burn}":                                 "want kill or stop",
+		"broker-restart: {persistence: maybe}":                        "want on or off",
+		"broker-freeze: {persistence: on}":                            "unknown key \"persistence\"",
 		"disconnect: {hold: 1s}":                                      "unknown key \"hold\"",
 	} {
 		if err := load(fault); err == nil || !strings.Contains(err.Error(), want) {

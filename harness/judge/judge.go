@@ -194,6 +194,12 @@ func (j *judgement) extents() {
 		if x.Healed != 0 {
 			e.Seconds = new(seconds(x.Healed - x.Issued))
 		}
+		if x.Process != "" {
+			e.Broker = &reports.BrokerLife{Ended: x.Process, Kept: x.Kept}
+			if x.Healed != 0 && x.Process != timeline.Frozen {
+				e.Broker.Ready = new(seconds(x.Healed - x.Healing))
+			}
+		}
 		j.r.Extents = append(j.r.Extents, e)
 	}
 	slices.SortStableFunc(j.r.Extents, func(a, b reports.Extent) int { return cmp.Compare(a.Start, b.Start) })
