@@ -272,6 +272,9 @@ func (r *run) extent(e *timeline.Extent) {
 		e.ID = int(r.extents.Add(1))
 	}
 	r.ev.add(timeline.Event{Extent: new(*e)})
+	if e.Process != "" && e.Process != timeline.Frozen && e.Healed != 0 {
+		r.tellPID()
+	}
 }
 
 // trafficFor starts the publishers at the first phase after the fleet is

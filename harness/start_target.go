@@ -87,9 +87,7 @@ func (r *run) startTarget(ctx context.Context) error {
 	if r.opts.WrapClose != nil {
 		r.closer = r.opts.WrapClose(r.closer)
 	}
-	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
-		r.opts.OnPID(pid)
-	}
+	r.tellPID()
 	if r.opts.OnTarget != nil {
 		f := r.plan.Fleets[0]
 		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
@@ -245,6 +243,13 @@ func ended(t target.Target) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// tellPID tells the caller of the broker's process.
+func (r *run) tellPID() {
+	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
+		r.opts.OnPID(pid)
 	}
 }
 

@@ -222,13 +222,16 @@ type Wave struct {
 	Answer      Quantile            `json:"answer"`        // the API's answer: answered - issued
 	API         *Calls              `json:"api,omitempty"` // null = the closer has no API, or the evidence does not say; shown in summary.md
 	ProbeNeeded Quantile            `json:"probes_needed"`
-	LossQoS0    Quantile            `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
-	LossQoS1    Quantile            `json:"loss_per_outage_qos1"`
-	LossQoS2    Quantile            `json:"loss_per_outage_qos2"`
-	Herd        Herd                `json:"herd"`
-	Attempts    float64             `json:"attempts_per_back"` // dials per client that came back
-	SlowBackoff int                 `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff
-	Curve       []CurvePoint        `json:"curve"`             // recovery, thinned to at most 200 points
+	// ProberAway is the part of first_message in which the control connection that
+	// probes the client was not live; null = it always was.
+	ProberAway  *Quantile    `json:"prober_away,omitempty"`
+	LossQoS0    Quantile     `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
+	LossQoS1    Quantile     `json:"loss_per_outage_qos1"`
+	LossQoS2    Quantile     `json:"loss_per_outage_qos2"`
+	Herd        Herd         `json:"herd"`
+	Attempts    float64      `json:"attempts_per_back"` // dials per client that came back
+	SlowBackoff int          `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff
+	Curve       []CurvePoint `json:"curve"`             // recovery, thinned to at most 200 points
 }
 
 // Calls counts the calls of an API that closes connections.

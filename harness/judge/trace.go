@@ -83,6 +83,7 @@ func Trace(ev Events, rules Rules) *Storm {
 		outages, loose := outagesOf(cl, causes, faults, rules)
 		for _, o := range outages {
 			o.close(horizon, ev.Stop)
+			o.ProberAway = o.proberAway(control, rules)
 		}
 		s.Outages = append(s.Outages, outages...)
 		s.Unscripted = append(s.Unscripted, loose...)
