@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/fault"
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -236,8 +237,14 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	}
 }
 
-// everyone gives each client of each fleet.
+// everyone gives each client of each fleet: the broker itself is a victim, and so
+// are the control connections, whose ends are then no finding.
 func (r *run) everyone(yield func(fleet string, client int) bool) {
+	for _, f := range []*fleet.Fleet{r.control.Fleet, r.watcher.Fleet} {
+		for i := range f.Len() {
+			r.victims.mark(f.ID(i), f.LiveN(i))
+		}
+	}
 	for _, f := range r.fleets {
 		for i := range f.Len() {
 			if !yield(f.Name(), i) {
@@ -264,6 +271,9 @@ func (r *run) extent(e *timeline.Extent) {
 		e.ID = int(r.extents.Add(1))
 	}
 	r.ev.add(timeline.Event{Extent: new(*e)})
+	if e.Process != "" && e.Process != timeline.Frozen && e.Healed != 0 {
+		r.tellPID()
+	}
 }
 
 // trafficFor starts the publishers at the first phase after the fleet is

@@ -78,7 +78,7 @@ type Options struct {
 	Version    string                                // of rebound, for the report
 	Stop       <-chan struct{}                       // closed = stop kicking, drain, report
 	OnTarget   func(info target.Info, client string) // client: the id of one client, for a curl line
-	OnPID      func(pid int)                         // the broker's own process, where it has one
+	OnPID      func(pid int)                         // the broker's own process, where it has one; again when a fault has started another
 	OnStatus   func(Status)                          // called four times a second, and at each phase border
 	Broker     broker.Options
 	WrapConn   func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence

@@ -251,6 +251,14 @@ func (p *phaseVictims) victim(clientID string) *victim {
 	return nil
 }
 
+// mark notes that connection n of a client that is no victim is about to be ended
+// on purpose.
+func (v *victims) mark(clientID string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last[clientID] = n
+}
+
 // acted reports whether connection n of a client was closed on purpose.
 func (v *victims) acted(clientID string, n int) bool {
 	v.mu.Lock()

@@ -152,6 +152,12 @@ func (c *clients) Silence(fleet string, client int) (int, func(), error) {
 	}, c.err
 }
 
+func (c *clients) Closing(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("closing %s-%d", fleet, client))
+}
+
 func (c *clients) Holding(fleet string, client int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

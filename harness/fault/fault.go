@@ -84,6 +84,8 @@ type Clients interface {
 	// its n-th, and read on, until resume, which may be called twice, or until its
 	// library closes it. Without a live connection it is an error.
 	Silence(fleet string, client int) (n int, resume func(), err error)
+	// Closing says that a fault is about to end the client's connection.
+	Closing(fleet string, client int)
 	// Holding says that a lasting fault is about to act on the client, and
 	// Released that it was lifted: if the client's connection has lived through
 	// it, it is probed until that is certain.

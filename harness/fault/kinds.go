@@ -20,6 +20,10 @@ func Kinds() []Kind {
 		connectLimitKind(),
 		subscribeSlowKind(),
 		publishQuotaKind(),
+		brokerKillKind(),
+		brokerStopKind(),
+		brokerRestartKind(),
+		brokerFreezeKind(),
 	}
 }
 

@@ -29,6 +29,11 @@ func TestSchemas(t *testing.T) {
 		"close: {who: {label: {site: a}, count: 3, seeded: 7}, poisson: 10/s}",
 		"takeover: {who: {list: [3, 0, 10-20]}}",
 		"keepalive-stop: {who: {count: 2}, spread: 1s, for: 3s}",
+		"broker-kill: {}",
+		"broker-kill: {after: 1s, for: 10s, persistence: on}",
+		"broker-stop: {for: 10s, persistence: off}",
+		"broker-restart: {how: stop, down: 50ms, persistence: on}",
+		"broker-freeze: {after: 1s, for: 5s}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)
@@ -42,6 +47,11 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBRL, direction: out, side: before}":          `did you mean "PUBREL"?`,
 		"swallow: {packet: PUBACK}":                                   "swallow needs direction",
 		"swallow: {packet: PUBACK, direction: in, nth: 1, share: 1%}": "x.yaml:6:58: swallow has at most one of nth and share",
+		"broker-kill: {who: {count: 1}}":                              "unknown key \"who\"",
+		"broker-restart: {for: 1s}":                                   "unknown key \"for\"",
+		"broker-restart: {how: burn}":                                 "want kill or stop",
+		"broker-restart: {persistence: maybe}":                        "want on or off",
+		"broker-freeze: {persistence: on}":                            "unknown key \"persistence\"",
 		"disconnect: {hold: 1s}":                                      "unknown key \"hold\"",
 	} {
 		if err := load(fault); err == nil || !strings.Contains(err.Error(), want) {

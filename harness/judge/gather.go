@@ -31,7 +31,7 @@ func (j *judgement) evidence() check.Evidence {
 	ev.Unfit = j.unfit()
 	ev.Extents = j.e.extents
 	ev.WillWatch = j.willWatch()
-	ev.Leak = j.leak()
+	ev.Leak, ev.Lapses = j.leak(), j.lapses()
 	for _, a := range j.storm.Acted {
 		ev.Actions = append(ev.Actions, check.Action{Action: *a.Action, Outcome: string(a.Outcome)})
 	}

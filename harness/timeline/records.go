@@ -166,7 +166,18 @@ type Extent struct {
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
+	// Process is what was done to the broker's process (Killed, …); "" = nothing. Then the control connections were its victims too, beside the
+	// clients, each of which has an action.
+	Process string `json:"process,omitempty"`
+	Kept    bool   `json:"kept,omitempty"` // it was started again with what the one before it had kept
 }
+
+// What a fault did to the broker's process.
+const (
+	Killed  = "kill"   // SIGKILL
+	Stopped = "stop"   // ended in good order
+	Frozen  = "freeze" // SIGSTOP
+)
 
 // Frame is one control packet that a scripted frame fault kept from passing,
 // or around which it ended the connection. What a swallowed packet would have
