@@ -55,12 +55,14 @@ type PlanWave struct {
 // victims' rule, number and digest; Victims itself is written only on demand
 // (rebound plan --victims), and is always there in memory.
 type PlanFault struct {
-	Kind    string            `yaml:"kind"`
-	Fleet   string            `yaml:"fleet"`
-	Params  map[string]string `yaml:"params,omitempty"` // resolved, for the reader
-	Count   int               `yaml:"count"`
-	Digest  string            `yaml:"digest"` // of the victims and their offsets
-	Victims []Victim          `yaml:"victims,omitempty"`
+	Kind  string `yaml:"kind"`
+	Fleet string `yaml:"fleet,omitempty"` // "" = it names none
+	// Everyone says that each client of each fleet is a victim: the broker itself is.
+	Everyone bool              `yaml:"everyone,omitempty"`
+	Params   map[string]string `yaml:"params,omitempty"` // resolved, for the reader
+	Count    int               `yaml:"count"`
+	Digest   string            `yaml:"digest"` // of the victims and their offsets
+	Victims  []Victim          `yaml:"victims,omitempty"`
 }
 
 // Victim is one client of a fault and its intended instant, from the start of

@@ -71,7 +71,7 @@ func newJudgement(e *evidence, strict bool) *judgement {
 	rules := RulesOf(e.plan)
 	j := &judgement{e: e, strict: strict, r: &reports.Report{SchemaVersion: reports.SchemaVersion}, rules: rules}
 	e.waves = fromFirstIntended(e.waves, e.actions)
-	j.storm = Trace(e.conns, e.actions, e.waves, e.stop(), rules)
+	j.storm = Trace(Events{e.conns, e.actions, e.extents, e.waves, e.phases, e.stop()}, rules)
 	j.waves = wavesOf(j.storm, e.waves)
 	return j
 }
@@ -187,7 +187,7 @@ func (j *judgement) unscripted() {
 	u.Clients = len(clients)
 	var obs []measure.Obs
 	for _, o := range j.storm.Outages {
-		if o.Action == nil {
+		if o.Cause == Unscripted {
 			obs = append(obs, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
 		}
 	}
