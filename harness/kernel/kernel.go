@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,19 +47,22 @@ func (r Report) Why(kind string) string {
 
 // Kernel lays rules down in the network namespace of this process.
 type Kernel struct {
+	scope   Scope
 	missing map[string]string // by kind of rule
 
 	mu   sync.Mutex
-	laid map[string]string // kind of the rule, by its name
+	last int            // number of the rule laid down last
+	laid map[int]string // kinds of the rules that are there, by number
 }
 
-// Open probes what can be done here. Outside a namespace that Enter
-// made nothing can, and nothing is tried.
-func Open(ctx context.Context) *Kernel {
-	k := &Kernel{missing: map[string]string{}, laid: map[string]string{}}
+// Open probes what can be done here. Outside a namespace that Enter made
+// nothing can, and nothing is tried; outside is why this process is there, if
+// the caller knows.
+func Open(ctx context.Context, s Scope, outside string) *Kernel {
+	k := &Kernel{scope: s, missing: map[string]string{}, laid: map[int]string{}}
 	for _, kind := range Kinds() {
 		if !Inside() {
-			k.missing[kind] = ErrOutside.Error()
+			k.missing[kind] = cmp.Or(outside, ErrOutside.Error())
 		} else if err := probe(ctx, kind); err != nil {
 			k.missing[kind] = err.Error()
 		}
@@ -69,29 +73,34 @@ func Open(ctx context.Context) *Kernel {
 // Missing says why a kind of rule can not be laid down; "" = it can.
 func (k *Kernel) Missing(kind string) string { return k.missing[kind] }
 
-// Lay puts a rule in place under a name of the caller's ([a-z0-9_]).
-func (k *Kernel) Lay(ctx context.Context, name string, r Rule) error {
+// Lay puts a rule in place and numbers it. With an error there is no rule.
+func (k *Kernel) Lay(ctx context.Context, r Rule) (number int, err error) {
 	if why := k.missing[r.Kind]; why != "" {
-		return fmt.Errorf("%s: %w: %s", r.Kind, ErrMissing, why)
+		return 0, fmt.Errorf("%s: %w: %s", r.Kind, ErrMissing, why)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.laid[name] = r.Kind // before: a call that was cut short may have had its effect
-	return lay(ctx, name, r)
+	k.last++
+	if err := lay(ctx, k.last, r, k.scope); err != nil {
+		// A call that was cut short may have had its effect.
+		return 0, errors.Join(err, remove(context.WithoutCancel(ctx), k.last, r.Kind))
+	}
+	k.laid[k.last] = r.Kind
+	return k.last, nil
 }
 
-// Remove takes a rule away; it may be called twice, or without Lay.
-func (k *Kernel) Remove(ctx context.Context, name string) error {
+// Remove takes a rule away; it may be called twice.
+func (k *Kernel) Remove(ctx context.Context, number int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	kind, found := k.laid[name]
+	kind, found := k.laid[number]
 	if !found {
 		return nil
 	}
-	if err := remove(ctx, name, kind); err != nil {
+	if err := remove(ctx, number, kind); err != nil {
 		return err
 	}
-	delete(k.laid, name)
+	delete(k.laid, number)
 	return nil
 }
 
@@ -100,44 +109,45 @@ func (k *Kernel) Close(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var err error
-	for name, kind := range k.laid {
-		err = errors.Join(err, remove(ctx, name, kind))
+	for number, kind := range k.laid {
+		err = errors.Join(err, remove(ctx, number, kind))
 	}
 	clear(k.laid)
 	return err
 }
 
-func lay(ctx context.Context, name string, r Rule) error {
+func lay(ctx context.Context, number int, r Rule, s Scope) error {
 	if !Inside() {
 		return ErrOutside
 	}
 	if r.Kind == Netem {
 		return call(ctx, "tc", "", r.tc()...)
 	}
-	return call(ctx, "nft", r.nft(table(name)), "-f", "-")
+	return call(ctx, "nft", r.nft(table(number), s), "-f", "-")
 }
 
-func remove(ctx context.Context, name, kind string) error {
+// remove takes a rule away, whether it is there or not.
+func remove(ctx context.Context, number int, kind string) error {
 	if !Inside() {
 		return ErrOutside
 	}
 	if kind == Netem {
-		return call(ctx, "tc", "", "qdisc", "del", "dev", loopback, "root")
+		return call(ctx, "tc", "", "qdisc", "replace", "dev", loopback, "root", "noqueue")
 	}
 	// In one transaction: a table that is not there is first made.
-	t := table(name)
+	t := table(number)
 	return call(ctx, "nft", fmt.Sprintf("table inet %s {}\ndelete table inet %s\n", t, t), "-f", "-")
 }
 
-func table(name string) string { return "rebound_" + name }
+func table(number int) string { return fmt.Sprintf("rebound_%d", number) }
 
 // probe lays a rule that meets no packet, and takes it away again.
 func probe(ctx context.Context, kind string) error {
-	r := Rule{Kind: kind, Ports: []int{1}, Rate: 1, Burst: 1, Delay: time.Microsecond}
-	if err := lay(ctx, "probe", r); err != nil {
+	err := lay(ctx, 0, Rule{Kind: kind, Rate: 1, Burst: 1, Delay: time.Microsecond}, Scope{Ports: []int{1}})
+	if err != nil {
 		return err
 	}
-	return remove(ctx, "probe", kind)
+	return remove(ctx, 0, kind)
 }
 
 // call runs a program of the system with its input; its error is what the

@@ -2,7 +2,6 @@ package kernel_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -122,16 +121,18 @@ func silent(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // conform holds a fault of the kernel to what it promises: what live, idle and
 // new connections see while it is there, that others see nothing, and that all
 // is as before when it is healed.
-func conform(t *testing.T, k *kernel.Kernel, kind string, heal func(context.Context) error) error {
+func conform(t *testing.T, kind string) error {
 	ctx := t.Context()
 	e, other := startEcho(t), startEcho(t)
+	k := kernel.Open(ctx, kernel.Scope{Ports: []int{e.port}, Exempt: exempt}, "")
 	live, idle, spared, beside := e.mustDial(t, ""), e.mustDial(t, ""), e.mustDial(t, exempt), other.mustDial(t, "")
 	for _, c := range []net.Conn{live, idle, spared, beside} {
 		if err := said(c, "a", "a", patience); err != nil {
 			return fmt.Errorf("before: %w", err)
 		}
 	}
-	if err := k.Lay(ctx, "r1", kernel.Rule{Kind: kind, Ports: []int{e.port}, Exempt: exempt}); err != nil {
+	rule, err := k.Lay(ctx, kernel.Rule{Kind: kind})
+	if err != nil {
 		return err
 	}
 	during := said(live, "b", "b", quiet)
@@ -159,7 +160,7 @@ func conform(t *testing.T, k *kernel.Kernel, kind string, heal func(context.Cont
 		}
 	}
 	for range 2 { // twice: idempotent
-		if err := heal(ctx); err != nil {
+		if err := k.Remove(ctx, rule); err != nil {
 			return err
 		}
 	}
@@ -190,23 +191,29 @@ func TestConformance(t *testing.T) {
 	if !netns.Enter(t, kernel.Drop, kernel.Reject) {
 		return
 	}
-	k := kernel.Open(t.Context())
 	for _, kind := range []string{kernel.Drop, kernel.Reject} {
-		if err := conform(t, k, kind, func(ctx context.Context) error { return k.Remove(ctx, "r1") }); err != nil {
+		if err := conform(t, kind); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }
 
-// TestPlantedHealThatLeavesTheRule shows that the conformance test can fail.
+// TestPlantedHealThatLeavesTheRule: what the conformance test asks the kernel
+// shows a rule that is left, and Close takes it away.
 func TestPlantedHealThatLeavesTheRule(t *testing.T) {
 	if !netns.Enter(t, kernel.Reject) {
 		return
 	}
-	k := kernel.Open(t.Context())
-	err := nothingLeftAfter(t, k, func(context.Context) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "rules are left") {
-		t.Errorf("a heal that leaves the rule was not caught: %v", err)
+	k := kernel.Open(t.Context(), kernel.Scope{Ports: []int{1}}, "")
+	rule, err := k.Lay(t.Context(), kernel.Rule{Kind: kernel.Reject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Remove(t.Context(), rule+1); err != nil { // heals another one
+		t.Fatal(err)
+	}
+	if err := nothingLeft(); err == nil {
+		t.Error("a heal that leaves the rule was not caught")
 	}
 	if err := k.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -216,27 +223,17 @@ func TestPlantedHealThatLeavesTheRule(t *testing.T) {
 	}
 }
 
-func nothingLeftAfter(t *testing.T, k *kernel.Kernel, heal func(context.Context) error) error {
-	if err := k.Lay(t.Context(), "r1", kernel.Rule{Kind: kernel.Reject, Ports: []int{1}}); err != nil {
-		return err
-	}
-	if err := heal(t.Context()); err != nil {
-		return err
-	}
-	return nothingLeft()
-}
-
 // TestDirections: a drop of one direction lets the other pass.
 func TestDirections(t *testing.T) {
 	if !netns.Enter(t, kernel.Drop) {
 		return
 	}
-	k := kernel.Open(t.Context())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close() //nolint:errcheck // the test is over
+	k := kernel.Open(t.Context(), kernel.Scope{Ports: []int{l.Addr().(*net.TCPAddr).Port}}, "")
 	for _, direction := range []string{kernel.Up, kernel.Down} {
 		client, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -246,8 +243,8 @@ func TestDirections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rule := kernel.Rule{Kind: kernel.Drop, Ports: []int{l.Addr().(*net.TCPAddr).Port}, Direction: direction}
-		if err := k.Lay(t.Context(), "r1", rule); err != nil {
+		rule, err := k.Lay(t.Context(), kernel.Rule{Kind: kernel.Drop, Direction: direction})
+		if err != nil {
 			t.Fatal(err)
 		}
 		arrives := func(from, to net.Conn) bool {
@@ -262,7 +259,7 @@ func TestDirections(t *testing.T) {
 		if down := arrives(broker, client); down == (direction == kernel.Down) {
 			t.Errorf("drop %s: what the broker sent arrived: %v", direction, down)
 		}
-		if err := k.Remove(t.Context(), "r1"); err != nil {
+		if err := k.Remove(t.Context(), rule); err != nil {
 			t.Error(err)
 		}
 		_, _ = client.Close(), broker.Close()
@@ -275,10 +272,11 @@ func TestSYNLimit(t *testing.T) {
 	if !netns.Enter(t, kernel.SYNLimit) {
 		return
 	}
-	k := kernel.Open(t.Context())
 	e := startEcho(t)
+	k := kernel.Open(t.Context(), kernel.Scope{Ports: []int{e.port}}, "")
 	live := e.mustDial(t, "")
-	if err := k.Lay(t.Context(), "r1", kernel.Rule{Kind: kernel.SYNLimit, Ports: []int{e.port}, Rate: 1, Burst: 5}); err != nil {
+	rule, err := k.Lay(t.Context(), kernel.Rule{Kind: kernel.SYNLimit, Rate: 1, Burst: 5})
+	if err != nil {
 		t.Fatal(err)
 	}
 	made := 0
@@ -293,7 +291,7 @@ func TestSYNLimit(t *testing.T) {
 	if err := said(live, "x", "x", patience); err != nil {
 		t.Errorf("a live connection: %v", err)
 	}
-	if err := k.Remove(t.Context(), "r1"); err != nil {
+	if err := k.Remove(t.Context(), rule); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
@@ -311,10 +309,11 @@ func TestNetem(t *testing.T) {
 	if !netns.Enter(t, kernel.Netem) {
 		return
 	}
-	k := kernel.Open(t.Context())
+	k := kernel.Open(t.Context(), kernel.Scope{}, "")
 	e := startEcho(t)
 	c := e.mustDial(t, "")
-	if err := k.Lay(t.Context(), "r1", kernel.Rule{Kind: kernel.Netem, Delay: 100 * time.Millisecond}); err != nil {
+	rule, err := k.Lay(t.Context(), kernel.Rule{Kind: kernel.Netem, Delay: 100 * time.Millisecond})
+	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
@@ -325,7 +324,7 @@ func TestNetem(t *testing.T) {
 		t.Errorf("a round trip took %v under a delay of 100 ms in each direction", took)
 	}
 	for range 2 {
-		if err := k.Remove(t.Context(), "r1"); err != nil {
+		if err := k.Remove(t.Context(), rule); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -340,12 +339,12 @@ func TestOutside(t *testing.T) {
 	if kernel.Inside() {
 		t.Fatal("this test is for the outside")
 	}
-	k := kernel.Open(t.Context())
+	k := kernel.Open(t.Context(), kernel.Scope{Ports: []int{1}}, "why")
 	for _, kind := range kernel.Kinds() {
-		if k.Missing(kind) == "" {
-			t.Errorf("%s is offered outside a namespace of our own", kind)
+		if k.Missing(kind) != "why" {
+			t.Errorf("%s outside a namespace of our own: %q", kind, k.Missing(kind))
 		}
-		if err := k.Lay(t.Context(), "r1", kernel.Rule{Kind: kind, Ports: []int{1}}); !errors.Is(err, kernel.ErrMissing) {
+		if _, err := k.Lay(t.Context(), kernel.Rule{Kind: kind}); !errors.Is(err, kernel.ErrMissing) {
 			t.Errorf("%s outside a namespace of our own: %v", kind, err)
 		}
 	}

@@ -161,7 +161,7 @@ func Child() {
 	if os.Getenv(probeMarker) == "" {
 		return
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(Open(context.Background()).missing); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(Open(context.Background(), Scope{}, "").missing); err != nil {
 		os.Exit(failed)
 	}
 	os.Exit(0)

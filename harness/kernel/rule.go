@@ -27,8 +27,6 @@ const (
 // Rule is what the kernel is to do to the packets of the broker's ports.
 type Rule struct {
 	Kind      string
-	Ports     []int         // of the broker; Netem acts on all packets of the loopback
-	Exempt    string        // address whose connections are left alone; "" = none; not for Netem
 	Direction string        // of Drop and Reject; "" = Both
 	Rate      float64       // of SYNLimit: new connections per second
 	Burst     int           // of SYNLimit: more of them at once
@@ -37,27 +35,34 @@ type Rule struct {
 	Loss      float64       // of Netem: share of the packets
 }
 
+// Scope is which packets the rules of a run act on; Netem acts on all packets
+// of the loopback.
+type Scope struct {
+	Ports  []int  // of the broker
+	Exempt string // address whose connections are left alone; "" = none
+}
+
 // nft is the ruleset of a rule in a table of its own. The rules sit where
 // packets arrive: a packet that is dropped on its way out may tell its sender.
-func (r Rule) nft(table string) string {
+func (r Rule) nft(table string, s Scope) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n  chain arriving {\n    type filter hook input priority 0; policy accept;\n", table)
-	if r.Exempt != "" {
-		fmt.Fprintf(&b, "    ip saddr %s accept\n    ip daddr %s accept\n", r.Exempt, r.Exempt)
+	if s.Exempt != "" {
+		fmt.Fprintf(&b, "    ip saddr %s accept\n    ip daddr %s accept\n", s.Exempt, s.Exempt)
 	}
-	for _, match := range r.matches() {
+	for _, match := range r.matches(s.Ports) {
 		fmt.Fprintf(&b, "    %s\n", match)
 	}
 	b.WriteString("  }\n}\n")
 	return b.String()
 }
 
-func (r Rule) matches() []string {
-	var ports []string
-	for _, p := range r.Ports {
-		ports = append(ports, fmt.Sprint(p))
+func (r Rule) matches(ports []int) []string {
+	var list []string
+	for _, p := range ports {
+		list = append(list, fmt.Sprint(p))
 	}
-	set := "{ " + strings.Join(ports, ", ") + " }"
+	set := "{ " + strings.Join(list, ", ") + " }"
 	if r.Kind == SYNLimit {
 		return []string{fmt.Sprintf("tcp dport %s tcp flags & (syn | ack) == syn limit rate over %s burst %d packets drop", set, nftRate(r.Rate), max(1, r.Burst))}
 	}
