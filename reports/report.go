@@ -41,7 +41,9 @@ type Report struct {
 	Connect      Connect       `json:"connect"`
 	Phases       []Phase       `json:"phases"`
 	Waves        []Wave        `json:"waves"`
-	Total        Wave          `json:"total"` // all waves of the run together
+	Total        Wave          `json:"total"`             // all waves of the run together
+	Extents      []Extent      `json:"extents,omitempty"` // faults without victims of their own, by start
+	Notes        []string      `json:"notes,omitempty"`   // what a reader must know of how the faults were made
 	Messages     []Messages    `json:"messages"`
 	Unscripted   Unscripted    `json:"unscripted"`
 	Checks       []Check       `json:"checks"`

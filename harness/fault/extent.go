@@ -44,7 +44,7 @@ func extentSchema(kind, own string) json.RawMessage {
 // to params.
 func planExtent(kind string, spec scenarios.FaultSpec, own func(f *scenarios.Fields, params map[string]string)) (scenarios.PlanFault, error) {
 	f := spec.Fields()
-	pf := scenarios.PlanFault{Kind: kind, Params: map[string]string{}}
+	pf := scenarios.PlanFault{Kind: kind, Extent: true, Params: map[string]string{}}
 	pf.Params["after"] = f.Duration("after", 0).String()
 	readFor(f, pf.Params)
 	if own != nil {

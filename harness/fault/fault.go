@@ -112,6 +112,9 @@ type Kind struct {
 	// Needs are the abilities that the target must have, in the words of
 	// reports.Abilities.Can.
 	Needs []string
+	// Note is what a reader of a report must know of how the fault is made, in a
+	// sentence: where it differs from what its name suggests. "" = nothing.
+	Note string
 	// Plan resolves a fault as written: victims by rule and seed. fleets has
 	// every fleet of the plan in order, the first being the default; seed is
 	// already mixed from the run's seed, the phase, the wave and the number of
