@@ -235,7 +235,7 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase}, Frames: r.frames, Frame: r.framed,
-		Target: r.target, Everyone: r.everyone, Extent: r.extent,
+		Target: r.target, Everyone: r.everyone, Extent: r.extent, Exec: r.execs(), Kernel: r.kernel,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)

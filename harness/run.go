@@ -13,6 +13,7 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/netfault"
@@ -44,6 +45,9 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 		return nil, err
 	}
 	if err := r.describe(); err != nil {
+		return nil, err
+	}
+	if err := r.startMarks(); err != nil {
 		return nil, err
 	}
 	if err := r.startHealth(ctx); err != nil {
@@ -100,17 +104,20 @@ type run struct {
 	// closePool frees what the closer keeps for its next call.
 	closePool func() error
 	// pace holds back its calls; nil = it has none.
-	pace    func(context.Context) error
-	closing CloseOptions // of its API, defaults filled in
-	fins    *netfault.Registry
-	frames  *netfault.Frames // nil = the plan has no frame fault
-	book    *ledger.Book
-	control *fleet.Control
-	watcher *fleet.Watcher // of Wills
-	traffic *fleet.Traffic
-	fleets  []*fleet.Fleet
-	byName  map[string]*fleet.Fleet
-	where   map[string]place // by client id; complete before the first connect
+	pace      func(context.Context) error
+	closing   CloseOptions // of its API, defaults filled in
+	fins      *netfault.Registry
+	frames    *netfault.Frames // nil = the plan has no frame fault
+	kernel    *kernel.Kernel   // nil = the plan has no fault of the kernel
+	output    execOutput       // of the programs of the plan
+	stopMarks func() error
+	book      *ledger.Book
+	control   *fleet.Control
+	watcher   *fleet.Watcher // of Wills
+	traffic   *fleet.Traffic
+	fleets    []*fleet.Fleet
+	byName    map[string]*fleet.Fleet
+	where     map[string]place // by client id; complete before the first connect
 
 	sampler    *measure.Sampler
 	stopHealth func() error
@@ -138,7 +145,7 @@ type run struct {
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
-	if err := checkFDs(plan, opts.Tables); err != nil {
+	if err := errors.Join(CheckExec(plan, opts.AllowExec), checkFDs(plan, opts.Tables)); err != nil {
 		return nil, err
 	}
 	driver, err := fleet.FindDriver(cmp.Or(plan.Driver, DefaultDriver), opts.Drivers)
@@ -156,7 +163,7 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 	book := ledger.NewBook(number)
 	r := &run{
 		plan: plan, opts: opts, id: id, number: number, clock: timeline.NewClock(), ev: ev, driver: driver,
-		book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
+		stopMarks: func() error { return nil }, book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
 		victims: newVictims(), sentinels: newSentinels(book), bystanders: newBystanders(plan, book, number), closePool: func() error { return nil },
 	}
 	r.setPhase("start")
@@ -243,6 +250,9 @@ func (r *run) startHealth(ctx context.Context) error {
 // no event of theirs, then the closing mark, without which the folder reads as
 // incomplete.
 func (r *run) stop() error {
+	if err := r.stopMarks(); err != nil {
+		return err
+	}
 	stopped := r.clock.Now()
 	r.traffic.Stop()
 	for _, f := range r.fleets {
