@@ -1,12 +1,11 @@
 package harness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/rebound-mqtt/rebound/harness/fault"
@@ -47,25 +46,33 @@ func (r *run) execs() *fault.Exec {
 
 // execOutput is exec.log, which is made by the first program.
 type execOutput struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	file *os.File
+	out  atMost
 }
 
 func (r *run) execLog(text []byte) error {
-	r.output.mu.Lock()
-	defer r.output.mu.Unlock()
-	if r.output.w == nil {
-		// Not one of the evidence's files, which are closed before the last
-		// program may have ended.
+	o := &r.output
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file == nil {
 		f, err := os.OpenFile(filepath.Join(r.opts.Dir, "exec.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrEvidence, err)
 		}
-		r.later(f.Close)
-		r.output.w = &atMost{w: f, left: maxExecLog}
+		o.file, o.out = f, atMost{w: f, left: maxExecLog}
 	}
-	if _, err := r.output.w.Write([]byte(strings.ToValidUTF8(string(text), "�"))); err != nil {
+	if _, err := o.out.Write(bytes.ToValidUTF8(text, []byte("�"))); err != nil {
 		return fmt.Errorf("%w: %w", ErrEvidence, err)
 	}
 	return nil
+}
+
+func (o *execOutput) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Close()
 }

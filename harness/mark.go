@@ -81,6 +81,7 @@ type marks struct {
 	served sync.WaitGroup
 
 	mu   sync.Mutex
+	conn net.Conn // that is being answered
 	n    int
 	open map[string]*timeline.Extent // begun and not ended, by text
 }
@@ -153,7 +154,28 @@ func (m *marks) serve() {
 				continue
 			}
 		}
+		m.serving(c)
 		m.answer(c)
+		m.serving(nil)
+	}
+}
+
+// serving notes the client that is being answered, for close, and hangs up if
+// that has begun.
+func (m *marks) serving(c net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conn = c
+	select {
+	case <-m.quit:
+		m.hangUp()
+	default:
+	}
+}
+
+func (m *marks) hangUp() {
+	if m.conn != nil {
+		_ = m.conn.Close() // its client may be gone
 	}
 }
 
@@ -218,6 +240,9 @@ func (m *marks) close() error {
 		if m.l != nil {
 			err = m.l.Close()
 		}
+		m.mu.Lock()
+		m.hangUp()
+		m.mu.Unlock()
 		m.served.Wait()
 		for _, path := range m.clean {
 			if rerr := os.Remove(path); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {

@@ -72,19 +72,21 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 type Options struct {
 	Tables
 
-	Dir       string                                // the run's own folder: new or empty
-	Scenario  []byte                                // scenario text as given, for the folder; may be nil
-	Endpoint  string                                // CloseConnection URL of an address target
-	Close     CloseOptions                          // how the CloseConnection API is called
-	Strict    bool                                  // known defects and low-n quantiles are no excuse
-	Version   string                                // of rebound, for the report
-	Stop      <-chan struct{}                       // closed = stop kicking, drain, report
-	OnTarget  func(info target.Info, client string) // client: the id of one client, for a curl line
-	OnPID     func(pid int)                         // the broker's own process, where it has one
-	OnStatus  func(Status)                          // called four times a second, and at each phase border
-	Broker    broker.Options
-	WrapConn  func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
-	WrapClose func(target.ConnectionCloser) target.ConnectionCloser
+	Dir         string                                // the run's own folder: new or empty
+	Scenario    []byte                                // scenario text as given, for the folder; may be nil
+	Endpoint    string                                // CloseConnection URL of an address target
+	Close       CloseOptions                          // how the CloseConnection API is called
+	AllowExec   bool                                  // the scenario may start programs
+	NoNamespace string                                // why this process is in no network namespace of its own, for the report
+	Strict      bool                                  // known defects and low-n quantiles are no excuse
+	Version     string                                // of rebound, for the report
+	Stop        <-chan struct{}                       // closed = stop kicking, drain, report
+	OnTarget    func(info target.Info, client string) // client: the id of one client, for a curl line
+	OnPID       func(pid int)                         // the broker's own process, where it has one
+	OnStatus    func(Status)                          // called four times a second, and at each phase border
+	Broker      broker.Options
+	WrapConn    func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
+	WrapClose   func(target.ConnectionCloser) target.ConnectionCloser
 }
 
 // run is the state of one run; each field is set by the step that owns it.
@@ -145,7 +147,7 @@ type run struct {
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
-	if err := errors.Join(CheckExec(plan, opts.AllowExec), checkFDs(plan, opts.Tables)); err != nil {
+	if err := errors.Join(CheckExec(plan, opts.AllowExec), CheckClients(plan, opts.Tables)); err != nil {
 		return nil, err
 	}
 	driver, err := fleet.FindDriver(cmp.Or(plan.Driver, DefaultDriver), opts.Drivers)
@@ -167,6 +169,7 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 		victims: newVictims(), sentinels: newSentinels(book), bystanders: newBystanders(plan, book, number), closePool: func() error { return nil },
 	}
 	r.setPhase("start")
+	r.later(r.output.close)
 	r.later(ev.close)
 	soft, cancel := context.WithCancel(context.Background())
 	r.soft = soft

@@ -54,7 +54,12 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 // record; if not, which targets can.
 func (t Tables) able(kind fault.Kind, target string) error {
 	can := func(r broker.Row) bool {
-		return !slices.ContainsFunc(kind.Needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) })
+		return !slices.ContainsFunc(kind.Needs, func(need string) bool {
+			if need == fault.NeedsNamespace {
+				return r.Name == broker.KindAddress // it runs already, elsewhere
+			}
+			return !slices.Contains(r.Abilities.Can, need)
+		})
 	}
 	row, err := t.target(target)
 	if err != nil || can(row) {
