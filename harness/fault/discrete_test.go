@@ -21,6 +21,9 @@ import (
 func TestRepeats(t *testing.T) {
 	const every = 100 * time.Millisecond
 	for _, kind := range Kinds() {
+		if !strings.Contains(string(kind.Schema), `"times"`) {
+			continue // it hits once
+		}
 		own := map[string]string{
 			"swallow": "packet: PUBACK, direction: in, ", "cut": "packet: PUBACK, direction: in, side: after, ",
 		}[kind.Name]

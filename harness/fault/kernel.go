@@ -31,8 +31,6 @@ const synLimitSchema = `{
 
 const netemSchema = `{
   "x-want": "a mapping of delay, jitter, loss, after and for",
-  "x-not": "netem needs delay or loss",
-  "anyOf": [{"required": ["delay"]}, {"required": ["loss"]}],
   "dependentRequired": {"jitter": ["delay"]},
   "properties": {
     "delay": {"$ref": "#/$defs/duration", "description": "Of each packet, in each direction."},

@@ -26,6 +26,11 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBREL, direction: out, side: before, times: 3, every: 5s}",
 		"takeover: {who: {count: 5}, times: 100, every: 5ms, hold: 0s}",
 		"disconnect: {spread: 1s}",
+		"exec: {inject: [sleep, 1], heal: [kubectl, rollout, undo], env: [KUBECONFIG], timeout: 5s, after: 1s, for: 2s}",
+		"nft-drop: {}",
+		"nft-reject: {direction: up, for: 2s}",
+		"syn-limit: {rate: 50/s, burst: 10}",
+		"netem: {delay: 50ms, jitter: 5ms, loss: 1%}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)
@@ -39,6 +44,13 @@ func TestSchemas(t *testing.T) {
 		"cut: {packet: PUBRL, direction: out, side: before}":          `did you mean "PUBREL"?`,
 		"swallow: {packet: PUBACK}":                                   "swallow needs direction",
 		"swallow: {packet: PUBACK, direction: in, nth: 1, share: 1%}": "x.yaml:6:58: swallow has at most one of nth and share",
+		"exec: {heal: [a]}":                                           "exec needs inject",
+		"exec: {inject: ls -l}":                                       "want a list of a program and its arguments",
+		"exec: {inject: []}":                                          "inject",
+		"exec: {inject: [a], env: [A=b]}":                             "want the name of a variable",
+		"nft-drop: {direction: in}":                                   "want both, up or down",
+		"syn-limit: {burst: 1}":                                       "syn-limit needs rate",
+		"netem: {loss: 1%, jitter: 1s}":                               "needs delay",
 		"disconnect: {hold: 1s}":                                      "unknown key \"hold\"",
 	} {
 		if err := load(fault); err == nil || !strings.Contains(err.Error(), want) {

@@ -88,6 +88,7 @@ func (r Report) Enter(args []string, signals <-chan os.Signal) (code int, err er
 	runtime.LockOSThread() // the kernel ends the program with this thread
 	defer runtime.UnlockOSThread()
 	cmd := r.Command(context.Background(), self, args...)
+	cmd.Args[0] = os.Args[0] // of the name that the user gave
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("network namespace: %w", err)
