@@ -118,7 +118,7 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if err != nil {
 		return nil, "", "", fmt.Errorf("target address: %w", err)
 	}
-	var d net.Dialer
+	d := net.Dialer{LocalAddr: r.source(clientID)}
 	raw, err := d.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, "", "", err

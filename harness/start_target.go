@@ -85,6 +85,9 @@ func (r *run) startTarget(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.openKernel(ctx); err != nil {
+		return err
+	}
 	r.fins = netfault.NewRegistry(r.clock.Now)
 	if r.plan.HasFault(isFrame) {
 		r.frames = netfault.NewFrames(r.clock.Now)

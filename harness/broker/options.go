@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	defaultAddresses = 4
+	// DefaultAddresses is how many addresses a broker of ours listens on: each
+	// gives its clients another range of ports.
+	DefaultAddresses = 4
 	// defaultWritesPending is an eighth of mochi's own default, which costs
 	// 64 KiB a client for the channel alone. A full queue drops messages of
 	// QoS 1 too, so it must hold the longest pause of a client's writer: 1024
@@ -83,7 +85,7 @@ func (o Options) withDefaults() Options {
 		o.Clock = timeline.NewClock()
 	}
 	if o.Addresses <= 0 {
-		o.Addresses = defaultAddresses
+		o.Addresses = DefaultAddresses
 	}
 	if o.WritesPending <= 0 {
 		o.WritesPending = defaultWritesPending

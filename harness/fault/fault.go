@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/harness/netfault"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -58,6 +59,12 @@ type Env struct {
 	// Extent records a fault without victims, when it has taken effect and again
 	// when it was lifted: the first call numbers it. Safe for concurrent use.
 	Extent func(*timeline.Extent)
+	// Exec is what the programs of exec are started with; nil = the run does not
+	// allow them.
+	Exec *Exec
+	// Kernel lays rules down in the run's own network namespace; nil = the plan
+	// has none.
+	Kernel *kernel.Kernel
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called

@@ -34,6 +34,11 @@ func TestSchemas(t *testing.T) {
 		"broker-stop: {for: 10s, persistence: off}",
 		"broker-restart: {how: stop, down: 50ms, persistence: on}",
 		"broker-freeze: {after: 1s, for: 5s}",
+		"exec: {inject: [sleep, 1], heal: [kubectl, rollout, undo], env: [KUBECONFIG], timeout: 5s, after: 1s, for: 2s}",
+		"nft-drop: {}",
+		"nft-reject: {direction: up, for: 2s}",
+		"syn-limit: {rate: 50/s, burst: 10}",
+		"netem: {delay: 50ms, jitter: 5ms, loss: 1%}",
 	} {
 		if err := load(fault); err != nil {
 			t.Errorf("%s: %v", fault, err)
@@ -52,6 +57,13 @@ func TestSchemas(t *testing.T) {
 		"broker-restart: {how: burn}":                                 "want kill or stop",
 		"broker-restart: {persistence: maybe}":                        "want on or off",
 		"broker-freeze: {persistence: on}":                            "unknown key \"persistence\"",
+		"exec: {heal: [a]}":                                           "exec needs inject",
+		"exec: {inject: ls -l}":                                       "want a list of a program and its arguments",
+		"exec: {inject: []}":                                          "inject",
+		"exec: {inject: [a], env: [A=b]}":                             "want the name of a variable",
+		"nft-drop: {direction: in}":                                   "want both, up or down",
+		"syn-limit: {burst: 1}":                                       "syn-limit needs rate",
+		"netem: {loss: 1%, jitter: 1s}":                               "needs delay",
 		"disconnect: {hold: 1s}":                                      "unknown key \"hold\"",
 	} {
 		if err := load(fault); err == nil || !strings.Contains(err.Error(), want) {
