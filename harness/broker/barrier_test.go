@@ -124,8 +124,8 @@ func count(all []rawClient, d time.Duration) map[string]int {
 	return seen
 }
 
-// conformance is what each gate does on the wire. A case leaves the door open.
-func conformance() map[string]func(t *testing.T, b gated) problems {
+// gateCases is what each gate does on the wire. A case leaves the door open.
+func gateCases() map[string]func(t *testing.T, b gated) problems {
 	return map[string]func(t *testing.T, b gated) problems{
 		"slow-auth": func(t *testing.T, b gated) (p problems) {
 			const delay = 30 * time.Millisecond
@@ -391,7 +391,7 @@ func TestGates(t *testing.T) {
 		KindChild:    func() gated { return startTestChild(t, Options{}) },
 	} {
 		b := start()
-		for name, run := range conformance() {
+		for name, run := range gateCases() {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				for _, problem := range witnessed(t, b, run) {
 					t.Error(problem)
@@ -460,7 +460,7 @@ func TestPlantedGates(t *testing.T) {
 	} {
 		t.Run(plant.what, func(t *testing.T) {
 			b := startTest(t, Options{})
-			run := conformance()[plant.in]
+			run := gateCases()[plant.in]
 			if found := witnessed(t, b, func(t *testing.T, watched gated) problems {
 				return run(t, wrongGates{watched, plant.change(b)})
 			}); len(found) == 0 {
@@ -478,6 +478,38 @@ func onEach(change func(g *target.Gate)) func(*Embedded) func(*target.Gate) {
 			if !g.Open() {
 				change(g)
 			}
+		}
+	}
+}
+
+// A child that is started again has the gates of the one before it, also one
+// that was put up meanwhile, and not one that was taken away.
+func TestGatesOutliveARestart(t *testing.T) {
+	b := startTestChild(t, Options{})
+	set := func(g target.Gate) {
+		t.Helper()
+		if _, err := b.SetGate(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reject := func(name, clients string) target.Gate {
+		return target.Gate{Name: name, Clients: clients, RejectAuth: &target.RejectAuth{Share: 1, Code: target.RefusedAuthorization}}
+	}
+	set(reject("kept", "a"))
+	set(reject("away", "b"))
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	set(reject("meanwhile", "c"))
+	set(target.Gate{Name: "away"})
+	if err := b.Start(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]byte{"a": 5, "b": 0, "c": 5, "d": 0} {
+		c := dialRaw(t, b.Info().Addresses[0])
+		c.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: id, Clean: true, KeepAlive: 30}))
+		if code := c.read(4)[3]; code != want {
+			t.Errorf("%s is answered %d, want %d", id, code, want)
 		}
 	}
 }

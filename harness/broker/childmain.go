@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -88,16 +90,27 @@ func serveChild(c *control, mount Mount) error {
 func startInChild(clock *timeline.Clock, order startOrder, mount Mount) (*Embedded, error) {
 	ctx := context.Background()
 	b, err := StartEmbedded(ctx, Options{
-		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending,
+		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending, Store: order.Store, Gates: order.Gates,
 	})
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mount(ctx, b, order.EndpointAddr, order.EndpointKey)
+	host, port, err := splitPort(order.EndpointAddr)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	b.Mount(url, closeEndpoint)
+	err = onPort(port, func(port int) error { // as MQTT's, it has to be free after a restart
+		url, closeEndpoint, err := mount(ctx, b, net.JoinHostPort(host, strconv.Itoa(port)), order.EndpointKey)
+		if err == nil {
+			b.Mount(url, closeEndpoint)
+		} else if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: endpoint: %w", ErrPortInUse, err)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
 	return b, nil
 }
 

@@ -52,7 +52,10 @@ type startOrder struct {
 	Addresses     int    `json:"addresses"`
 	Port          int    `json:"port,omitempty"`
 	WritesPending int    `json:"writes_pending"`
+	Store         string `json:"store,omitempty"`
 	EndpointAddr  string `json:"endpoint_addr"`
+
+	Gates []target.Gate `json:"gates,omitempty"` // that stand from the start
 	// Last, so that no error text that quotes the start of a line holds it.
 	EndpointKey *EndpointKey `json:"endpoint_key,omitempty"`
 }

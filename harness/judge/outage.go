@@ -40,6 +40,8 @@ type Outage struct {
 	Attempts  []*timeline.Conn // up to and with the one that came back
 	Continual bool             // paho's regime at this loss: it slept before its first retry
 	Parts     Parts            // of an outage that is back in time; else zero
+
+	ProberAway timeline.Instant // part of Parts.FirstMessage without a live prober
 }
 
 // Back reports whether the client was back before the horizon.
