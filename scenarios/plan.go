@@ -28,7 +28,11 @@ type Plan struct {
 type PlanFleet struct {
 	Clients int    `yaml:"clients"`
 	Probe   string `yaml:"probe,omitempty"` // topic template, see ProbeTopic
-	Fleet   `yaml:",inline"`
+	// Labelled counts the clients of each value of each label of Labels; which
+	// ones they are, LabelSeed decides (With).
+	Labelled  map[string]map[string]int `yaml:"labelled,omitempty"`
+	LabelSeed uint64                    `yaml:"label_seed,omitempty"`
+	Fleet     `yaml:",inline"`
 }
 
 // PlanPhase is a phase with its waves.
@@ -48,16 +52,23 @@ type PlanWave struct {
 	Wave    int           `yaml:"wave"` // from 1
 	At      time.Duration `yaml:"at"`
 	Horizon time.Duration `yaml:"horizon"`
-	Faults  []PlanFault   `yaml:"faults"`
+	// Overlap: it goes on when the next wave of the phase begins.
+	Overlap bool        `yaml:"overlap,omitempty"`
+	Faults  []PlanFault `yaml:"faults"`
 }
 
 // PlanFault is one fault of one wave with its victims. The plan holds the
 // victims' rule, number and digest; Victims itself is written only on demand
 // (rebound plan --victims), and is always there in memory.
 type PlanFault struct {
-	Kind    string            `yaml:"kind"`
-	Fleet   string            `yaml:"fleet"`
+	Kind  string `yaml:"kind"`
+	Fleet string `yaml:"fleet,omitempty"` // "" = it names none
+	// Everyone says that each client of each fleet is a victim: the broker itself is.
+	Everyone bool `yaml:"everyone,omitempty"`
+	// Extent says that it has no victims of its own.
+	Extent  bool              `yaml:"extent,omitempty"`
 	Params  map[string]string `yaml:"params,omitempty"` // resolved, for the reader
+	Note    string            `yaml:"note,omitempty"`   // what a reader of the report must know of how it is made
 	Count   int               `yaml:"count"`
 	Digest  string            `yaml:"digest"` // of the victims and their offsets
 	Victims []Victim          `yaml:"victims,omitempty"`

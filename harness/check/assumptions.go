@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -32,6 +33,7 @@ func assumptions(ev Evidence) Result {
 	unmet = append(unmet, unmetPhases(ev)...)
 	unmet = append(unmet, unmetClients(ev)...)
 	unmet = append(unmet, unmetActions(ev)...)
+	unmet = append(unmet, unmetExtents(ev)...)
 	unmet = append(unmet, unmetFrames(ev)...)
 	unmet = append(unmet, unmetSentinels(ev)...)
 	unmet = append(unmet, jumps(ev)...)
@@ -55,20 +57,34 @@ func unmetPhases(ev Evidence) []string {
 	faulted := false
 	for _, p := range ev.Plan.Phases {
 		faulted = faulted || len(p.Waves) > 0
-		quiet := p.Until != nil && p.Until.Quiet != nil
 		r, found := ran[p.Name]
 		switch {
 		case !found:
 			if ev.Complete && !ev.Interrupted && ev.Aborted == "" {
 				unmet = append(unmet, fmt.Sprintf("phase %s did not run", p.Name))
 			}
-		case quiet && r.Reason != "until":
+		case p.Until.Drains() && !Drained(p, r, ev.Target.Abilities.RedeliveryWait):
 			unmet = append(unmet, fmt.Sprintf("phase %s did not become quiet: it ended by %s", p.Name, r.Reason))
 		case !faulted && r.Reason != "until" && r.Reason != "for":
 			unmet = append(unmet, fmt.Sprintf("phase %s, before the first fault, did not reach its condition: it ended by %s", p.Name, r.Reason))
 		}
 	}
 	return unmet
+}
+
+// drainQuiet is how long nobody may have read a message when a drain that waits
+// until nothing is owed gives up: what is owed then is lost, and not on its way.
+const drainQuiet = 2 * time.Second
+
+// Drained reports whether the drain was complete: it reached its condition, or,
+// where that is that no message is owed, nothing came any more for drainQuiet,
+// and for the time that the broker may wait before it sends again, in seconds.
+func Drained(p scenarios.PlanPhase, ran timeline.Phase, redelivery float64) bool {
+	if ran.Reason == "until" {
+		return true
+	}
+	enough := max(drainQuiet, time.Duration((redelivery+1)*float64(time.Second)))
+	return p.Until.Drained && ran.Reason == "timeout" && time.Duration(ran.Quiet) >= enough
 }
 
 // unmetClients demands that the clients were there before the first fault: all
@@ -89,8 +105,12 @@ func unmetClients(ev Evidence) []string {
 // wanted is the share of clients that the plan waits for.
 func wanted(p *scenarios.Plan) float64 {
 	for _, ph := range p.Phases {
-		if ph.Until != nil && ph.Until.Connected != nil {
+		switch {
+		case ph.Until == nil:
+		case ph.Until.Connected != nil:
 			return *ph.Until.Connected
+		case ph.Until.ConnectedCount > 0:
+			return float64(ph.Until.ConnectedCount) / float64(max(1, p.Clients))
 		}
 	}
 	return 1
@@ -140,6 +160,33 @@ func plannedActions(p *scenarios.Plan) (n int) {
 		n += f.Count
 	}
 	return n
+}
+
+// unmetExtents demands that each fault without victims took effect and was
+// lifted: what this machine can not do was not shown.
+func unmetExtents(ev Evidence) []string {
+	if ev.Interrupted || ev.Aborted != "" {
+		return nil
+	}
+	var unmet []string
+	for _, x := range ev.Extents {
+		where := fmt.Sprintf("the fault %s (phase %s wave %d)", x.Fault, x.Phase, x.Wave)
+		switch {
+		case x.Skipped != "":
+			unmet = append(unmet, fmt.Sprintf("%s was SKIPPED: %s", where, x.Skipped))
+		case !x.OK:
+			unmet = append(unmet, fmt.Sprintf("%s failed: %s", where, x.Err))
+		}
+	}
+	for _, f := range faults(ev.Plan, func(string) bool { return true }) {
+		took := slices.ContainsFunc(ev.Extents, func(x timeline.Extent) bool {
+			return x.Fault == f.Kind && x.Phase == f.phase && x.Wave == f.wave
+		})
+		if f.Extent && !took {
+			unmet = append(unmet, fmt.Sprintf("the fault %s did not take effect (phase %s wave %d)", f.Kind, f.phase, f.wave))
+		}
+	}
+	return unmet
 }
 
 // unmetFrames demands that each frame fault of a wave met a packet: whether

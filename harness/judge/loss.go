@@ -86,7 +86,7 @@ func (j *judgement) messages() {
 		return
 	}
 	j.account = ledger.Close(j.e.records, ledger.Situation{
-		Away: j.away, Drained: j.drained(), Frames: j.e.frames, Clean: j.clean(),
+		Away: j.away, Drained: j.drained(), Frames: j.e.frames, Clean: j.clean(), Lapses: j.lapses(),
 	})
 	var lostAway [qosLevels]int64
 	for _, x := range j.account.Exceptions {
@@ -132,8 +132,8 @@ func (j *judgement) row(x ledger.Exception) (reports.Loss, bool) {
 	if o != nil {
 		l.OutageFrom, l.OutageTo = new(seconds(o.Start)), new(seconds(o.Until))
 		l.Present = o.present()
-		if o.Action != nil {
-			l.Wave = o.Action.Wave
+		if k, scripted := o.wave(); scripted {
+			l.Wave = k.wave
 		}
 	}
 	l.Pointer = j.pointer(x, o)

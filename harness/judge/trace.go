@@ -37,24 +37,35 @@ type Storm struct {
 	Outages    []*Outage        // by start, then fleet and client
 	Unscripted []*timeline.Conn // ends of device connections that nothing explains, by end
 	Control    []*timeline.Conn // the same of the control fleet
+	Controls   []*Client        // the control fleet, by index
 	Stop       timeline.Instant // horizon of all that is open
 }
 
-// Trace joins connections and actions into outcomes and outages. Waves give
-// the horizon of their actions; stop is the horizon of everything. The inputs
-// may be in any order.
-func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wave, stop timeline.Instant, rules Rules) *Storm {
-	s := &Storm{Stop: stop}
-	clients, control := sortConns(conns)
-	s.Clients = clients
-	for _, c := range control {
-		if unscripted(c) {
-			s.Control = append(s.Control, c)
+// Events is what a run recorded, in any order.
+type Events struct {
+	Conns   []timeline.Conn
+	Actions []timeline.Action
+	Extents []timeline.Extent
+	Waves   []timeline.Wave  // horizons of their actions
+	Phases  []timeline.Phase // of extents of no wave
+	Stop    timeline.Instant // horizon of everything
+}
+
+// Trace joins connections and faults into outcomes and outages.
+func Trace(ev Events, rules Rules) *Storm {
+	s := &Storm{Stop: ev.Stop}
+	clients, control := sortConns(ev.Conns)
+	s.Clients, s.Controls = clients, control
+	for _, cl := range control {
+		for _, c := range cl.Conns {
+			if unscripted(c) && !struckWithAll(c, ev.Extents) {
+				s.Control = append(s.Control, c)
+			}
 		}
 	}
 	byClient := make(map[clientKey][]*timeline.Action)
-	for i := range actions {
-		a := &actions[i]
+	for i := range ev.Actions {
+		a := &ev.Actions[i]
 		if a.Issued == 0 {
 			s.Unissued++
 			continue
@@ -62,15 +73,17 @@ func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wa
 		k := clientKey{a.Fleet, a.Client}
 		byClient[k] = append(byClient[k], a)
 	}
-	horizon := horizons(waves, stop)
+	horizon := horizons(ev.Waves, ev.Stop)
+	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
 	for _, cl := range clients {
 		k := clientKey{cl.Fleet, cl.Index}
 		acted, causes := explain(cl.Conns, cl.Rivals, byClient[k])
 		delete(byClient, k)
 		s.Acted = append(s.Acted, acted...)
-		outages, loose := outagesOf(cl, causes, rules)
+		outages, loose := outagesOf(cl, causes, faults, rules)
 		for _, o := range outages {
-			o.close(horizon, stop)
+			o.close(horizon, ev.Stop)
+			o.ProberAway = o.proberAway(control, rules)
 		}
 		s.Outages = append(s.Outages, outages...)
 		s.Unscripted = append(s.Unscripted, loose...)
@@ -106,7 +119,7 @@ func compareActions(a, b *timeline.Action) int {
 
 // sortConns gives each client its connections by attempt number; of several
 // records of one connection the last one stands.
-func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Conn) {
+func sortConns(conns []timeline.Conn) (clients, control []*Client) {
 	type connKey struct {
 		clientKey
 		n int
@@ -139,7 +152,7 @@ func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Co
 	devices := clients[:0]
 	for _, cl := range clients {
 		if cl.Fleet == ControlFleet {
-			control = append(control, cl.Conns...)
+			control = append(control, cl)
 			continue
 		}
 		devices = append(devices, cl)
@@ -208,7 +221,7 @@ func horizons(waves []timeline.Wave, stop timeline.Instant) map[waveKey]timeline
 			end = stop
 		}
 		for _, next := range waves {
-			if next.Start > w.Start && next.Start < end {
+			if next.Start > w.Start && next.Start < end && !(w.Overlap && next.Phase == w.Phase) {
 				end = next.Start
 			}
 		}
