@@ -13,6 +13,7 @@ import (
 type clients struct {
 	run   *run
 	phase string
+	wave  int
 }
 
 var _ fault.Clients = clients{}
@@ -21,17 +22,22 @@ func (c clients) LiveN(fleet string, client int) int { return c.run.byName[fleet
 
 func (c clients) Disconnect(_ context.Context, fleet string, client int) error {
 	c.Closing(fleet, client)
-	return c.run.byName[fleet].Disconnect(client)
+	return c.done(fleet, client, c.run.byName[fleet].Disconnect(client))
 }
 
 func (c clients) Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (timeline.Instant, error) {
 	c.Closing(fleet, client)
-	return c.run.byName[fleet].Takeover(ctx, client, hold)
+	at, err := c.run.byName[fleet].Takeover(ctx, client, hold)
+	return at, c.done(fleet, client, err)
+}
+
+func (c clients) Silence(fleet string, client int) (int, func(), error) {
+	return c.run.byName[fleet].Silence(client)
 }
 
 func (c clients) Holding(fleet string, client int) {
 	f := c.run.byName[fleet]
-	c.run.victims.holding(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
+	c.run.victims.holding(c.phase, c.wave, f.ID(client), place{f, client}, f.LiveN(client))
 }
 
 func (c clients) Released(fleet string, client int) {
@@ -42,7 +48,15 @@ func (c clients) Released(fleet string, client int) {
 
 func (c clients) Closing(fleet string, client int) {
 	f := c.run.byName[fleet]
-	c.run.victims.closing(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
+	c.run.victims.closing(c.phase, c.wave, f.ID(client), place{f, client}, f.LiveN(client))
+}
+
+// done notes an action that failed.
+func (c clients) done(fleet string, client int, err error) error {
+	if err != nil {
+		c.run.victims.failed(c.phase, c.run.byName[fleet].ID(client))
+	}
+	return err
 }
 
 // isFrame reports whether a kind of fault acts on single packets.

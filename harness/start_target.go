@@ -50,7 +50,15 @@ func (r *run) startTarget(ctx context.Context) error {
 		closing.Credentials = randomKey()
 		to.Key = &closing.Credentials
 	}
-	t, err := StartTarget(ctx, r.plan.Target, to)
+	if r.login, err = Login(r.opts.TargetFile); err != nil {
+		return err
+	}
+	var t target.Target
+	if r.opts.TargetFile != nil {
+		t, err = r.fileTarget(r.opts.TargetFile)
+	} else {
+		t, err = StartTarget(ctx, r.plan.Target, to)
+	}
 	if err != nil {
 		return err
 	}
@@ -68,10 +76,17 @@ func (r *run) startTarget(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrAbility, strings.Join(lacks, ", "))
 	}
 	info := t.Info()
-	for _, addr := range info.Addresses[:1] {
-		if err := broker.Preflight(ctx, addr); err != nil {
+	preflight := info.Addresses[:1]
+	if r.opts.TargetFile != nil { // its own listeners are all there, those of others may not be
+		preflight = info.Addresses
+	}
+	for _, addr := range preflight {
+		if err := broker.Preflight(ctx, addr, r.login); err != nil {
 			return err
 		}
+	}
+	if err := r.openKernel(ctx); err != nil {
+		return err
 	}
 	r.fins = netfault.NewRegistry(r.clock.Now)
 	if r.plan.HasFault(isFrame) {

@@ -140,6 +140,42 @@ func (c *Child) Stats(ctx context.Context) (Stats, error) {
 	return r.Stats, nil
 }
 
+// SetGate implements target.Gatekeeper. A child that is started again has the
+// gates of the one before it, whose tallies ended with it. One that is paused
+// answers nothing.
+func (c *Child) SetGate(ctx context.Context, g target.Gate) (target.GateTally, error) {
+	if err := g.Check(); err != nil {
+		return target.GateTally{}, err
+	}
+	c.life.Lock()
+	defer c.life.Unlock()
+	p, live := c.current()
+	if !live {
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", ErrDown)
+	}
+	c.o.Gates = slices.DeleteFunc(slices.Clone(c.o.Gates), func(old target.Gate) bool { return old.Name == g.Name })
+	if !g.Open() {
+		c.o.Gates = append(c.o.Gates, g)
+	}
+	if p.isDone() {
+		return target.GateTally{}, nil // the next one will have it
+	}
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	m, err := p.exchange(ctx, message{Type: typeGate, Gate: &g})
+	switch {
+	case err != nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", err)
+	case m.Type == typeFailed:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: the child says: %s", m.Failed)
+	case m.Tally == nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w: %s instead of %s", ErrControl, m.Type, typeTally)
+	}
+	return *m.Tally, nil
+}
+
+var _ target.Gatekeeper = (*Child)(nil)
+
 // Kill ends the child with SIGKILL and reaps it. Close is still owed.
 func (c *Child) Kill() error {
 	c.life.Lock()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -89,7 +90,7 @@ func serveChild(c *control, mount Mount) error {
 func startInChild(clock *timeline.Clock, order startOrder, mount Mount) (*Embedded, error) {
 	ctx := context.Background()
 	b, err := StartEmbedded(ctx, Options{
-		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending, Store: order.Store,
+		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending, Store: order.Store, Gates: order.Gates,
 	})
 	if err != nil {
 		return nil, err
@@ -124,9 +125,23 @@ func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
 		if m, err = c.receive(); errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil && m.Type == typeStats {
+		switch {
+		case err != nil:
+		case m.Type == typeStats:
 			err = c.send(message{Type: typeStats, Stats: &statsReport{At: clock.Now(), Stats: b.Stats()}})
+		case m.Type == typeGate:
+			err = answerGate(c, b, *m.Gate)
 		}
 	}
 	return err
+}
+
+// answerGate puts up a gate. One that can't be is the parent's mistake, and no
+// end of the child.
+func answerGate(c *control, b *Embedded, g target.Gate) error {
+	tally, err := b.SetGate(context.Background(), g)
+	if err != nil {
+		return c.send(message{Type: typeFailed, Failed: err.Error()})
+	}
+	return c.send(message{Type: typeTally, Tally: &tally})
 }

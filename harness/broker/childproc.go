@@ -85,7 +85,7 @@ func spawn(command, env []string) (*childProcess, error) {
 func (p *childProcess) handshake(ctx context.Context, o Options) (*readyReport, error) {
 	m, err := p.exchange(ctx, message{Type: typeStart, Start: &startOrder{
 		Monotonic: o.Clock.Monotonic(), Addresses: o.Addresses, Port: o.Port,
-		WritesPending: o.WritesPending, Store: o.Store, EndpointAddr: o.EndpointAddr, EndpointKey: o.EndpointKey,
+		WritesPending: o.WritesPending, Store: o.Store, Gates: o.Gates, EndpointAddr: o.EndpointAddr, EndpointKey: o.EndpointKey,
 	}})
 	switch {
 	case err != nil && ctx.Err() != nil:

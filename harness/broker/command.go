@@ -122,6 +122,19 @@ func StartCommand(ctx context.Context, name string, o Options) (*Command, error)
 	return nil, fmt.Errorf("start %s: no free port in %d tries: %w", name, portTries, ErrPortInUse)
 }
 
+// MissingProgram says why the broker of a row of the kind command can not be
+// started here; "" = it can.
+func MissingProgram(name string) string {
+	p, found := findProgram(name)
+	if !found {
+		return name + " is not in the table of programs"
+	}
+	if _, err := lookProgram(p.name); err != nil {
+		return fmt.Sprintf("%s is not installed (%s)", p.name, p.install)
+	}
+	return ""
+}
+
 // lookProgram also looks where servers live and a user's PATH does not.
 func lookProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -214,7 +227,7 @@ func (c *Command) await(ctx context.Context, p *process) error {
 	tick := time.NewTicker(readyPoll + rand.N(readyPoll))
 	defer tick.Stop()
 	for {
-		err := p.whileRuns(ctx, func(ctx context.Context) error { return Preflight(ctx, c.info.Addresses[0]) })
+		err := p.whileRuns(ctx, func(ctx context.Context) error { return Preflight(ctx, c.info.Addresses[0], nil) })
 		if err == nil && !p.isDone() { // else somebody else answered
 			return nil
 		}

@@ -10,11 +10,14 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 const (
-	defaultAddresses = 4
+	// DefaultAddresses is how many addresses a broker of ours listens on: each
+	// gives its clients another range of ports.
+	DefaultAddresses = 4
 	// defaultWritesPending is an eighth of mochi's own default, which costs
 	// 64 KiB a client for the channel alone. A full queue drops messages of
 	// QoS 1 too, so it must hold the longest pause of a client's writer: 1024
@@ -72,6 +75,7 @@ type Options struct {
 	// ConnectTimeout bounds what an accepted socket may take to say CONNECT, TLS
 	// and WebSocket apart; 0 = no bound, as mochi has none. Embedded only.
 	ConnectTimeout time.Duration
+	Gates          []target.Gate // that stand from the start
 	ReadyTimeout   time.Duration // of a child or a foreign broker; 0 = 10 s
 }
 
@@ -81,7 +85,7 @@ func (o Options) withDefaults() Options {
 		o.Clock = timeline.NewClock()
 	}
 	if o.Addresses <= 0 {
-		o.Addresses = defaultAddresses
+		o.Addresses = DefaultAddresses
 	}
 	if o.WritesPending <= 0 {
 		o.WritesPending = defaultWritesPending

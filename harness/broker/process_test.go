@@ -60,7 +60,7 @@ func downConforms(ctx context.Context, b living, down func() error) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := Preflight(ctx, was.Addresses[0]); err != nil {
+	if err := Preflight(ctx, was.Addresses[0], nil); err != nil {
 		return err
 	}
 	for range 2 { // it may be called twice
@@ -78,7 +78,7 @@ func downConforms(ctx context.Context, b living, down func() error) error {
 		return errors.New("a connection lives on")
 	}
 	for _, addr := range was.Addresses {
-		if err := Preflight(ctx, addr); !errors.Is(err, target.ErrUnreachable) {
+		if err := Preflight(ctx, addr, nil); !errors.Is(err, target.ErrUnreachable) {
 			return fmt.Errorf("%s while the broker is down: %v", addr, err)
 		}
 	}
@@ -89,7 +89,7 @@ func downConforms(ctx context.Context, b living, down func() error) error {
 		return fmt.Errorf("%+v became %+v", was, is)
 	}
 	for _, addr := range was.Addresses {
-		if err := Preflight(ctx, addr); err != nil {
+		if err := Preflight(ctx, addr, nil); err != nil {
 			return fmt.Errorf("after the restart: %w", err)
 		}
 	}

@@ -64,6 +64,9 @@ const (
 	canRestart = "restart"
 	canFreeze  = "freeze"
 	canPersist = "persist" // keep sessions and messages over a restart
+
+	canGate      = "gate"
+	canNamespace = "namespace" // be taken into a network namespace of the run's own
 )
 
 // processAbilities are those of each target with a broker process of ours.
@@ -90,7 +93,8 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		RedeliveryWait:  0,           // resends when the client reconnects, never on a timer
+		Can:             []string{canGate, canNamespace},
+		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}
 }

@@ -141,10 +141,10 @@ func (j *judgement) starved(c *timeline.Conn) bool {
 // drained reports whether the run ended with a phase that became quiet.
 func (j *judgement) drained() bool {
 	for _, p := range j.e.plan.Phases {
-		if p.Until == nil || p.Until.Quiet == nil {
+		if !p.Until.Drains() {
 			continue
 		}
-		if ran, found := j.e.phase(p.Name); found && ran.Reason == "until" {
+		if ran, found := j.e.phase(p.Name); found && check.Drained(p, ran, j.r.Target.Abilities.RedeliveryWait) {
 			return true
 		}
 	}

@@ -166,7 +166,7 @@ func (j *judgement) connect() {
 
 // storms fills in the waves.
 func (j *judgement) storms() {
-	j.sum = summer{rules: j.rules, connects: connectInstants(j.storm.Clients), loss: joinLosses(j.byID, j.account), points: curvePoints(len(j.waves))}
+	j.sum = summer{rules: j.rules, connects: connectsOf(j.storm.Clients), loss: joinLosses(j.byID, j.account), points: curvePoints(len(j.waves))}
 	for q := range j.sum.carried {
 		j.sum.carried[q] = j.account.QoS[q].Expected > 0
 	}

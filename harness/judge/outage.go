@@ -94,7 +94,7 @@ func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, faults ex
 		continual := regime.loss(c.End)
 		action, outside := causes[c], (*timeline.Extent)(nil)
 		if action == nil {
-			if outside = faults.cause(c.End); outside == nil {
+			if outside = faults.cause(cl.Fleet, c.End); outside == nil {
 				loose = append(loose, c)
 			}
 			if open != nil {

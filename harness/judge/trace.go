@@ -221,7 +221,7 @@ func horizons(waves []timeline.Wave, stop timeline.Instant) map[waveKey]timeline
 			end = stop
 		}
 		for _, next := range waves {
-			if next.Start > w.Start && next.Start < end {
+			if next.Start > w.Start && next.Start < end && !(w.Overlap && next.Phase == w.Phase) {
 				end = next.Start
 			}
 		}
