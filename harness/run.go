@@ -72,17 +72,19 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 type Options struct {
 	Tables
 
-	Dir         string                                // the run's own folder: new or empty
-	Scenario    []byte                                // scenario text as given, for the folder; may be nil
-	Endpoint    string                                // CloseConnection URL of an address target
-	Close       CloseOptions                          // how the CloseConnection API is called
+	Dir      string // the run's own folder: new or empty
+	Scenario []byte // scenario text as given, for the folder; may be nil
+	Endpoint string // CloseConnection URL of an address target
+	// TargetFile is the target file that the plan was made for; nil = none.
+	TargetFile  *scenarios.Target
 	AllowExec   bool                                  // the scenario may start programs
 	NoNamespace string                                // why this process is in no network namespace of its own, for the report
+	Close       CloseOptions                          // how the CloseConnection API is called
 	Strict      bool                                  // known defects and low-n quantiles are no excuse
 	Version     string                                // of rebound, for the report
 	Stop        <-chan struct{}                       // closed = stop kicking, drain, report
 	OnTarget    func(info target.Info, client string) // client: the id of one client, for a curl line
-	OnPID       func(pid int)                         // the broker's own process, where it has one
+	OnPID       func(pid int)                         // the broker's own process, where it has one; again when a fault has started another
 	OnStatus    func(Status)                          // called four times a second, and at each phase border
 	Broker      broker.Options
 	WrapConn    func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
@@ -102,6 +104,7 @@ type run struct {
 	driver fleet.Driver
 
 	target target.Target
+	login  *target.Login // of every client; nil = they do not log in
 	closer target.ConnectionCloser
 	// closePool frees what the closer keeps for its next call.
 	closePool func() error
@@ -131,17 +134,22 @@ type run struct {
 	publishing bool // the traffic was started
 	snapped    bool // the first snapshot was taken
 	aborted    string
+	failed     bool // aborted by an expectation: the drain is still to run
 
 	findMu   sync.Mutex
 	findings []timeline.Finding // since the last flush
 	ends     int                // of them, those of ends without an action
 	written  int                // lines of findings.jsonl.gz
 
-	issued     atomic.Int64 // kicks
-	extents    atomic.Int64 // faults without victims
-	statusMu   sync.Mutex
-	lastStatus timeline.Instant
-	lastKicks  int64
+	issued atomic.Int64 // kicks
+	// Ends that no fault explains, for on_fail abort: never more than the
+	// evidence will say. wide: a fault that names no fleet took effect.
+	loose, looseControl atomic.Int64
+	wide                atomic.Bool
+	extents             atomic.Int64 // faults without victims
+	statusMu            sync.Mutex
+	lastStatus          timeline.Instant
+	lastKicks           int64
 
 	cleanups []func() error // run in reverse order
 }

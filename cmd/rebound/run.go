@@ -41,8 +41,9 @@ func runCommand(io streams) *cobra.Command {
 The target is 'embedded' (mochi-mqtt in this process; the default), 'child' (the
 same broker in a process of its own), 'mosquitto' (started as a process, if it
 is installed; rebound ends its connections from its own side) or the address of
-a broker that runs already, tcp://HOST:PORT. An address also needs to be told
-who closes connections: --close-endpoint URL, an endpoint of the CloseConnection
+a broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
+broker (docs/scenarios.md#target-files). An address also needs to be told who
+closes connections: --close-endpoint URL, an endpoint of the CloseConnection
 API, or --kick fin, where rebound ends them from its own side.
 
 Calls to such an endpoint are signed (--close-scheme) with the access key in
@@ -149,7 +150,14 @@ type session struct {
 // newSession refuses what can be refused before a folder is made.
 func newSession(io streams, name string, f runFlags) (*session, error) {
 	s := &session{io: io, flags: f, tables: harness.DefaultTables(), progress: newProgress(io.err, f.quiet)}
+	if err := s.flags.resolve(); err != nil {
+		return nil, err
+	}
+	f = s.flags
 	if err := harness.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
+		return nil, err
+	}
+	if _, err := harness.Login(f.file); err != nil { // known now, and not when a folder is made
 		return nil, err
 	}
 	var err error
@@ -247,7 +255,7 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 		s.progress.say("run %d of %d · seed %d", n+1, s.flags.repeat, plan.Seed)
 	}
 	r, err := harness.Run(ctx, plan, harness.Options{
-		Tables: s.tables, Dir: dir, Scenario: s.text, Endpoint: s.flags.endpoint, Close: s.closing, Strict: s.flags.strict,
+		Tables: s.tables, Dir: dir, TargetFile: s.flags.file, Scenario: s.text, Endpoint: s.flags.endpoint, Close: s.closing, Strict: s.flags.strict,
 		AllowExec: s.flags.allowExec, NoNamespace: s.why, Version: version, Stop: stop, OnTarget: s.progress.target, OnStatus: s.progress.status,
 	})
 	s.progress.finish()

@@ -141,6 +141,23 @@ func (c *clients) call(ctx context.Context, what string) error {
 	}
 }
 
+func (c *clients) Silence(fleet string, client int) (int, func(), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("silence %s-%d", fleet, client))
+	return 1, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.calls = append(c.calls, fmt.Sprintf("resume %s-%d", fleet, client))
+	}, c.err
+}
+
+func (c *clients) Closing(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("closing %s-%d", fleet, client))
+}
+
 func (c *clients) Holding(fleet string, client int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -53,6 +53,9 @@ type Env struct {
 	Target target.Target
 	// Everyone calls yield for each client of each fleet, until it returns false.
 	Everyone func(yield func(fleet string, client int) bool)
+	// Pattern is a regular expression of the whole client ids of a fleet, or of
+	// all fleets for "". Its groups catch the number of the client.
+	Pattern func(fleet string) string
 	// Extent records a fault without victims, when it has taken effect and again
 	// when it was lifted: the first call numbers it. Safe for concurrent use.
 	Extent func(*timeline.Extent)
@@ -84,6 +87,12 @@ type Clients interface {
 	// the broker ends it or hold has passed, which is not awaited: it returns
 	// when the CONNACK was read, at.
 	Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (at timeline.Instant, err error)
+	// Silence has the client write nothing more on its live connection, which is
+	// its n-th, and read on, until resume, which may be called twice, or until its
+	// library closes it. Without a live connection it is an error.
+	Silence(fleet string, client int) (n int, resume func(), err error)
+	// Closing says that a fault is about to end the client's connection.
+	Closing(fleet string, client int)
 	// Holding says that a lasting fault is about to act on the client, and
 	// Released that it was lifted: if the client's connection has lived through
 	// it, it is probed until that is certain.

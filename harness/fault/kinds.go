@@ -15,6 +15,16 @@ func Kinds() []Kind {
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
+		keepaliveStopKind(),
+		slowAuthKind(),
+		rejectAuthKind(),
+		connectLimitKind(),
+		subscribeSlowKind(),
+		publishQuotaKind(),
+		brokerKillKind(),
+		brokerStopKind(),
+		brokerRestartKind(),
+		brokerFreezeKind(),
 		execKind(),
 	}, kernelKinds())
 }
