@@ -79,7 +79,7 @@ func TestKernelFaultSkipped(t *testing.T) {
 // namespace.
 func TestKernelFaultNeedsOurBroker(t *testing.T) {
 	_, err := NewPlan(scenario(t, firewall), PlanOptions{Tables: DefaultTables(), Target: "tcp://127.0.0.1:1883", Kick: CloserFIN})
-	if err == nil || ExitCode(err) != ExitUsage || !strings.Contains(err.Error(), "want --target embedded or child") {
+	if err == nil || ExitCode(err) != ExitUsage || !strings.Contains(err.Error(), "run it with --target embedded or --target child") {
 		t.Errorf("exit %d: %v", ExitCode(err), err)
 	}
 }
