@@ -153,12 +153,13 @@ func TestExtents(t *testing.T) {
 			h.extents = tc.extents
 			h.ended(0, 1, 0, tc.end)
 			h.last(0, 2, tc.end+100)
+			h.ended(0, 1, 0, tc.end).Fleet = "control" // whoever acts on the broker acts on it, too
 			ev := Events{Conns: h.conns, Extents: h.extents, Waves: h.waves, Stop: h.stop,
 				Phases: []timeline.Phase{{Name: "storm", Start: 1000 * ms, End: 65_000 * ms}}}
 			s := Trace(ev, testRules("first-message"))
 			o := only(t, s.Outages)
-			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) {
-				t.Errorf("caused by %s, %d unexplained ends; want %s", o.Cause, len(s.Unscripted), tc.cause)
+			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || len(s.Control) != len(s.Unscripted) {
+				t.Errorf("caused by %s, %d unexplained ends, %d of control; want %s", o.Cause, len(s.Unscripted), len(s.Control), tc.cause)
 			}
 			if o.Start != tc.end*ms {
 				t.Errorf("it starts at %d", o.Start)
