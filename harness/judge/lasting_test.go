@@ -127,7 +127,7 @@ func TestLastingNotice(t *testing.T) {
 
 func TestExtents(t *testing.T) {
 	extent := func(f func(*timeline.Extent)) timeline.Extent {
-		e := timeline.Extent{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Intended: 2000 * ms, Issued: 2000 * ms, OK: true, Ends: true}
+		e := timeline.Extent{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Intended: 2000 * ms, Issued: 2000 * ms, OK: true, Ends: true, Outside: true}
 		f(&e)
 		return e
 	}
@@ -138,6 +138,7 @@ func TestExtents(t *testing.T) {
 	}{
 		"none":                      {nil, 3000, Unscripted},
 		"an end after it":           {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 3000, "exec"},
+		"not from outside":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Outside = false })}, 3000, "exec"},
 		"an end before it":          {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 1900, Unscripted},
 		"one that ends nothing":     {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Ends = false })}, 3000, Unscripted},
 		"a skipped one":             {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Skipped = "no nft" })}, 3000, Unscripted},
@@ -158,7 +159,7 @@ func TestExtents(t *testing.T) {
 				Phases: []timeline.Phase{{Name: "storm", Start: 1000 * ms, End: 65_000 * ms}}}
 			s := Trace(ev, testRules("first-message"))
 			o := only(t, s.Outages)
-			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || len(s.Control) != len(s.Unscripted) {
+			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || (len(s.Control) == 1) != (tc.cause == Unscripted || name == "not from outside") {
 				t.Errorf("caused by %s, %d unexplained ends, %d of control; want %s", o.Cause, len(s.Unscripted), len(s.Control), tc.cause)
 			}
 			if o.Start != tc.end*ms {

@@ -60,7 +60,7 @@ func Trace(ev Events, rules Rules) *Storm {
 	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
 	for _, cl := range control {
 		for _, c := range cl.Conns {
-			if unscripted(c) && !struckWithAll(c, ev.Extents) && faults.cause(c.End) == nil {
+			if unscripted(c) && !struckWithAll(c, ev.Extents) && !faults.struckOutside(c) {
 				s.Control = append(s.Control, c)
 			}
 		}
