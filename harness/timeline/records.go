@@ -166,6 +166,9 @@ type Extent struct {
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
+	// Outside says that it acts from outside on whatever it reaches: an end of the
+	// control fleet may be its doing, too.
+	Outside bool `json:"outside,omitempty"`
 	// Process is what was done to the broker's process (Killed, …); "" = nothing. Then the control connections were its victims too, beside the
 	// clients, each of which has an action.
 	Process string `json:"process,omitempty"`
