@@ -43,7 +43,7 @@ type Auth struct {
 type TargetLimits struct {
 	Queued         int           // messages kept for an absent session; 0 = no limit is known
 	SessionExpiry  time.Duration // 0 = not known
-	Persistence    string        // none | sessions | unknown
+	Persistence    string        // none | lazy | sync | unknown
 	RedeliveryWait time.Duration // longest time until an unacknowledged message is sent again
 }
 

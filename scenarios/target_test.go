@@ -21,7 +21,7 @@ func TestLoadTarget(t *testing.T) {
 	want := &scenarios.Target{
 		Name: "staging", Addresses: []string{"tcp://127.0.0.1:1883", "tcp://[::1]:1884"},
 		Auth:   &scenarios.Auth{Username: "rb", PasswordEnv: "RB_PASSWORD"},
-		Limits: scenarios.TargetLimits{Queued: 1000, SessionExpiry: 2 * time.Hour, Persistence: "sessions", RedeliveryWait: 10 * time.Second},
+		Limits: scenarios.TargetLimits{Queued: 1000, SessionExpiry: 2 * time.Hour, Persistence: "sync", RedeliveryWait: 10 * time.Second},
 		Defects: []scenarios.Defect{{
 			Check: "reordered", Condition: "stored-before-resume", Doc: "Kept messages come in random order.",
 			Reference: "docs/track-record.md#mochi-offline-order", Versions: "1.2, 1.3",
