@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/fault"
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -222,7 +224,8 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed,
-		Target: r.target, Everyone: r.everyone, Extent: r.extent,
+		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
+		Exec: r.execs(), Kernel: r.kernel,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)
@@ -235,8 +238,14 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	}
 }
 
-// everyone gives each client of each fleet.
+// everyone gives each client of each fleet: the broker itself is a victim, and so
+// are the control connections, whose ends are then no finding.
 func (r *run) everyone(yield func(fleet string, client int) bool) {
+	for _, f := range []*fleet.Fleet{r.control.Fleet, r.watcher.Fleet} {
+		for i := range f.Len() {
+			r.victims.mark(f.ID(i), f.LiveN(i))
+		}
+	}
 	for _, f := range r.fleets {
 		for i := range f.Len() {
 			if !yield(f.Name(), i) {
@@ -246,12 +255,26 @@ func (r *run) everyone(yield func(fleet string, client int) bool) {
 	}
 }
 
+// pattern is of the client ids of a fleet, or of all for "".
+func (r *run) pattern(name string) string {
+	var all []string
+	for _, f := range r.fleets {
+		if name == "" || f.Name() == name {
+			all = append(all, f.Pattern())
+		}
+	}
+	return strings.Join(all, "|")
+}
+
 // extent records a fault without victims, and numbers it.
 func (r *run) extent(e *timeline.Extent) {
 	if e.ID == 0 {
 		e.ID = int(r.extents.Add(1))
 	}
 	r.ev.add(timeline.Event{Extent: new(*e)})
+	if e.Process != "" && e.Process != timeline.Frozen && e.Healed != 0 {
+		r.tellPID()
+	}
 }
 
 // trafficFor starts the publishers at the first phase after the fleet is

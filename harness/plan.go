@@ -249,14 +249,18 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 	}
 	var mistakes scenarios.Errors
 	late := false
-	times := max(1, ph.Repeat.Times)
-	for k := range times {
-		if h := horizon(ph, k, times); h <= 0 {
+	waves := steps(ph, p.Seed)
+	for k, st := range waves {
+		h, shortest := horizons(ph, waves, k)
+		if shortest <= 0 {
 			return pp, append(mistakes, scenarios.Error{Pos: ph.Faults[0].Pos, Msg: fmt.Sprintf(
-				"phase %s: wave %d would begin at %s, when the phase is over (for: %s)", ph.Name, k+1, time.Duration(k)*ph.Repeat.Every, ph.For)})
+				"phase %s: wave %d would begin at %s, when the phase is over (for: %s)", ph.Name, k+1, st.late, ph.For)})
 		}
-		w := scenarios.PlanWave{Wave: k + 1, At: time.Duration(k) * ph.Repeat.Every, Horizon: horizon(ph, k, times), Overlap: ph.Repeat.Overlap && k < times-1}
+		w := scenarios.PlanWave{Wave: k + 1, At: st.at, Horizon: h, Overlap: ph.Repeat.Overlap && k < len(waves)-1}
 		for n, spec := range ph.Faults {
+			if k > 0 && !st.has(n) {
+				continue // the first step looks for the mistakes of all
+			}
 			kind, err := t.fault(spec.Kind)
 			if err != nil {
 				return pp, err
@@ -272,16 +276,19 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 			if err != nil {
 				return pp, err
 			}
-			if last := lastOffset(pf); last >= w.Horizon && !late {
+			if last := lastOffset(pf); last >= shortest && !late {
 				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: fmt.Sprintf(
 					"%s: the last victim is due %s after the start of the wave, which is watched for %s only: raise timeout or every, or spread it less",
-					spec.Kind, last, w.Horizon)})
+					spec.Kind, last, shortest)})
 				late = true // once is enough
 			}
+			pf.Note = kind.Note
 			if err := t.able(kind, p.Target); err != nil && k == 0 {
 				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: err.Error()})
 			}
-			w.Faults = append(w.Faults, pf)
+			if st.has(n) {
+				w.Faults = append(w.Faults, pf)
+			}
 		}
 		pp.Waves = append(pp.Waves, w)
 	}
@@ -318,19 +325,6 @@ func lastOffset(pf scenarios.PlanFault) time.Duration {
 		last = max(last, v.Offset)
 	}
 	return last
-}
-
-// horizon of wave k: the phase's time-out (or its time) from the wave's start,
-// cut at the next wave unless they overlap.
-func horizon(ph scenarios.Phase, k, times int) time.Duration {
-	h := ph.Timeout
-	if ph.Until == nil {
-		h = ph.For - time.Duration(k)*ph.Repeat.Every
-	}
-	if k < times-1 && !ph.Repeat.Overlap {
-		h = min(h, ph.Repeat.Every)
-	}
-	return h
 }
 
 func drainKey(u *scenarios.Until) string {

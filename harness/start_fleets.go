@@ -74,7 +74,8 @@ func (r *run) makeFleets() error {
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
 			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Login: r.login, Clock: r.clock,
 			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
-			Will: fleet.Wills(r.plan, i, r.id, r.number),
+			Will:     fleet.Wills(r.plan, i, r.id, r.number),
+			Policies: r.opts.Tables.Policies, Seed: mix(r.plan.Seed, "reconnect of "+pf.Name, 0, 0),
 		})
 		if err != nil {
 			return err
@@ -117,7 +118,7 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if err != nil {
 		return nil, "", "", fmt.Errorf("target address: %w", err)
 	}
-	var d net.Dialer
+	d := net.Dialer{LocalAddr: r.source(clientID)}
 	raw, err := d.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, "", "", err

@@ -26,12 +26,12 @@ func CurlLine(endpoint, clientID string) string {
 }
 
 // Tables are the rows that a plan and a run may draw from. An own fault,
-// driver or target joins by value: append it to DefaultTables' rows.
+// driver, target or reconnect policy joins by value: append it to DefaultTables' rows.
 type Tables struct {
 	Faults   []fault.Kind
 	Drivers  []fleet.Driver
 	Targets  []broker.Row
-	Policies []string // reconnect policies that the drivers have
+	Policies []fleet.Policy
 }
 
 // DefaultTables are the built-in rows.
@@ -51,20 +51,43 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 // able says whether a target can do what a kind of fault needs, by its row's
 // record; if not, which targets can.
 func (t Tables) able(kind fault.Kind, target string) error {
-	can := func(r broker.Row) bool {
-		return !slices.ContainsFunc(kind.Needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) })
-	}
 	row, err := t.target(target)
-	if err != nil || can(row) {
+	if err != nil {
 		return err
 	}
-	var others []string
+	others := t.targetsWith(kind.Needs)
+	if slices.Contains(others, row.Name) {
+		return nil
+	}
+	return fmt.Errorf("%s: target %s can not do this: run it with --target %s", kind.Name, target, strings.Join(others, " or --target "))
+}
+
+// targetsWith names the targets that have some abilities.
+func (t Tables) targetsWith(needs []string) (names []string) {
 	for _, r := range t.Targets {
-		if can(r) {
-			others = append(others, r.Name)
+		if !slices.ContainsFunc(needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) }) {
+			names = append(names, r.Name)
 		}
 	}
-	return fmt.Errorf("%s: target %s can not do this: want --target %s", kind.Name, target, strings.Join(others, " or "))
+	return names
+}
+
+// TargetsFor names the targets that have what the faults of a scenario need;
+// none = all have, the default one too.
+func (t Tables) TargetsFor(sc *scenarios.Scenario) []string {
+	var needs []string
+	for _, ph := range sc.Phases {
+		for _, f := range ph.Faults {
+			if k, err := t.fault(f.Kind); err == nil {
+				needs = append(needs, k.Needs...)
+			}
+		}
+	}
+	names := t.targetsWith(needs)
+	if slices.Contains(names, broker.KindEmbedded) {
+		return nil
+	}
+	return names
 }
 
 func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
@@ -112,7 +135,10 @@ func (t Tables) schema() (scenarios.Schema, error) {
 }
 
 func (t Tables) parts() scenarios.Parts {
-	p := scenarios.Parts{Policies: t.Policies}
+	var p scenarios.Parts
+	for _, row := range t.Policies {
+		p.Policies = append(p.Policies, row.Name)
+	}
 	for _, k := range t.Faults {
 		p.Faults = append(p.Faults, scenarios.FaultPart{Name: k.Name, Doc: k.Doc, Schema: k.Schema})
 	}

@@ -205,6 +205,9 @@ func (v *victims) closing(phase string, wave int, clientID string, at place, n i
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.last[clientID] = n
+	if !at.fleet.ComesBack() {
+		return // nobody waits for it
+	}
 	p := v.phase(phase)
 	i, found := p.index[clientID]
 	if !found {
@@ -226,17 +229,34 @@ func (v *victims) holding(phase string, wave int, clientID string, at place, n i
 	v.closing(phase, wave, clientID, at, n)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p := v.phase(phase)
-	p.hit[p.index[clientID]].held++
+	if e := v.phase(phase).victim(clientID); e != nil {
+		e.held++
+	}
 }
 
 func (v *victims) released(phase, clientID string, at timeline.Instant) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p := v.phase(phase)
-	e := &p.hit[p.index[clientID]]
-	e.held--
-	e.lifted = at
+	if e := v.phase(phase).victim(clientID); e != nil {
+		e.held--
+		e.lifted = at
+	}
+}
+
+// victim is the entry of a client; nil = nobody waits for it.
+func (p *phaseVictims) victim(clientID string) *victim {
+	if i, found := p.index[clientID]; found {
+		return &p.hit[i]
+	}
+	return nil
+}
+
+// mark notes that connection n of a client that is no victim is about to be ended
+// on purpose.
+func (v *victims) mark(clientID string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last[clientID] = n
 }
 
 // acted reports whether connection n of a client was closed on purpose.

@@ -134,7 +134,11 @@ func (d drawer) fleet(name string, share float64) scenarios.Fleet {
 		f.Session = scenarios.Session{Clean: d.yes("clean"), KeepAlive: time.Duration(d.num("keep alive", 0, 65535)) * time.Second}
 		f.ClientID = name + "-{index:04}"
 	}
-	switch f.Reconnect.Policy = d.of("policy", "", "paho", "immediate", "fixed"); f.Reconnect.Policy {
+	switch f.Reconnect.Policy = d.of("policy", "", "paho", "immediate", "fixed", "none", "full-jitter"); f.Reconnect.Policy {
+	case "full-jitter":
+		if f.Reconnect.Max = d.time("max"); d.yes("base") {
+			f.Reconnect.Base = time.Duration(rapid.Int64Range(1, int64(f.Reconnect.Max)).Draw(d.T, "base"))
+		}
 	case "fixed":
 		f.Reconnect.Delay = d.time("delay")
 	case "paho", "":
@@ -176,7 +180,11 @@ func (d drawer) phase(name string, faulted bool, clients int) scenarios.Phase {
 		for range d.num("faults", 1, 3) {
 			p.Faults = append(p.Faults, d.fault())
 		}
-		p.Repeat.Times = d.num("times", 0, 3)
+		if d.yes("walk") {
+			p.Walk = &scenarios.Walk{Steps: d.num("steps", 1, 9), Every: d.time("every"), Jitter: d.share("jitter") / 2, Overlap: d.num("overlap", 0, len(p.Faults))}
+		} else {
+			p.Repeat.Times = d.num("times", 0, 3)
+		}
 		if p.Repeat.Times > 1 {
 			p.Repeat.Every, p.Repeat.Overlap = d.time("every"), d.yes("overlap")
 		}

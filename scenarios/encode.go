@@ -72,6 +72,9 @@ func fleetNode(f *Fleet, only bool) *yaml.Node {
 	m.sub("session", session)
 	reconnect := newMapping()
 	reconnect.text("policy", f.Reconnect.Policy, DefaultPolicy)
+	if f.Reconnect.Base != min(DefaultBaseSleep, f.Reconnect.Max) {
+		reconnect.duration("base", f.Reconnect.Base)
+	}
 	if f.Reconnect.Max != DefaultMaxSleep {
 		reconnect.duration("max", f.Reconnect.Max)
 	}
@@ -137,16 +140,12 @@ func phaseNode(p *Phase) *yaml.Node {
 	m := newMapping()
 	m.text("name", p.Name, "")
 	m.duration("for", p.For)
-	m.list("faults", len(p.Faults), func(i int) *yaml.Node {
-		params := newMapping().Node
-		if p.Faults[i].Params != nil {
-			params = copyNode(p.Faults[i].Params) // the writer changes what it writes
-		}
-		f := newMapping()
-		f.add(p.Faults[i].Kind, params)
-		return f.Node
-	})
-	if len(p.Faults) > 0 {
+	if w := p.Walk; w != nil {
+		m.sub("walk", walkNode(w, p.Faults))
+	} else {
+		m.list("faults", len(p.Faults), func(i int) *yaml.Node { return faultNode(&p.Faults[i]) })
+	}
+	if len(p.Faults) > 0 && p.Walk == nil {
 		repeat := newMapping()
 		repeat.count("times", p.Repeat.Times, DefaultTimes)
 		if p.Repeat.Times > 1 && p.Repeat.Every != DefaultEvery || p.Repeat.Times <= 1 {
@@ -161,6 +160,30 @@ func phaseNode(p *Phase) *yaml.Node {
 	m.duration("timeout", p.Timeout)
 	m.text("on_timeout", p.OnTimeout, "")
 	return m.Node
+}
+
+func faultNode(spec *FaultSpec) *yaml.Node {
+	params := newMapping().Node
+	if spec.Params != nil {
+		params = copyNode(spec.Params) // the writer changes what it writes
+	}
+	f := newMapping()
+	f.add(spec.Kind, params)
+	return f.Node
+}
+
+func walkNode(w *Walk, faults []FaultSpec) mapping {
+	m := newMapping()
+	m.count("steps", w.Steps, 0)
+	if w.Every != DefaultEvery {
+		m.duration("every", w.Every)
+	}
+	if w.Jitter != DefaultJitter {
+		m.add("jitter", text(writeShare(w.Jitter)))
+	}
+	m.count("overlap", w.Overlap, DefaultOverlap)
+	m.list("of", len(faults), func(i int) *yaml.Node { return faultNode(&faults[i]) })
+	return m
 }
 
 func copyNode(n *yaml.Node) *yaml.Node {

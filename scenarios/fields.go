@@ -110,6 +110,27 @@ func (f *Fields) Text(key, def string) string {
 	return scalar(f, key, def, func(s string) (string, error) { return s, nil })
 }
 
+// Texts reads a list of texts; an absent one reads as empty.
+func (f *Fields) Texts(key string) []string {
+	n := f.value(key)
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		f.refuse(key, "%s: want a list", key)
+		return nil
+	}
+	texts := make([]string, len(n.Content))
+	for i, c := range n.Content {
+		if c.Kind != yaml.ScalarNode {
+			f.refuse(key, "%s: want a list of texts", key)
+			return nil
+		}
+		texts[i] = c.Value
+	}
+	return texts
+}
+
 // Duration reads a duration such as 250ms or 5s.
 func (f *Fields) Duration(key string, def time.Duration) time.Duration {
 	return scalar(f, key, def, parseDuration)

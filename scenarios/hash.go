@@ -98,6 +98,9 @@ func (c *canon) fleet(p string, f *Fleet, only bool) {
 	if sleepsUpToMax(f.Reconnect.Policy) {
 		field(c, p+"reconnect.max", f.Reconnect.Max, DefaultMaxSleep)
 	}
+	if sleepsFromBase(f.Reconnect.Policy) {
+		field(c, p+"reconnect.base", f.Reconnect.Base, min(DefaultBaseSleep, f.Reconnect.Max))
+	}
 	field(c, p+"reconnect.delay", f.Reconnect.Delay, 0)
 	field(c, p+"connect.rate", f.Connect.Rate, DefaultConnectRate)
 	field(c, p+"resubscribe", f.Resubscribe, DefaultResubscribe)
@@ -144,7 +147,12 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 			fmt.Fprintf(c, "%sfaults.%d.%s\n", p, i, f.Kind)
 		}
 	}
-	if len(ph.Faults) > 0 {
+	if w := ph.Walk; w != nil {
+		field(c, p+"walk.steps", w.Steps, 0)
+		field(c, p+"walk.every", w.Every, DefaultEvery)
+		field(c, p+"walk.jitter", w.Jitter, DefaultJitter)
+		field(c, p+"walk.overlap", w.Overlap, DefaultOverlap)
+	} else if len(ph.Faults) > 0 {
 		field(c, p+"repeat.times", ph.Repeat.Times, DefaultTimes)
 		if ph.Repeat.Times > 1 { // every has no meaning for one wave
 			field(c, p+"repeat.every", ph.Repeat.Every, 0)

@@ -26,6 +26,7 @@ var sections = map[string]string{
 	"## phases":       "$defs.phase",
 	"### until":       "$defs.phase.properties.until",
 	"### repeat":      "$defs.phase.properties.repeat",
+	"### walk":        "$defs.phase.properties.walk",
 	"### faults":      "$defs.fault.properties.close",
 	"#### who":        "$defs.who",
 	"## expect":       "$defs.expectation",
@@ -62,7 +63,8 @@ func TestReferencePage(t *testing.T) {
 			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
 		}
 	}
-	common := properties(schema, "$defs.fault.properties.close")
+	common := maps.Clone(properties(schema, "$defs.fault.properties.close"))
+	maps.DeleteFunc(common, func(_ string, v any) bool { p, _ := v.(map[string]any); return p["$ref"] == "#/$defs/later" })
 	for kind := range properties(schema, "$defs.fault") {
 		own := maps.Clone(properties(schema, "$defs.fault.properties."+kind))
 		maps.DeleteFunc(own, func(key string, _ any) bool { return common[key] != nil })

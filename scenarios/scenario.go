@@ -52,7 +52,8 @@ type Session struct {
 // Reconnect names the reconnect policy and its sleeps.
 type Reconnect struct {
 	Policy string        `yaml:"policy"`          // row of the policy table
-	Max    time.Duration `yaml:"max,omitempty"`   // longest sleep; 0 with immediate and fixed, which have none
+	Base   time.Duration `yaml:"base,omitempty"`  // shortest sleep of what grows from one; 0 with paho and what has no sleep that grows
+	Max    time.Duration `yaml:"max,omitempty"`   // longest sleep; 0 with immediate, fixed and none, which have none
 	Delay  time.Duration `yaml:"delay,omitempty"` // of policy fixed: the sleep before each dial after a loss
 }
 
@@ -96,9 +97,10 @@ type Phase struct {
 	For       time.Duration
 	Until     *Until
 	Timeout   time.Duration
-	OnTimeout string // continue | abort
-	Faults    []FaultSpec
-	Repeat    Repeat
+	OnTimeout string      // continue | abort
+	Faults    []FaultSpec // with a Walk those that it draws from
+	Repeat    Repeat      // zero with a Walk
+	Walk      *Walk       // nil = every fault in every wave
 }
 
 // Until is the condition that ends a phase: exactly one is set.
@@ -136,6 +138,16 @@ type Repeat struct {
 	// Overlap lets a wave go on when the next one begins: its victims may be due
 	// later, and are watched to the end of its own horizon.
 	Overlap bool `yaml:"overlap,omitempty"`
+}
+
+// Walk is a random walk over the faults of a phase: a wave for each step, its
+// start and its faults drawn by the seed. Step k is due at k × Every, and later
+// by a random part of Jitter × Every; it draws 1 to Overlap different faults.
+type Walk struct {
+	Steps   int
+	Every   time.Duration
+	Jitter  float64 // share of Every, 0..1
+	Overlap int
 }
 
 // FaultSpec is one fault as written: its kind and its undecoded parameters,

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -134,14 +133,11 @@ func compose(parts Parts) (map[string]any, error) {
 	}
 	at(root, "$defs", "fault")["properties"] = kinds
 
-	policy := at(root, "$defs", "policy")
 	names := make([]any, len(parts.Policies))
 	for i, p := range parts.Policies {
 		names[i] = p
 	}
-	policy["enum"] = names
-	later, _ := policy["x-later"].([]any)
-	policy["x-later"] = slices.DeleteFunc(slices.Clone(later), func(v any) bool { return slices.Contains(names, v) })
+	at(root, "$defs", "policy")["enum"] = names
 
 	metrics := make([]any, len(parts.Metrics))
 	for i, m := range parts.Metrics {

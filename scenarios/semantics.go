@@ -95,9 +95,19 @@ func checkReconnect(f *Fields, r Reconnect) {
 	}
 	switch {
 	case f.ok("max") && !sleepsUpToMax(r.Policy):
-		f.Fail("max", "max has no meaning with policy %s: only %s lets its sleep grow up to one", r.Policy, PolicyPaho)
+		f.Fail("max", "max has no meaning with policy %s, whose sleep does not grow", r.Policy)
 	case f.ok("max") && r.Max <= 0:
 		f.Fail("max", "max is 0, want a longest sleep above 0s")
+	}
+	switch {
+	case f.ok("base") && r.Policy == PolicyPaho:
+		f.Fail("base", "base has no meaning with policy %s, which begins at 0s and then 1s", r.Policy)
+	case f.ok("base") && !sleepsFromBase(r.Policy):
+		f.Fail("base", "base has no meaning with policy %s, whose sleep does not grow", r.Policy)
+	case f.ok("base") && r.Base <= 0:
+		f.Fail("base", "base is 0, want a shortest sleep above 0s; policy %s has none", PolicyImmediate)
+	case f.ok("base") && r.Base > r.Max:
+		f.Fail("base", "base is %s, and max, the longest sleep, is %s", r.Base, r.Max)
 	}
 	switch {
 	case f.ok("delay") && r.Policy != PolicyFixed:
@@ -182,22 +192,23 @@ func (l *loader) checkPhases(phases []*Fields, sc *Scenario) {
 		if pf.ok("timeout") && p.Timeout <= 0 {
 			pf.Fail("timeout", "timeout is 0, want a time above 0s")
 		}
-		if pf.ok("timeout") && !pf.Has("until") && !pf.Has("faults") {
+		faults := pf.Has("faults") || pf.Has("walk")
+		if pf.ok("timeout") && !pf.Has("until") && !faults {
 			pf.Fail("timeout", "timeout has no meaning here: the phase ends after its for")
 		}
 		if p.Until != nil {
-			checkUntil(pf, p.Until, sc)
+			checkUntil(pf, p.Until, faults, sc)
 		}
 	}
 }
 
 // checkUntil refuses conditions that no run could reach.
-func checkUntil(f *Fields, u *Until, sc *Scenario) {
+func checkUntil(f *Fields, u *Until, faults bool, sc *Scenario) {
 	until := f.Sub("until")
 	switch {
-	case (u.Back != nil || u.BackCount > 0) && !f.Has("faults"):
+	case (u.Back != nil || u.BackCount > 0) && !faults:
 		f.Fail("until", "until back needs faults in this phase: it counts the clients that they hit")
-	case u.Count[CountKicks] > 0 && !f.Has("faults"):
+	case u.Count[CountKicks] > 0 && !faults:
 		until.Sub("count").Fail(CountKicks, "until count kicks needs faults in this phase: it counts their actions")
 	}
 	for key, n := range map[string]int{"connected": u.ConnectedCount, "back": u.BackCount} {

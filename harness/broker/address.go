@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -174,4 +175,35 @@ func readConnack(r io.Reader) error {
 // timedOut tells a passed deadline from other errors.
 func timedOut(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// splitPort splits HOST:PORT.
+func splitPort(addr string) (host string, port int, err error) {
+	host, number, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	if port, err = strconv.Atoi(number); err != nil {
+		return "", 0, fmt.Errorf("%w %q: %w", ErrAddress, addr, err)
+	}
+	return host, port, nil
+}
+
+// hostIn gives HOST:PORT of a URL.
+func hostIn(rawURL string) (string, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	return u.Host, nil
+}
+
+// portIn gives the port of a URL.
+func portIn(rawURL string) (int, error) {
+	addr, err := hostIn(rawURL)
+	if err != nil {
+		return 0, err
+	}
+	_, port, err := splitPort(addr)
+	return port, err
 }

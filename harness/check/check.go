@@ -25,10 +25,11 @@ type Evidence struct {
 	// The clients.
 	Connected  map[string]int // fleet -> clients that had connected and subscribed before the first fault
 	Actions    []Action
-	Unscripted []End    // ends of device connections that nothing explains
-	Control    []End    // the same of the control fleet
-	Returned   int      // outages that were over before the end
-	Away       []string // ids of the clients that were not back when the run was stopped
+	Extents    []timeline.Extent // faults without victims
+	Unscripted []End             // ends of device connections that nothing explains
+	Control    []End             // the same of the control fleet
+	Returned   int               // outages that were over before the end
+	Away       []string          // ids of the clients that were not back when the run was stopped
 
 	Clients    []Client
 	Target     reports.Target // with its static abilities
@@ -41,6 +42,7 @@ type Evidence struct {
 	Wills      []timeline.Will    // Will Messages that were read
 	WillWatch  []Span             // a watcher of Wills was connected and subscribed
 	Leak       *Leak              // nil = the run was not one to measure it
+	Lapses     []ledger.Lapse     // what a restart of the broker may have undone
 	Exceptions []ledger.Exception // messages whose account is not plain
 	Unlisted   map[ledger.Verdict]int64
 

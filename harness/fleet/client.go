@@ -33,6 +33,7 @@ type client struct {
 
 	mu     sync.Mutex
 	lib    Client
+	voice  *voice // of the latest connection
 	closed bool
 	bringing
 }
@@ -102,7 +103,11 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	tap.dialed(now(), conn, local, remote)
-	return conn, nil
+	v := &voice{Conn: conn, n: tap.rec.N}
+	c.mu.Lock()
+	c.voice = v
+	c.mu.Unlock()
+	return v, nil
 }
 
 // onConnected comes from the library, on a goroutine of its own, and may come

@@ -79,8 +79,8 @@ type Settings struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Backoff is the sleep before dial number attempt (from 1) after a loss, and
-	// before each repetition of it: the fleet's reconnect policy. nil = that of
-	// Reconnect. It is called just before the sleep, and OnReconnecting after it.
+	// before each repetition of it, or Never: the fleet's reconnect policy. nil =
+	// that of Reconnect. It is called just before the sleep, and OnReconnecting after it.
 	Backoff func(attempt int) time.Duration
 
 	// The callbacks come from the library's goroutines and may be nil. They

@@ -65,6 +65,9 @@ type Config struct {
 	// call only; it comes from the libraries' reader goroutines. nil = nobody.
 	Wills func(p *mqtt.Packet, at timeline.Instant)
 
+	Policies []Policy // where the fleet's reconnect policy is found; nil = the built-in ones
+	Seed     uint64   // of what the policy draws, for each client in a stream of its own
+
 	ConnectTimeout time.Duration // of one attempt; 0 = 10 s. paho's backoff forgets after twice this time
 	WriteTimeout   time.Duration // 0 = 5 s
 }
@@ -108,17 +111,20 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.Will == nil {
 		cfg.Will = func(int) *Will { return nil }
 	}
+	if cfg.Policies == nil {
+		cfg.Policies = Policies()
+	}
 	if cfg.Record == nil {
 		cfg.Record = func(timeline.Conn) {}
 	}
 	f := &Fleet{cfg: cfg, accounts: cfg.Accounts.filled(), changed: make(chan struct{}, 1)}
 	f.findings.pass = cfg.Finding
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	policy, err := Backoff(cfg.Fleet.Reconnect)
-	if err != nil {
-		return nil, err
-	}
 	for i := range cfg.Clients {
+		policy, err := backoffOf(cfg.Fleet.Reconnect, cfg.Policies, cfg.Seed, uint64(i))
+		if err != nil {
+			return nil, err
+		}
 		f.clients = append(f.clients, &client{fleet: f, session: newSession(f, i), policy: policy})
 	}
 	if len(f.clients) > 0 {
@@ -254,6 +260,12 @@ func (f *Fleet) ID(client int) string {
 	return ClientID(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name, client)
 }
 
+// Pattern is a regular expression of the whole client ids of the fleet, whose
+// group, if their template has an index, catches it.
+func (f *Fleet) Pattern() string {
+	return pattern(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name)
+}
+
 // Connected is the number of clients that are connected, with their
 // subscriptions restored, now.
 func (f *Fleet) Connected() int { return int(f.connected.Load()) }
@@ -298,6 +310,9 @@ func (f *Fleet) Back() string {
 	}
 	return f.clients[0].session.back
 }
+
+// ComesBack reports whether a client that is lost dials again by itself.
+func (f *Fleet) ComesBack() bool { return f.cfg.Fleet.Reconnect.Policy != scenarios.PolicyNone }
 
 // LastMessage is when any client last read a PUBLISH, to 1 ms; 0 = never.
 func (f *Fleet) LastMessage() timeline.Instant { return timeline.Instant(f.last.Load()) }

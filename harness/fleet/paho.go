@@ -97,7 +97,7 @@ func moduleVersion(path, fallback string) string {
 func (Paho) New(s Settings) (Client, error) {
 	if s.Backoff == nil {
 		var err error
-		if s.Backoff, err = Backoff(s.Reconnect); err != nil {
+		if s.Backoff, err = ownBackoff(s); err != nil {
 			return nil, fmt.Errorf("driver paho: %w", err)
 		}
 	}

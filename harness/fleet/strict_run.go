@@ -124,9 +124,13 @@ func (r *strictRun) wanted() bool {
 	return c.run == r
 }
 
-// pause sleeps; false when ctx ended.
+// pause sleeps; false when ctx ended, which alone ends a sleep of Never.
 func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
+	switch {
+	case d == Never:
+		<-ctx.Done()
+		return false
+	case d <= 0:
 		return ctx.Err() == nil
 	}
 	t := time.NewTimer(d)

@@ -29,8 +29,9 @@ func (j *judgement) evidence() check.Evidence {
 		ev.Clients = append(ev.Clients, check.Client{Fleet: cl.Fleet, Index: cl.Index, ID: cl.ID, Conns: cl.Conns, Rivals: cl.Rivals})
 	}
 	ev.Unfit = j.unfit()
+	ev.Extents = j.e.extents
 	ev.WillWatch = j.willWatch()
-	ev.Leak = j.leak()
+	ev.Leak, ev.Lapses = j.leak(), j.lapses()
 	for _, a := range j.storm.Acted {
 		ev.Actions = append(ev.Actions, check.Action{Action: *a.Action, Outcome: string(a.Outcome)})
 	}

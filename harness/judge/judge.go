@@ -3,6 +3,7 @@ package judge
 import (
 	"cmp"
 	"io/fs"
+	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -34,6 +35,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 	j.connect()
 	j.messages()
 	j.storms()
+	j.extents()
 	j.unscripted()
 	j.healths()
 	j.checks()
@@ -48,7 +50,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 // judgement is a report in the making. Each step fills its own part of the
 // report from the evidence and from what earlier steps found.
 type judgement struct {
-	byClient map[string]*Client // device clients by id, made on demand
+	byClient map[string]*Client // by id, made on demand
 	e        *evidence
 	strict   bool
 	r        *reports.Report
@@ -164,7 +166,7 @@ func (j *judgement) connect() {
 
 // storms fills in the waves.
 func (j *judgement) storms() {
-	j.sum = summer{rules: j.rules, connects: connectInstants(j.storm.Clients), loss: joinLosses(j.byID, j.account), points: curvePoints(len(j.waves))}
+	j.sum = summer{rules: j.rules, connects: connectsOf(j.storm.Clients), loss: joinLosses(j.byID, j.account), points: curvePoints(len(j.waves))}
 	for q := range j.sum.carried {
 		j.sum.carried[q] = j.account.QoS[q].Expected > 0
 	}
@@ -173,6 +175,43 @@ func (j *judgement) storms() {
 	}
 	j.r.Total = j.sum.total(j.waves)
 	j.r.Recovery = recovery(j.waves)
+}
+
+// extents fills in the faults without victims, and the notes on how faults were
+// made.
+func (j *judgement) extents() {
+	ended := map[int]int{}
+	for _, o := range j.storm.Outages {
+		if o.Extent != nil {
+			ended[o.Extent.ID]++
+		}
+	}
+	for _, x := range j.e.extents {
+		e := reports.Extent{
+			Fault: x.Fault, Phase: x.Phase, Wave: x.Wave, Start: seconds(x.Issued), OK: x.OK,
+			Err: x.Err, Detail: x.Detail, Skipped: x.Skipped, Ended: ended[x.ID],
+		}
+		if x.Healed != 0 {
+			e.Seconds = new(seconds(x.Healed - x.Issued))
+		}
+		if x.Process != "" {
+			e.Broker = &reports.BrokerLife{Ended: x.Process, Kept: x.Kept}
+			if x.Healed != 0 && x.Process != timeline.Frozen {
+				e.Broker.Ready = new(seconds(x.Healed - x.Healing))
+			}
+		}
+		j.r.Extents = append(j.r.Extents, e)
+	}
+	slices.SortStableFunc(j.r.Extents, func(a, b reports.Extent) int { return cmp.Compare(a.Start, b.Start) })
+	for _, ph := range j.e.plan.Phases {
+		for _, w := range ph.Waves {
+			for _, f := range w.Faults {
+				if note := f.Kind + ": " + f.Note; f.Note != "" && !slices.Contains(j.r.Notes, note) {
+					j.r.Notes = append(j.r.Notes, note)
+				}
+			}
+		}
+	}
 }
 
 // unscripted fills in the ends that no fault explains. The outages that they
