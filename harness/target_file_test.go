@@ -134,8 +134,8 @@ func TestTargetFileTrouble(t *testing.T) {
 		want error
 		says string
 	}{
-		"no login":       {"", target.ErrUnreachable, "code 4"},
-		"wrong password": {"auth: {username: rb, password_env: RB_TEST_WRONG}\n", target.ErrUnreachable, "code 4"},
+		"no login":       {"", target.ErrUnreachable, "not authorized"},
+		"wrong password": {"auth: {username: rb, password_env: RB_TEST_WRONG}\n", target.ErrUnreachable, "not authorized"},
 		"not set":        {"auth: {username: rb, password_env: RB_TEST_NONE}\n", ErrUsage, "RB_TEST_NONE, which holds its password, is not set"},
 		"no file":        {"auth: {username: rb, password_file: /none/such}\n", ErrUsage, "no such password file"},
 	} {
@@ -191,7 +191,7 @@ func TestDesign(t *testing.T) {
 		old string
 		new []string
 	}{
-		{"policy: paho, max: 30s", []string{"policy: immediate", "policy: fixed, delay: 1s"}},
+		{"policy: paho, max: 30s", []string{"policy: immediate", "policy: fixed, delay: 1s", "policy: exponential", "policy: full-jitter", "policy: decorrelated", "policy: none"}},
 		{"resubscribe: when-absent", []string{"resubscribe: always", "resubscribe: never"}},
 		{"back: first-message", []string{"back: connack", "back: subscribed"}},
 		{"who: {share: 100%}", []string{"who: {count: 3}", "who: {label: {site: a}}", "who: {list: [0, 5, 10-20]}", "who: {share: 10%, seeded: 7}"}},
