@@ -152,6 +152,15 @@ func TestTargetFileTrouble(t *testing.T) {
 			}
 		})
 	}
+	path := filepath.Join(t.TempDir(), "t.yaml")
+	text := "name: x\naddresses: [\"tcp://h:1\"]\nknown_defects: [{check: reorderd, condition: at-night, doc: d, reference: r}]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := LoadTarget(path); !errors.Is(err, scenarios.ErrInvalid) || !strings.Contains(err.Error(), `t.yaml:3:25: no check is named "reorderd"`) ||
+		!strings.Contains(err.Error(), `t.yaml:3:46: no condition of known defects is named "at-night", want one of acknowledged-`) {
+		t.Errorf("%v", err)
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte(hush+"\r\n"), 0o600); err != nil {
 		t.Fatal(err)

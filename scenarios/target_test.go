@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -27,7 +28,7 @@ func TestLoadTarget(t *testing.T) {
 			Reference: "docs/track-record.md#mochi-offline-order", Versions: "1.2, 1.3",
 		}},
 	}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(scenarios.Pos{})); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
 	least, err := scenarios.LoadTarget("x.yaml", []byte("{name: a, addresses: [tcp://h:1]}"))
