@@ -1,6 +1,6 @@
 // Package netfault puts network faults below the tap, onto connections that the
 // fleet dialled: the closer for brokers without a CloseConnection API, a FIN from
-// the client's side (Registry), and faults of single control packets (Frames).
+// the client's side (Links), and faults of single control packets (Frames).
 //
 // In: dialled connections with their client ids; calls to close one; rules about
 // packets. Out: the same connections, which behave as if the peer had closed

@@ -76,7 +76,7 @@ func NewFrames(now func() timeline.Instant) *Frames {
 
 // Wrap registers connection number n that clientID just dialled and returns it
 // wrapped. The connection must be fresh: its first bytes are a CONNECT and a
-// CONNACK. It may come from Registry.Wrap.
+// CONNACK. It may come from Links.Wrap.
 func (f *Frames) Wrap(clientID string, n int, c net.Conn) net.Conn {
 	below, registered := c.(*conn)
 	if !registered {

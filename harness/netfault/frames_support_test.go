@@ -56,13 +56,13 @@ func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
 // registry, as in a run.
 type framesCloser struct {
 	*Frames
-	*Registry
+	*Links
 	n int
 }
 
 func (f framesCloser) Wrap(id string, c net.Conn) net.Conn {
-	if f.Registry != nil {
-		c = f.Registry.Wrap(id, c)
+	if f.Links != nil {
+		c = f.Links.Wrap(id, c)
 	}
 	return f.Frames.Wrap(id, f.n, c)
 }
