@@ -17,6 +17,7 @@ type bystanders struct {
 
 	run     uint64 // number in our payloads
 	victims map[seat]bool
+	all     bool              // everyone is a victim
 	clients map[string]bool   // by client id; complete before the first connect
 	streams []bool            // by stream id - 1: its publisher is no victim either
 	latency *measure.Recorder // nil = the plan has no fault
@@ -33,6 +34,7 @@ func newBystanders(plan *scenarios.Plan, book fleet.Deliveries, run uint64) *bys
 	for _, ph := range plan.Phases {
 		for _, w := range ph.Waves {
 			for _, f := range w.Faults {
+				b.all = b.all || f.Everyone
 				for _, v := range f.Victims {
 					b.victims[seat{f.Fleet, v.Client}] = true
 				}
@@ -55,7 +57,7 @@ func (b *bystanders) take(streams []fleet.Stream) {
 
 // add takes a client, before the first connect.
 func (b *bystanders) add(fleet string, index int, id string) {
-	if b.latency != nil && !b.victims[seat{fleet, index}] {
+	if b.latency != nil && !b.all && !b.victims[seat{fleet, index}] {
 		b.clients[id] = true
 	}
 }

@@ -29,6 +29,17 @@ func (c clients) Takeover(ctx context.Context, fleet string, client int, hold ti
 	return c.run.byName[fleet].Takeover(ctx, client, hold)
 }
 
+func (c clients) Holding(fleet string, client int) {
+	f := c.run.byName[fleet]
+	c.run.victims.holding(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
+}
+
+func (c clients) Released(fleet string, client int) {
+	f, now := c.run.byName[fleet], c.run.clock.Now()
+	c.run.victims.released(c.phase, f.ID(client), now)
+	f.Prove(client, now)
+}
+
 func (c clients) closing(fleet string, client int) {
 	f := c.run.byName[fleet]
 	c.run.victims.closing(c.phase, f.ID(client), place{f, client}, f.LiveN(client))

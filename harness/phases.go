@@ -235,14 +235,36 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase}, Frames: r.frames, Frame: r.framed,
+		Target: r.target, Everyone: r.everyone, Extent: r.extent,
 		Record: func(a timeline.Action) {
-			r.issued.Add(1)
+			if a.Until == 0 { // else it is the second record of a lasting one
+				r.issued.Add(1)
+			}
 			if isFrame(a.Fault) && a.Issued != 0 {
 				r.victims.cut(phase, a.ClientID, r.where[a.ClientID])
 			}
 			r.ev.add(timeline.Event{Action: &a})
 		},
 	}
+}
+
+// everyone gives each client of each fleet.
+func (r *run) everyone(yield func(fleet string, client int) bool) {
+	for _, f := range r.fleets {
+		for i := range f.Len() {
+			if !yield(f.Name(), i) {
+				return
+			}
+		}
+	}
+}
+
+// extent records a fault without victims, and numbers it.
+func (r *run) extent(e *timeline.Extent) {
+	if e.ID == 0 {
+		e.ID = int(r.extents.Add(1))
+	}
+	r.ev.add(timeline.Event{Extent: new(*e)})
 }
 
 // trafficFor starts the publishers at the first phase after the fleet is

@@ -267,6 +267,10 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 					spec.Kind, last, w.Horizon)})
 				late = true // once is enough
 			}
+			pf.Note = kind.Note
+			if err := t.able(kind, p.Target); err != nil && k == 0 {
+				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: err.Error()})
+			}
 			w.Faults = append(w.Faults, pf)
 		}
 		pp.Waves = append(pp.Waves, w)

@@ -129,6 +129,7 @@ type run struct {
 	written  int                // lines of findings.jsonl.gz
 
 	issued     atomic.Int64 // kicks
+	extents    atomic.Int64 // faults without victims
 	statusMu   sync.Mutex
 	lastStatus timeline.Instant
 	lastKicks  int64

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
@@ -47,6 +48,25 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 		}
 	}
 	return fault.Kind{}, fmt.Errorf("%w: %s", fault.ErrUnknownKind, kind)
+}
+
+// able says whether a target can do what a kind of fault needs, by its row's
+// record; if not, which targets can.
+func (t Tables) able(kind fault.Kind, target string) error {
+	can := func(r broker.Row) bool {
+		return !slices.ContainsFunc(kind.Needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) })
+	}
+	row, err := t.target(target)
+	if err != nil || can(row) {
+		return err
+	}
+	var others []string
+	for _, r := range t.Targets {
+		if can(r) {
+			others = append(others, r.Name)
+		}
+	}
+	return fmt.Errorf("%s: target %s can not do this: want --target %s", kind.Name, target, strings.Join(others, " or "))
 }
 
 func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 // victims follows, while the run goes on, who was closed in a phase and who is
@@ -33,10 +34,19 @@ type victim struct {
 	place
 	n    int // number of the connection that was live when it was closed; 0 = none was
 	away bool
+	// A lasting fault holds the client until it is lifted.
+	held   int              // lasting faults on it now
+	lifted timeline.Instant // when the last of them was lifted; 0 = not by such a fault
 }
 
-// back reports whether the client is back on a later connection.
-func (v victim) back() bool { return v.fleet.BackOn(v.place.index) > v.n }
+// back reports whether the client is back on a later connection, or has lived
+// through what is lifted on the same one.
+func (v victim) back() bool {
+	if v.fleet.BackOn(v.place.index) > v.n {
+		return true
+	}
+	return v.lifted != 0 && v.held == 0 && v.n != 0 && v.fleet.Lives(v.place.index, v.n, v.lifted)
+}
 
 func newVictims() *victims {
 	return &victims{phases: map[string]*phaseVictims{}, last: map[string]int{}, frame: map[string]int{}}
@@ -129,11 +139,30 @@ func (v *victims) closing(phase, clientID string, at place, n int) {
 		p.index[clientID] = i
 		p.hit = append(p.hit, victim{place: at})
 	}
-	p.hit[i].n = n
+	p.hit[i].n, p.hit[i].lifted = n, 0
 	if !p.hit[i].away {
 		p.hit[i].away = true
 		p.away = append(p.away, i)
 	}
+}
+
+// holding notes that a lasting fault is about to hold a client on connection n,
+// and released that it was lifted.
+func (v *victims) holding(phase, clientID string, at place, n int) {
+	v.closing(phase, clientID, at, n)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := v.phase(phase)
+	p.hit[p.index[clientID]].held++
+}
+
+func (v *victims) released(phase, clientID string, at timeline.Instant) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := v.phase(phase)
+	e := &p.hit[p.index[clientID]]
+	e.held--
+	e.lifted = at
 }
 
 // acted reports whether connection n of a client was closed on purpose.

@@ -47,7 +47,7 @@ func outages(t *testing.T, dir string) []*judge.Outage {
 			stop = e.Mark.Stop
 		}
 	}
-	return judge.Trace(conns, actions, waves, stop, judge.RulesOf(plan)).Outages
+	return judge.Trace(judge.Events{Conns: conns, Actions: actions, Waves: waves, Stop: stop}, judge.RulesOf(plan)).Outages
 }
 
 // addsUp demands that the parts of every outage of a real run add up to the

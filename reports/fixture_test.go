@@ -191,6 +191,13 @@ func fail(t testing.TB) *Report {
 			Intended: f(7 + float64(i)), Sent: f(7.0003 + float64(i)), Acked: f(7.0011 + float64(i)), Epoch: 1, Phase: "storm", Why: "acknowledged, a later one was delivered"})
 	}
 	r.LossExamples = r.Losses
+	r.Extents = []Extent{
+		{Fault: "slow-auth", Phase: "storm", Wave: 1, Start: 12, Seconds: f(10.5), OK: true, Detail: "1,204 CONNECTs seen, 200 waited"},
+		{Fault: "nft-drop", Phase: "storm", Wave: 1, Start: 13, Skipped: "nft: no such program"},
+		{Fault: "exec", Phase: "storm", Wave: 1, Start: 14, Err: "exit status 3"},
+		{Fault: "mark", Phase: "storm", Start: 15, OK: true, Detail: "the switch was | rebooted", Ended: 7},
+	}
+	r.Notes = []string{"blackhole: bytes are held in this process, and the kernel goes on to acknowledge: it exercises keep alive, not TCP retransmission."}
 	return r
 }
 

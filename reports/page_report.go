@@ -22,7 +22,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 		b.charts = &Charts{}
 	}
 	for _, section := range []func() error{
-		b.expectations, b.whatRan, b.recovery, b.waterfall, b.outages, b.latency, b.outcomes, b.herd, b.attempts, b.collateral,
+		b.expectations, b.whatRan, b.recovery, b.waterfall, b.outages, b.latency, b.outcomes, b.extents, b.herd, b.attempts, b.collateral,
 		b.messages, b.sessions, b.timeline, b.examples, b.defects, b.environment,
 	} {
 		if err := section(); err != nil {

@@ -41,7 +41,9 @@ type Report struct {
 	Connect      Connect       `json:"connect"`
 	Phases       []Phase       `json:"phases"`
 	Waves        []Wave        `json:"waves"`
-	Total        Wave          `json:"total"` // all waves of the run together
+	Total        Wave          `json:"total"`             // all waves of the run together
+	Extents      []Extent      `json:"extents,omitempty"` // faults without victims of their own, by start
+	Notes        []string      `json:"notes,omitempty"`   // what a reader must know of how the faults were made
 	Messages     []Messages    `json:"messages"`
 	Unscripted   Unscripted    `json:"unscripted"`
 	Checks       []Check       `json:"checks"`
@@ -86,15 +88,18 @@ type Target struct {
 // Abilities is the static ability record of a target: what a broker promises
 // and what it is known to get wrong. Judgement and comparison depend on it.
 type Abilities struct {
-	KeepsSession    bool          `json:"keeps_session"`           // a kick leaves the session in place
-	SendsWill       bool          `json:"sends_will"`              // a kick publishes the Will
-	KickAsync       bool          `json:"kick_async"`              // the answer may come before the close
-	KickReportsTime bool          `json:"kick_reports_time"`       // the close instant is known on the run's clock
-	Persistence     string        `json:"persistence"`             // none | lazy | sync | unknown
-	MaxQoS          *int          `json:"max_qos,omitempty"`       // highest QoS that it grants; null = 2
-	Queued          int           `json:"queued"`                  // messages kept for an absent session; 0 = not known
-	RedeliveryWait  float64       `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
-	KnownDefects    []KnownDefect `json:"known_defects,omitempty"`
+	KeepsSession    bool    `json:"keeps_session"`           // a kick leaves the session in place
+	SendsWill       bool    `json:"sends_will"`              // a kick publishes the Will
+	KickAsync       bool    `json:"kick_async"`              // the answer may come before the close
+	KickReportsTime bool    `json:"kick_reports_time"`       // the close instant is known on the run's clock
+	Persistence     string  `json:"persistence"`             // none | lazy | sync | unknown
+	MaxQoS          *int    `json:"max_qos,omitempty"`       // highest QoS that it grants; null = 2
+	Queued          int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
+	RedeliveryWait  float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
+	// Can is what faults may do to it beyond its connections: kill, stop, restart,
+	// freeze, persist, gate.
+	Can          []string      `json:"can,omitempty"`
+	KnownDefects []KnownDefect `json:"known_defects,omitempty"`
 }
 
 // KnownDefect is one entry of a target's or driver's table of known defects. It

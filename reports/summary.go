@@ -24,7 +24,7 @@ const (
 func WriteSummary(w io.Writer, r *Report) error {
 	s := &summary{r: r}
 	for _, section := range []func() error{
-		s.head, s.tenSeconds, s.expectations, s.checks, s.victims, s.times, s.waterfall,
+		s.head, s.tenSeconds, s.expectations, s.checks, s.victims, s.extents, s.times, s.waterfall,
 		s.histograms, s.messages, s.unscripted, s.warnings, s.health, s.whatRan, s.examples, s.files,
 	} {
 		if err := section(); err != nil {

@@ -36,6 +36,7 @@ func Terminal(w io.Writer, r *Report, o TerminalOptions) error {
 	t.header()
 	t.connect()
 	t.storms()
+	t.extents()
 	t.messages()
 	t.unscripted()
 	t.harness()

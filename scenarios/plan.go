@@ -55,9 +55,14 @@ type PlanWave struct {
 // victims' rule, number and digest; Victims itself is written only on demand
 // (rebound plan --victims), and is always there in memory.
 type PlanFault struct {
-	Kind    string            `yaml:"kind"`
-	Fleet   string            `yaml:"fleet"`
+	Kind  string `yaml:"kind"`
+	Fleet string `yaml:"fleet,omitempty"` // "" = it names none
+	// Everyone says that each client of each fleet is a victim: the broker itself is.
+	Everyone bool `yaml:"everyone,omitempty"`
+	// Extent says that it has no victims of its own.
+	Extent  bool              `yaml:"extent,omitempty"`
 	Params  map[string]string `yaml:"params,omitempty"` // resolved, for the reader
+	Note    string            `yaml:"note,omitempty"`   // what a reader of the report must know of how it is made
 	Count   int               `yaml:"count"`
 	Digest  string            `yaml:"digest"` // of the victims and their offsets
 	Victims []Victim          `yaml:"victims,omitempty"`

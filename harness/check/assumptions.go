@@ -32,6 +32,7 @@ func assumptions(ev Evidence) Result {
 	unmet = append(unmet, unmetPhases(ev)...)
 	unmet = append(unmet, unmetClients(ev)...)
 	unmet = append(unmet, unmetActions(ev)...)
+	unmet = append(unmet, unmetExtents(ev)...)
 	unmet = append(unmet, unmetFrames(ev)...)
 	unmet = append(unmet, unmetSentinels(ev)...)
 	unmet = append(unmet, jumps(ev)...)
@@ -140,6 +141,33 @@ func plannedActions(p *scenarios.Plan) (n int) {
 		n += f.Count
 	}
 	return n
+}
+
+// unmetExtents demands that each fault without victims took effect and was
+// lifted: what this machine can not do was not shown.
+func unmetExtents(ev Evidence) []string {
+	if ev.Interrupted || ev.Aborted != "" {
+		return nil
+	}
+	var unmet []string
+	for _, x := range ev.Extents {
+		where := fmt.Sprintf("the fault %s (phase %s wave %d)", x.Fault, x.Phase, x.Wave)
+		switch {
+		case x.Skipped != "":
+			unmet = append(unmet, fmt.Sprintf("%s was SKIPPED: %s", where, x.Skipped))
+		case !x.OK:
+			unmet = append(unmet, fmt.Sprintf("%s failed: %s", where, x.Err))
+		}
+	}
+	for _, f := range faults(ev.Plan, func(string) bool { return true }) {
+		took := slices.ContainsFunc(ev.Extents, func(x timeline.Extent) bool {
+			return x.Fault == f.Kind && x.Phase == f.phase && x.Wave == f.wave
+		})
+		if f.Extent && !took {
+			unmet = append(unmet, fmt.Sprintf("the fault %s did not take effect (phase %s wave %d)", f.Kind, f.phase, f.wave))
+		}
+	}
+	return unmet
 }
 
 // unmetFrames demands that each frame fault of a wave met a packet: whether

@@ -25,10 +25,11 @@ type Evidence struct {
 	// The clients.
 	Connected  map[string]int // fleet -> clients that had connected and subscribed before the first fault
 	Actions    []Action
-	Unscripted []End    // ends of device connections that nothing explains
-	Control    []End    // the same of the control fleet
-	Returned   int      // outages that were over before the end
-	Away       []string // ids of the clients that were not back when the run was stopped
+	Extents    []timeline.Extent // faults without victims
+	Unscripted []End             // ends of device connections that nothing explains
+	Control    []End             // the same of the control fleet
+	Returned   int               // outages that were over before the end
+	Away       []string          // ids of the clients that were not back when the run was stopped
 
 	Clients    []Client
 	Target     reports.Target // with its static abilities

@@ -6,6 +6,7 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // plant bends the clean evidence so that exactly the named check turns.
@@ -47,6 +48,24 @@ func plantedFrame() []plant {
 		{"a call was not answered", "assumptions", no, "1 of 4 calls", "", func(ev *Evidence) { ev.Actions[1].Answered = 0 }},
 		{"a call failed", "assumptions", no, "503", "", func(ev *Evidence) {
 			ev.Actions[1].Outcome, ev.Actions[1].OK, ev.Actions[1].Err = "failed", false, "503"
+		}},
+		{"a fault could not be done here", "assumptions", no, "nft-drop (phase storm wave 1) was SKIPPED: no nft", "", func(ev *Evidence) {
+			ev.Extents = []timeline.Extent{{ID: 1, Fault: "nft-drop", Phase: "storm", Wave: 1, Issued: 1, Skipped: "no nft"}}
+		}},
+		{"a fault failed", "assumptions", no, "slow-auth (phase storm wave 1) failed: no gate", "", func(ev *Evidence) {
+			ev.Extents = []timeline.Extent{{ID: 1, Fault: "slow-auth", Phase: "storm", Wave: 1, Issued: 1, Err: "no gate"}}
+		}},
+		{"a fault without victims never came", "assumptions", no, "slow-auth did not take effect (phase storm wave 1)", "", func(ev *Evidence) {
+			p := *ev.Plan
+			p.Phases = slices.Clone(p.Phases)
+			for i := range p.Phases {
+				if ph := &p.Phases[i]; len(ph.Waves) > 0 {
+					ph.Waves = slices.Clone(ph.Waves)
+					w := &ph.Waves[0]
+					w.Faults = append(slices.Clone(w.Faults), scenarios.PlanFault{Kind: "slow-auth", Extent: true})
+				}
+			}
+			ev.Plan = &p
 		}},
 		{"a frame fault met nothing", "assumptions", no, "the fault swallow did not meet its packet (phase storm wave 2)", "", func(ev *Evidence) { ev.Frames = nil }},
 		{"a frame fault met nothing in its wave", "assumptions", no, "did not meet", "", func(ev *Evidence) { ev.Frames[0].Wave = 1 }},

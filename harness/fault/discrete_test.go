@@ -138,6 +138,18 @@ func (c *clients) call(ctx context.Context, what string) error {
 	}
 }
 
+func (c *clients) Holding(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("holding %s-%d", fleet, client))
+}
+
+func (c *clients) Released(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("released %s-%d", fleet, client))
+}
+
 // testEnv is an Env whose wave starts in a second, with what is recorded in it.
 func testEnv(c *clients) (*Env, *[]timeline.Action) {
 	clock := timeline.NewClock()

@@ -48,6 +48,13 @@ type Env struct {
 	// called again, or ctx ends. What it waits is lag: the call, which the answer
 	// is timed from, begins after it.
 	Pace func(ctx context.Context) error
+	// Target is the broker; a fault asserts the ability that its kind Needs.
+	Target target.Target
+	// Everyone calls yield for each client of each fleet, until it returns false.
+	Everyone func(yield func(fleet string, client int) bool)
+	// Extent records a fault without victims, when it has taken effect and again
+	// when it was lifted: the first call numbers it. Safe for concurrent use.
+	Extent func(*timeline.Extent)
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called
@@ -70,6 +77,11 @@ type Clients interface {
 	// the broker ends it or hold has passed, which is not awaited: it returns
 	// when the CONNACK was read, at.
 	Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (at timeline.Instant, err error)
+	// Holding says that a lasting fault is about to act on the client, and
+	// Released that it was lifted: if the client's connection has lived through
+	// it, it is probed until that is certain.
+	Holding(fleet string, client int)
+	Released(fleet string, client int)
 }
 
 // DefaultConcurrency is how many calls are open at once when Env does not say.
@@ -90,6 +102,12 @@ type Kind struct {
 	Name   string
 	Doc    string          // one sentence, for help, schema and docs
 	Schema json.RawMessage // JSON Schema of the parameters, see scenarios.FaultPart
+	// Needs are the abilities that the target must have, in the words of
+	// reports.Abilities.Can.
+	Needs []string
+	// Note is what a reader of a report must know of how the fault is made, in a
+	// sentence: where it differs from what its name suggests. "" = nothing.
+	Note string
 	// Plan resolves a fault as written: victims by rule and seed. fleets has
 	// every fleet of the plan in order, the first being the default; seed is
 	// already mixed from the run's seed, the phase, the wave and the number of

@@ -268,6 +268,21 @@ func (f *Fleet) LiveN(client int) int { return int(f.clients[client].session.liv
 // back as soon as its subscriptions are made.
 func (f *Fleet) BackOn(client int) int { return int(f.clients[client].session.backN.Load()) }
 
+// Prove has the client probed until its live connection has shown that it lives
+// after an instant.
+func (f *Fleet) Prove(client int, after timeline.Instant) {
+	s := f.clients[client].session
+	if n := s.prove(after); n != 0 {
+		f.cfg.Prober.restored(s, n)
+	}
+}
+
+// Lives reports whether connection n of a client, not ended, has shown a sign of
+// life since an instant.
+func (f *Fleet) Lives(client, n int, since timeline.Instant) bool {
+	return f.clients[client].session.lives(n, since)
+}
+
 // Back is the effective definition of back: that of the scenario, or what it
 // falls to when there is no topic to probe, or no subscription.
 func (f *Fleet) Back() string {

@@ -47,6 +47,8 @@ type session struct {
 	granted  []byte // per wanted filter, in this epoch
 	complete bool   // all are granted in this epoch
 
+	proof timeline.Instant // a sign of life that was sent later is asked for; 0 = none is
+
 	issued uint64 // last probe number
 	floor  uint64 // last probe number before the current attempt: only later ones count
 
@@ -235,17 +237,48 @@ func (s *session) needs(c *conn) bool {
 func (s *session) on(n int) bool { return s.liveN.Load() == int64(n) }
 
 // issue numbers the next probe for connection n, which must be live, restored
-// and not yet back.
+// and not yet back, or asked for a sign of life.
 func (s *session) issue(n int) (seq uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.cur
-	if c == nil || c.rec.N != n || c.rec.Restored == 0 || s.backN.Load() != 0 || s.closing {
+	if c == nil || c.rec.N != n || c.rec.Restored == 0 || s.closing {
+		return 0, false
+	}
+	switch {
+	case s.backN.Load() == 0:
+		c.rec.Probes++
+	case s.proof == 0 || c.rec.Alive > s.proof:
 		return 0, false
 	}
 	s.issued = s.fleet.cfg.Prober.probes.next()
-	c.rec.Probes++
 	return s.issued, true
+}
+
+// prove asks for a sign of life that was sent after an instant, and gives the
+// connection that it is asked of; 0 = none, or there is no topic to probe.
+func (s *session) prove(after timeline.Instant) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proof = after
+	if s.cur == nil || s.probe == "" || s.liveN.Load() == 0 {
+		return 0
+	}
+	return s.cur.rec.N
+}
+
+// lives reports whether connection n, not ended, has shown a sign of life since
+// an instant: what was sent later was read; without a topic to probe, anything.
+func (s *session) lives(n int, since timeline.Instant) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.cur == nil || s.cur.rec.N != n || s.liveN.Load() == 0:
+		return false
+	case s.probe == "":
+		return s.cur.rec.LastIn > since
+	}
+	return s.cur.rec.Alive > since
 }
 
 // probeAcked says that the broker has a probe for connection n.

@@ -29,6 +29,10 @@ type count struct {
 	// overtake them after a reconnect. QoS 0 is never resent and needs none.
 	gaps     map[uint64]struct{}
 	sentinel bool // acknowledged
+	// sealed: the books of the stream are closed. A library that was closed in the
+	// middle of a write may still come to its next one, which fails: what it
+	// took and had not written by then stays booked as queued.
+	sealed bool
 }
 
 func newTally(streams []Stream, a Accounts) *tally {
@@ -52,6 +56,11 @@ func (t *tally) stream(id uint32) *count {
 // Attempted implements Publications.
 func (t *tally) Attempted(stream uint32, seq uint64, conn int, intended, at timeline.Instant) {
 	if c := t.stream(stream); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock() // not before it is booked: seal must see both or neither
+		if c.sealed {
+			return
+		}
 		c.see(seq)
 	}
 	t.publications.Attempted(stream, seq, conn, intended, at)
@@ -78,10 +87,8 @@ func (t *tally) Completed(stream uint32, seq uint64, at timeline.Instant) {
 	t.publications.Completed(stream, seq, at)
 }
 
-// see counts a message once, however often it is resent.
+// see counts a message once, however often it is resent. c.mu is held.
 func (c *count) see(seq uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch _, late := c.gaps[seq]; {
 	case c.qos == 0:
 		c.attempted++
@@ -100,9 +107,11 @@ func (c *count) see(seq uint64) {
 	}
 }
 
-func (c *count) seen() int64 {
+// seal closes the books of the stream and gives the number of its messages.
+func (c *count) seal() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sealed = true
 	return c.attempted
 }
 

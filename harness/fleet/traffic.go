@@ -204,7 +204,7 @@ func (t *Traffic) Close() error {
 		t.Stop()
 		for _, l := range t.lanes {
 			taken := l.scheduled - l.missed - l.refused
-			t.cfg.Accounts.Timetable.Queued(l.ID, taken-t.tally.stream(l.ID).seen())
+			t.cfg.Accounts.Timetable.Queued(l.ID, taken-t.tally.stream(l.ID).seal())
 		}
 	})
 	return nil

@@ -94,8 +94,8 @@ func worst(outages []*Outage, limit int) []reports.ClientOutage {
 			Client: o.ClientID, Fleet: o.Fleet, Start: seconds(o.Start), Seconds: o.Away().Seconds(),
 			Censored: !o.Back(), Dials: o.dials(), Parts: map[string]float64{},
 		}
-		if o.Action != nil {
-			c.Phase, c.Wave = o.Action.Phase, o.Action.Wave
+		if k, scripted := o.wave(); scripted {
+			c.Phase, c.Wave = k.phase, k.wave
 		}
 		parts := o.Parts
 		if !o.Back() {

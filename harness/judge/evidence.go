@@ -24,6 +24,7 @@ type evidence struct {
 	phases  []timeline.Phase
 	waves   []timeline.Wave
 	actions []timeline.Action
+	extents []timeline.Extent
 	conns   []timeline.Conn
 	frames  []timeline.Frame
 	wills   []timeline.Will
@@ -49,7 +50,10 @@ func (e *evidence) stop() timeline.Instant {
 		last = max(last, c.Dial, c.Dialed, c.Connect, c.Connack, c.Restored, c.FirstMessage, c.LastIn, c.LastOut, c.End)
 	}
 	for _, a := range e.actions {
-		last = max(last, a.Issued, a.Answered)
+		last = max(last, a.Issued, a.Answered, a.Until)
+	}
+	for _, x := range e.extents {
+		last = max(last, x.Taken, x.Healed)
 	}
 	for _, p := range e.phases {
 		last = max(last, p.End)
@@ -145,6 +149,8 @@ func (e *evidence) readEvents(r io.Reader) error {
 			e.waves = append(e.waves, *ev.Wave)
 		case ev.Action != nil:
 			e.actions = append(e.actions, *ev.Action)
+		case ev.Extent != nil:
+			e.extents = append(e.extents, *ev.Extent)
 		case ev.Conn != nil:
 			e.conns = append(e.conns, *ev.Conn)
 		case ev.Frame != nil:

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 	Missed   Outcome = "missed"    // live at i, ended for another cause before the action took effect
 	NoEffect Outcome = "no-effect" // answered success, and the connection lived on
 	Failed   Outcome = "failed"    // answered an error, and the connection lived on
-	RodeOut  Outcome = "rode-out"  // healed before the client noticed; no discrete action does that
+	RodeOut  Outcome = "rode-out"  // lifted before the client noticed; only of a lasting fault
 )
 
 // Hits reports whether an action of this outcome ended a connection.
@@ -48,7 +49,8 @@ const (
 // explain gives each issued action of one client its outcome. One action
 // explains at most one end, and an end has at most one action: the earliest
 // issued one that can have caused it. A takeover ends nothing before its rival
-// writes CONNECT; rivals are those of the client.
+// writes CONNECT; rivals are those of the client. A lasting fault explains every
+// end that comes under it.
 func explain(conns, rivals []*timeline.Conn, actions []*timeline.Action) ([]Acted, map[*timeline.Conn]*timeline.Action) {
 	order, given := make([]*timeline.Action, 0, len(actions)), make(map[*timeline.Action]*timeline.Action, len(actions))
 	for _, a := range actions {
@@ -61,7 +63,12 @@ func explain(conns, rivals []*timeline.Conn, actions []*timeline.Action) ([]Acte
 		given[b] = a
 		order = append(order, b)
 	}
-	slices.SortFunc(order, compareActions)
+	slices.SortFunc(order, func(a, b *timeline.Action) int {
+		if a.Lasting != b.Lasting { // the discrete ones first: they are sure of what they ended
+			return cmp.Compare(bit(a.Lasting), bit(b.Lasting))
+		}
+		return compareActions(a, b)
+	})
 	causes := make(map[*timeline.Conn]*timeline.Action)
 	acted := make([]Acted, 0, len(actions))
 	for _, b := range order {
@@ -73,6 +80,13 @@ func explain(conns, rivals []*timeline.Conn, actions []*timeline.Action) ([]Acte
 		acted = append(acted, Acted{Action: a, Outcome: outcome, Conn: conn})
 	}
 	return acted, causes
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // rivalOf gives the connection that a takeover opened: its CONNACK is the
@@ -87,6 +101,9 @@ func rivalOf(a *timeline.Action, rivals []*timeline.Conn) *timeline.Conn {
 }
 
 func explainOne(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {
+	if a.Lasting {
+		return explainLasting(conns, a, causes)
+	}
 	if a.N != 0 {
 		return explainNamed(conns, a, causes)
 	}

@@ -29,6 +29,7 @@ func (j *judgement) evidence() check.Evidence {
 		ev.Clients = append(ev.Clients, check.Client{Fleet: cl.Fleet, Index: cl.Index, ID: cl.ID, Conns: cl.Conns, Rivals: cl.Rivals})
 	}
 	ev.Unfit = j.unfit()
+	ev.Extents = j.e.extents
 	ev.WillWatch = j.willWatch()
 	ev.Leak = j.leak()
 	for _, a := range j.storm.Acted {

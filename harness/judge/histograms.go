@@ -109,7 +109,7 @@ func (j *judgement) histConnect(set histSet) {
 // histUnscripted records the outages that no fault explains.
 func (j *judgement) histUnscripted(set histSet) {
 	for _, o := range j.storm.Outages {
-		if o.Action == nil && o.Back() {
+		if o.Cause == Unscripted && o.Back() {
 			phase, start, end := j.span(o.Start)
 			set.in(histKey{o.Fleet, phase, "unscripted", 0}, measure.Nanoseconds, start, end).Record(int64(o.Until - o.Start))
 		}

@@ -14,6 +14,7 @@ const ms = timeline.Instant(time.Millisecond)
 type history struct {
 	conns   []timeline.Conn
 	actions []timeline.Action
+	extents []timeline.Extent
 	waves   []timeline.Wave
 	stop    timeline.Instant
 }
@@ -65,7 +66,7 @@ func (h *history) kick(client int, i, s, b timeline.Instant) *timeline.Action {
 func clientID(n int) string { return "dev-" + string(rune('a'+n)) }
 
 func (h *history) trace() *Storm {
-	return Trace(h.conns, h.actions, h.waves, h.stop, testRules("first-message"))
+	return Trace(Events{Conns: h.conns, Actions: h.actions, Extents: h.extents, Waves: h.waves, Stop: h.stop}, testRules("first-message"))
 }
 
 func testRules(back string) Rules {

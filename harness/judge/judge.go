@@ -3,6 +3,7 @@ package judge
 import (
 	"cmp"
 	"io/fs"
+	"slices"
 
 	"github.com/rebound-mqtt/rebound/harness/check"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -34,6 +35,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 	j.connect()
 	j.messages()
 	j.storms()
+	j.extents()
 	j.unscripted()
 	j.healths()
 	j.checks()
@@ -71,7 +73,7 @@ func newJudgement(e *evidence, strict bool) *judgement {
 	rules := RulesOf(e.plan)
 	j := &judgement{e: e, strict: strict, r: &reports.Report{SchemaVersion: reports.SchemaVersion}, rules: rules}
 	e.waves = fromFirstIntended(e.waves, e.actions)
-	j.storm = Trace(e.conns, e.actions, e.waves, e.stop(), rules)
+	j.storm = Trace(Events{e.conns, e.actions, e.extents, e.waves, e.phases, e.stop()}, rules)
 	j.waves = wavesOf(j.storm, e.waves)
 	return j
 }
@@ -175,6 +177,37 @@ func (j *judgement) storms() {
 	j.r.Recovery = recovery(j.waves)
 }
 
+// extents fills in the faults without victims, and the notes on how faults were
+// made.
+func (j *judgement) extents() {
+	ended := map[int]int{}
+	for _, o := range j.storm.Outages {
+		if o.Extent != nil {
+			ended[o.Extent.ID]++
+		}
+	}
+	for _, x := range j.e.extents {
+		e := reports.Extent{
+			Fault: x.Fault, Phase: x.Phase, Wave: x.Wave, Start: seconds(x.Issued), OK: x.OK,
+			Err: x.Err, Detail: x.Detail, Skipped: x.Skipped, Ended: ended[x.ID],
+		}
+		if x.Healed != 0 {
+			e.Seconds = new(seconds(x.Healed - x.Issued))
+		}
+		j.r.Extents = append(j.r.Extents, e)
+	}
+	slices.SortStableFunc(j.r.Extents, func(a, b reports.Extent) int { return cmp.Compare(a.Start, b.Start) })
+	for _, ph := range j.e.plan.Phases {
+		for _, w := range ph.Waves {
+			for _, f := range w.Faults {
+				if note := f.Kind + ": " + f.Note; f.Note != "" && !slices.Contains(j.r.Notes, note) {
+					j.r.Notes = append(j.r.Notes, note)
+				}
+			}
+		}
+	}
+}
+
 // unscripted fills in the ends that no fault explains. The outages that they
 // opened are watched to the stop.
 func (j *judgement) unscripted() {
@@ -187,7 +220,7 @@ func (j *judgement) unscripted() {
 	u.Clients = len(clients)
 	var obs []measure.Obs
 	for _, o := range j.storm.Outages {
-		if o.Action == nil {
+		if o.Cause == Unscripted {
 			obs = append(obs, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
 		}
 	}

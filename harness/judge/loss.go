@@ -132,8 +132,8 @@ func (j *judgement) row(x ledger.Exception) (reports.Loss, bool) {
 	if o != nil {
 		l.OutageFrom, l.OutageTo = new(seconds(o.Start)), new(seconds(o.Until))
 		l.Present = o.present()
-		if o.Action != nil {
-			l.Wave = o.Action.Wave
+		if k, scripted := o.wave(); scripted {
+			l.Wave = k.wave
 		}
 	}
 	l.Pointer = j.pointer(x, o)

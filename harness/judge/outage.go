@@ -24,7 +24,8 @@ type Outage struct {
 	Client   int
 	ClientID string
 	Cause    string           // fault of the action, or Unscripted
-	Action   *timeline.Action // nil when unscripted
+	Action   *timeline.Action // nil when unscripted, or by an extent
+	Extent   *timeline.Extent // the fault without victims that it is charged to; nil = none
 	Late     bool             // by a late hit
 
 	Start    timeline.Instant
@@ -73,7 +74,7 @@ func backAt(c *timeline.Conn, def string) timeline.Instant {
 // outagesOf lays down the outages of one client, in order, and gives the ends
 // that nothing explains. An end without a cause inside an open outage is one
 // of its retries; a hit before back closes the open outage and opens a new one.
-func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, rules Rules) (outages []*Outage, loose []*timeline.Conn) {
+func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, faults extents, rules Rules) (outages []*Outage, loose []*timeline.Conn) {
 	var open *Outage
 	regime := newPahoRegime(rules.Max[cl.Fleet])
 	def := rules.Back[cl.Fleet]
@@ -89,14 +90,22 @@ func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, rules Rul
 			continue
 		}
 		continual := regime.loss(c.End)
-		action := causes[c]
+		action, outside := causes[c], (*timeline.Extent)(nil)
 		if action == nil {
-			loose = append(loose, c)
+			if outside = faults.cause(c.End); outside == nil {
+				loose = append(loose, c)
+			}
 			if open != nil {
 				continue
 			}
 		}
+		if open != nil && action.Lasting && open.Action == action {
+			continue // a retry under the same fault
+		}
 		next := newOutage(cl, c, action, continual)
+		if outside != nil {
+			next.Extent, next.Cause = outside, outside.Fault
+		}
 		if open != nil {
 			open.Censored = CensoredAgain
 			open.Until = max(open.Start, next.Start)
@@ -122,10 +131,24 @@ func newOutage(cl *Client, lost *timeline.Conn, a *timeline.Action, continual bo
 		o.Late = true
 		o.Start = a.Issued
 	}
+	if a.Lasting && lost.Connack > a.Issued { // made under the fault: its time away begins with its end
+		o.Start, o.Issued = lost.End, lost.End
+	}
 	if a.Closed != 0 {
 		o.Closed = max(a.Closed, a.Issued)
 	}
 	return o
+}
+
+// wave is the wave of the fault that the outage is charged to, if there is one.
+func (o *Outage) wave() (waveKey, bool) {
+	switch {
+	case o.Action != nil:
+		return waveKey{o.Action.Phase, o.Action.Wave}, true
+	case o.Extent != nil:
+		return waveKey{o.Extent.Phase, o.Extent.Wave}, true
+	}
+	return waveKey{}, false
 }
 
 // close fixes the end of the watch at the outage's horizon and takes an outage
@@ -135,8 +158,8 @@ func (o *Outage) close(horizon map[waveKey]timeline.Instant, stop timeline.Insta
 		return
 	}
 	end := stop
-	if o.Action != nil {
-		if h, found := horizon[waveKey{o.Action.Phase, o.Action.Wave}]; found {
+	if k, scripted := o.wave(); scripted {
+		if h, found := horizon[k]; found {
 			end = h
 		}
 	}

@@ -303,7 +303,7 @@ func TestBackDefinitions(t *testing.T) {
 		h.ended(0, 1, 0, 1006)
 		h.last(0, 2, 1010)
 		h.kick(0, 1000, 1001, 1005)
-		o := only(t, Trace(h.conns, h.actions, h.waves, h.stop, testRules(back)).Outages)
+		o := only(t, Trace(Events{Conns: h.conns, Actions: h.actions, Extents: h.extents, Waves: h.waves, Stop: h.stop}, testRules(back)).Outages)
 		if o.Until != want*ms {
 			t.Errorf("%s: back at %v, want %v ms", back, time.Duration(o.Until), want)
 		}

@@ -137,7 +137,7 @@ func TestPartsAddUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := randomHistory(t)
 		back := rapid.SampledFrom([]string{scenarios.BackConnack, scenarios.BackSubscribed, scenarios.BackFirstMessage}).Draw(t, "back")
-		s := Trace(h.conns, h.actions, h.waves, h.stop, testRules(back))
+		s := Trace(Events{Conns: h.conns, Actions: h.actions, Extents: h.extents, Waves: h.waves, Stop: h.stop}, testRules(back))
 		for _, o := range s.Outages {
 			if err := checkOutage(o); err != nil {
 				t.Fatal(err)

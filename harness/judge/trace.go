@@ -40,12 +40,20 @@ type Storm struct {
 	Stop       timeline.Instant // horizon of all that is open
 }
 
-// Trace joins connections and actions into outcomes and outages. Waves give
-// the horizon of their actions; stop is the horizon of everything. The inputs
-// may be in any order.
-func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wave, stop timeline.Instant, rules Rules) *Storm {
-	s := &Storm{Stop: stop}
-	clients, control := sortConns(conns)
+// Events is what a run recorded, in any order.
+type Events struct {
+	Conns   []timeline.Conn
+	Actions []timeline.Action
+	Extents []timeline.Extent
+	Waves   []timeline.Wave  // horizons of their actions
+	Phases  []timeline.Phase // of extents of no wave
+	Stop    timeline.Instant // horizon of everything
+}
+
+// Trace joins connections and faults into outcomes and outages.
+func Trace(ev Events, rules Rules) *Storm {
+	s := &Storm{Stop: ev.Stop}
+	clients, control := sortConns(ev.Conns)
 	s.Clients = clients
 	for _, c := range control {
 		if unscripted(c) {
@@ -53,8 +61,8 @@ func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wa
 		}
 	}
 	byClient := make(map[clientKey][]*timeline.Action)
-	for i := range actions {
-		a := &actions[i]
+	for i := range ev.Actions {
+		a := &ev.Actions[i]
 		if a.Issued == 0 {
 			s.Unissued++
 			continue
@@ -62,15 +70,16 @@ func Trace(conns []timeline.Conn, actions []timeline.Action, waves []timeline.Wa
 		k := clientKey{a.Fleet, a.Client}
 		byClient[k] = append(byClient[k], a)
 	}
-	horizon := horizons(waves, stop)
+	horizon := horizons(ev.Waves, ev.Stop)
+	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
 	for _, cl := range clients {
 		k := clientKey{cl.Fleet, cl.Index}
 		acted, causes := explain(cl.Conns, cl.Rivals, byClient[k])
 		delete(byClient, k)
 		s.Acted = append(s.Acted, acted...)
-		outages, loose := outagesOf(cl, causes, rules)
+		outages, loose := outagesOf(cl, causes, faults, rules)
 		for _, o := range outages {
-			o.close(horizon, stop)
+			o.close(horizon, ev.Stop)
 		}
 		s.Outages = append(s.Outages, outages...)
 		s.Unscripted = append(s.Unscripted, loose...)

@@ -55,10 +55,15 @@ func wavesOf(s *Storm, waves []timeline.Wave) []*waveFacts {
 		w.acted = append(w.acted, a)
 	}
 	for _, o := range s.Outages {
-		if o.Action == nil {
+		k, scripted := o.wave()
+		if !scripted {
 			continue
 		}
-		w := byKey[waveKey{o.Action.Phase, o.Action.Wave}]
+		w := byKey[k]
+		if w == nil {
+			w = &waveFacts{wave: timeline.Wave{Phase: k.phase, Wave: k.wave, Start: o.Extent.Issued}, end: s.Stop, full: s.Stop}
+			byKey[k] = w
+		}
 		w.outages = append(w.outages, o)
 	}
 	out := make([]*waveFacts, 0, len(byKey))
@@ -118,6 +123,9 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 			countCall(&r, a.Action)
 		}
 		for _, o := range w.outages {
+			if o.Extent != nil {
+				count(&r, Hit) // whom an extent reached only its ends tell
+			}
 			own = append(own, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
 			fromStart = append(fromStart, measure.Obs{Time: int64(o.Until - w.wave.Start), Back: o.Back()})
 		}

@@ -142,34 +142,50 @@ func Read(r io.Reader) ([]Event, error) {
 	return whole, err
 }
 
-// Latest drops each record of a connection that a later one replaces (same
-// fleet, client and number). The later record takes the place of the first.
+// Latest drops each record that a later one replaces: of a connection (same
+// fleet, client and number), of a lasting action on a client, of an extent. The
+// later record takes the place of the first.
 func Latest(events []Event) []Event {
-	type key struct {
-		fleet     string
-		client, n int
-	}
-	place := make(map[key]int)
+	place := make(map[subject]int)
 	latest := make([]Event, 0, len(events))
 	for _, e := range events {
-		if e.Conn != nil {
-			k := key{e.Conn.Fleet, e.Conn.Client, e.Conn.N}
-			if i, ok := place[k]; ok {
+		if s := e.subject(); s != (subject{}) {
+			if i, ok := place[s]; ok {
 				latest[i] = e
 				continue
 			}
-			place[k] = len(latest)
+			place[s] = len(latest)
 		}
 		latest = append(latest, e)
 	}
 	return latest
 }
 
+// subject is what several records may be about; zero = there is only one.
+type subject struct {
+	what, fleet, phase string
+	client, n          int
+	intended           Instant
+}
+
+func (e *Event) subject() subject {
+	switch {
+	case e.Conn != nil:
+		return subject{what: "conn", fleet: e.Conn.Fleet, client: e.Conn.Client, n: e.Conn.N}
+	case e.Action != nil && e.Action.Lasting:
+		a := e.Action
+		return subject{what: a.Fault, fleet: a.Fleet, phase: a.Phase, client: a.Client, n: a.Wave, intended: a.Intended}
+	case e.Extent != nil:
+		return subject{what: "extent", n: e.Extent.ID}
+	}
+	return subject{}
+}
+
 // fields counts what is set; an event has exactly one.
 func (e *Event) fields() int {
 	n := 0
 	for _, set := range []bool{
-		e.Mark != nil, e.Phase != nil, e.Wave != nil, e.Action != nil, e.Conn != nil,
+		e.Mark != nil, e.Phase != nil, e.Wave != nil, e.Action != nil, e.Extent != nil, e.Conn != nil,
 		e.Frame != nil, e.Will != nil, e.Snapshot != nil, e.Latency != nil,
 	} {
 		if set {

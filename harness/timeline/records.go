@@ -135,6 +135,33 @@ type Action struct {
 	Busy     int     `json:"busy,omitempty"`   // of them, those answered that the service is too busy (Throttling)
 	N        int     `json:"n,omitempty"`      // number of the connection that a frame fault ended; 0 = told by time
 	Detail   string  `json:"detail,omitempty"` // what exactly was done, where the kind of fault has a choice: "before PUBREL out, id 7"
+
+	// A lasting fault holds the client from Issued to Until; its record is
+	// written when it has taken effect, and again when it was lifted.
+	Lasting bool    `json:"lasting,omitempty"`
+	Until   Instant `json:"until,omitempty"` // when it was lifted; 0 = it was not yet
+}
+
+// Extent is a fault without victims of its own: it acts on the broker's door,
+// on the way there, or from outside, and whom it reached the connections tell.
+// Its record is written when it has taken effect, and again when it was lifted.
+type Extent struct {
+	ID       int     `json:"extent"` // of this run, from 1
+	Fault    string  `json:"fault"`  // row of the fault table, or "mark"
+	Phase    string  `json:"phase"`
+	Wave     int     `json:"wave,omitempty"` // from 1; 0 = of no wave, an outside event
+	Intended Instant `json:"intended"`       // when the plan wanted it
+	Issued   Instant `json:"issued"`         // our call began
+	Taken    Instant `json:"taken,omitempty"`
+	Healing  Instant `json:"healing,omitempty"` // our call to lift it began; 0 = it was not yet
+	Healed   Instant `json:"healed,omitempty"`  // it was lifted; 0 = it was not yet
+	OK       bool    `json:"ok"`                // it took effect, and when lifted that worked too
+	Err      string  `json:"err,omitempty"`
+	Detail   string  `json:"detail,omitempty"`  // what it did, in words and counts
+	Skipped  string  `json:"skipped,omitempty"` // why this machine can not do it; then nothing was done
+	// Ends says that it may end connections: an end after Issued that no action
+	// explains is charged to it.
+	Ends bool `json:"ends,omitempty"`
 }
 
 // Frame is one control packet that a scripted frame fault kept from passing,
@@ -225,6 +252,7 @@ type Event struct {
 	Phase  *Phase  `json:"phase,omitempty"`
 	Wave   *Wave   `json:"wave,omitempty"`
 	Action *Action `json:"action,omitempty"`
+	Extent *Extent `json:"extent,omitempty"`
 	Conn   *Conn   `json:"conn,omitempty"`
 	Frame  *Frame  `json:"frame,omitempty"`
 	Will   *Will   `json:"will,omitempty"`

@@ -1,0 +1,180 @@
+package judge
+
+import (
+	"testing"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+)
+
+// hold adds a lasting action on a client in wave 1, from s to until (0 = never
+// lifted).
+func (h *history) hold(client int, s, until timeline.Instant) *timeline.Action {
+	a := h.kick(client, s, s, 0)
+	a.Fault, a.Lasting, a.Until = "blackhole", true, until*ms
+	return a
+}
+
+func TestLastingOutcomes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		build   func(h *history)
+		outcome Outcome
+		outages int
+		loose   int
+	}{
+		"its end came under the fault": {func(h *history) {
+			h.ended(0, 1, 0, 4000)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
+		"the library gave up by itself": {func(h *history) {
+			h.ended(0, 1, 0, 4000).EndKind = timeline.EndLocal
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
+		"it lived through": {func(h *history) {
+			h.last(0, 1, 0).Alive = 8500 * ms
+			h.hold(0, 2000, 8000)
+		}, RodeOut, 0, 0},
+		"what was held back ended it when it was let go": {func(h *history) {
+			c := h.ended(0, 1, 0, 8010)
+			c.LastIn, c.Alive = 8005*ms, 1900*ms
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
+		"it lived through, and ended later for another cause": {func(h *history) {
+			c := h.ended(0, 1, 0, 8500)
+			c.LastIn, c.Alive = 8400*ms, 8300*ms
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, RodeOut, 1, 1},
+		"without traffic, it read something long after": {func(h *history) {
+			c := h.ended(0, 1, 0, 20_000)
+			c.LastIn, c.Alive = 19_000*ms, 1900*ms
+			h.last(0, 2, 21_000)
+			h.hold(0, 2000, 8000)
+		}, RodeOut, 1, 1},
+		"it was away already": {func(h *history) {
+			h.ended(0, 1, 0, 1500)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, NoOp, 1, 1},
+		"a close that the broker answered is surer": {func(h *history) {
+			h.ended(0, 1, 0, 4000)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+			h.kick(0, 3990, 3990, 3995)
+		}, Missed, 1, 0},
+		"each connection made under it is its doing": {func(h *history) {
+			h.ended(0, 1, 0, 3000)
+			h.ended(0, 2, 4000, 5000)
+			h.last(0, 3, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 2, 0},
+		"a retry under it belongs to the outage": {func(h *history) {
+			h.ended(0, 1, 0, 3000)
+			c := h.ended(0, 2, 4000, 5000)
+			c.Restored, c.FirstMessage = 0, 0
+			h.last(0, 3, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
+		"a connection made under it ended": {func(h *history) {
+			h.ended(0, 1, 0, 1500)
+			h.ended(0, 2, 4000, 5000)
+			h.last(0, 3, 9000)
+			h.hold(0, 2000, 8000)
+		}, LateHit, 2, 1},
+		"it never took effect": {func(h *history) {
+			h.last(0, 1, 0)
+			h.hold(0, 2000, 0).OK = false
+		}, Failed, 0, 0},
+		"it was never lifted": {func(h *history) {
+			h.ended(0, 1, 0, 40_000)
+			h.hold(0, 2000, 0)
+		}, Hit, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			tc.build(h)
+			s := h.trace()
+			for _, a := range s.Acted {
+				if a.Action.Lasting && a.Outcome != tc.outcome {
+					t.Errorf("the outcome is %s, want %s", a.Outcome, tc.outcome)
+				}
+			}
+			if len(s.Outages) != tc.outages || len(s.Unscripted) != tc.loose {
+				t.Errorf("%d outages, %d unexplained ends; want %d and %d", len(s.Outages), len(s.Unscripted), tc.outages, tc.loose)
+			}
+			for _, o := range s.Outages {
+				if sum := o.Parts.Sum(); o.Back() && sum != int64(o.Returned-o.Start) {
+					t.Errorf("the parts add up to %d ns of %d", sum, o.Returned-o.Start)
+				}
+			}
+		})
+	}
+}
+
+// TestLastingNotice: the time until a client notices that it is held is notice.
+func TestLastingNotice(t *testing.T) {
+	h := newHistory()
+	h.ended(0, 1, 0, 5000)
+	h.last(0, 2, 9000)
+	h.hold(0, 2000, 8000)
+	o := only(t, h.trace().Outages)
+	if o.Cause != "blackhole" || o.Parts.Notice != int64(3000*ms) || o.Parts.ClosedKnown {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestExtents(t *testing.T) {
+	extent := func(f func(*timeline.Extent)) timeline.Extent {
+		e := timeline.Extent{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Intended: 2000 * ms, Issued: 2000 * ms, OK: true, Ends: true}
+		f(&e)
+		return e
+	}
+	for name, tc := range map[string]struct {
+		extents []timeline.Extent
+		end     timeline.Instant
+		cause   string
+	}{
+		"none":                      {nil, 3000, Unscripted},
+		"an end after it":           {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 3000, "exec"},
+		"an end before it":          {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 1900, Unscripted},
+		"one that ends nothing":     {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Ends = false })}, 3000, Unscripted},
+		"a skipped one":             {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Skipped = "no nft" })}, 3000, Unscripted},
+		"an end after its wave":     {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 62_000, Unscripted},
+		"an outside event":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fault, e.Wave = "mark", 0 })}, 3000, "mark"},
+		"an outside event, too old": {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fault, e.Wave = "mark", 0 })}, 66_000, Unscripted},
+		"the later of two": {[]timeline.Extent{
+			extent(func(e *timeline.Extent) { e.ID, e.Fault, e.Issued = 2, "nft-drop", 2500*ms }), extent(func(*timeline.Extent) {}),
+		}, 3000, "nft-drop"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			h.extents = tc.extents
+			h.ended(0, 1, 0, tc.end)
+			h.last(0, 2, tc.end+100)
+			ev := Events{Conns: h.conns, Extents: h.extents, Waves: h.waves, Stop: h.stop,
+				Phases: []timeline.Phase{{Name: "storm", Start: 1000 * ms, End: 65_000 * ms}}}
+			s := Trace(ev, testRules("first-message"))
+			o := only(t, s.Outages)
+			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) {
+				t.Errorf("caused by %s, %d unexplained ends; want %s", o.Cause, len(s.Unscripted), tc.cause)
+			}
+			if o.Start != tc.end*ms {
+				t.Errorf("it starts at %d", o.Start)
+			}
+		})
+	}
+}
+
+// TestLastingEndsWithIt: an action explains no end of a connection that
+// began after it was lifted.
+func TestLastingEndsWithIt(t *testing.T) {
+	h := newHistory()
+	h.ended(0, 1, 8500, 9000)
+	h.last(0, 2, 9100)
+	h.hold(0, 2000, 8000)
+	if s := h.trace(); len(s.Unscripted) != 1 || s.Acted[0].Outcome != NoOp {
+		t.Errorf("%d unexplained ends, %s", len(s.Unscripted), s.Acted[0].Outcome)
+	}
+}
