@@ -211,8 +211,11 @@ func (c *conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// maxDrain bounds how many bytes are thrown away at a Close after the FIN.
-const maxDrain = 1 << 20
+// At a Close after the FIN at most so many bytes are thrown away, for so long.
+const (
+	maxDrain     = 1 << 20
+	maxDrainTime = 100 * time.Millisecond
+)
 
 // Close closes the real connection. After a FIN it first throws away what has
 // arrived: a close with unread bytes is a reset, which would overtake what the
@@ -238,8 +241,8 @@ func (c *conn) Close() error {
 // shut closes the real connection, whose state was this before the Close.
 func (c *conn) shut(was state) error {
 	if _, half := c.Conn.(halfCloser); half && was == finned {
-		_ = c.Conn.SetReadDeadline(time.Time{})
-		// The reading side is shut down, so that no Read waits.
+		// The reading side is shut down, so that no Read should wait.
+		_ = c.Conn.SetReadDeadline(time.Now().Add(maxDrainTime))
 		_, _ = io.CopyN(io.Discard, c.Conn, maxDrain)
 	}
 	return c.Conn.Close()
