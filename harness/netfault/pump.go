@@ -64,7 +64,9 @@ func (c *conn) closeLater(was state) bool {
 	s.out.push(piece{due: due, close: true, was: was})
 	c.links.linger(c, true)
 	c.changed(s)
-	_ = c.Conn.SetWriteDeadline(past) // for a Write that was under way before; the pump has none
+	if !s.pumping {
+		_ = c.Conn.SetWriteDeadline(past) // wakes a Write that began before the impairment
+	}
 	c.pump(s)
 	return true
 }
