@@ -29,6 +29,8 @@ func (c clients) Takeover(ctx context.Context, fleet string, client int, hold ti
 	return c.run.byName[fleet].Takeover(ctx, client, hold)
 }
 
+func (c clients) Ending(fleet string, client int) { c.closing(fleet, client) }
+
 func (c clients) Holding(fleet string, client int) {
 	f := c.run.byName[fleet]
 	c.run.victims.holding(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
@@ -46,7 +48,7 @@ func (c clients) closing(fleet string, client int) {
 }
 
 // isFrame reports whether a kind of fault acts on single packets.
-func isFrame(kind string) bool { return kind == "cut" || kind == "swallow" }
+func isFrame(kind string) bool { return kind == "cut" || kind == "truncate" || kind == "swallow" }
 
 // framed notes a packet that a frame fault is about to act on, and records it.
 func (r *run) framed(f timeline.Frame) {

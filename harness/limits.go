@@ -34,7 +34,26 @@ func checkFDs(plan *scenarios.Plan, t Tables) error {
 		limit, _, _ = measure.FDs()
 	}
 	_, _, used := measure.FDs()
-	return fits(plan.Clients, row.FDsPerClient, used, limit, row.Name)
+	return fits(plan.Clients+lingering(plan), row.FDsPerClient, used, limit, row.Name)
+}
+
+// lingering is how many connections can be open of clients that are on another
+// one already: the ghosts of a slow close, and what a blackhole swallowed whose
+// client may dial.
+func lingering(plan *scenarios.Plan) int {
+	most := 0
+	for _, ph := range plan.Phases {
+		for _, w := range ph.Waves {
+			n := 0
+			for _, f := range w.Faults {
+				if f.Kind == "slow-close" || f.Kind == "blackhole" && f.Params["dials"] == "false" {
+					n += f.Count
+				}
+			}
+			most = max(most, n)
+		}
+	}
+	return most
 }
 
 func fits(clients, each int, used, limit uint64, target string) error {

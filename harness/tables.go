@@ -69,6 +69,12 @@ func (t Tables) able(kind fault.Kind, target string) error {
 	return fmt.Errorf("%s: target %s can not do this: want --target %s", kind.Name, target, strings.Join(others, " or "))
 }
 
+// isLink reports whether a kind of fault acts on connections from below.
+func (t Tables) isLink(kind string) bool {
+	k, err := t.fault(kind)
+	return err == nil && k.Link
+}
+
 func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
 	k, err := t.fault(pf.Kind)
 	if err != nil {

@@ -138,6 +138,12 @@ func (c *clients) call(ctx context.Context, what string) error {
 	}
 }
 
+func (c *clients) Ending(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("ending %s-%d", fleet, client))
+}
+
 func (c *clients) Holding(fleet string, client int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,6 +14,16 @@ func Kinds() []Kind {
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
+		finKind(),
+		rstKind(),
+		slowCloseKind(),
+		truncateKind(),
+		blackholeKind(),
+		latencyKind(),
+		jitterKind(),
+		bandwidthKind(),
+		refuseKind(),
+		dialTimeoutKind(),
 	}
 }
 
