@@ -140,9 +140,12 @@ func inWords(err error) string {
 func (e *evidence) readEvents(r io.Reader) error {
 	events, err := timeline.Read(r)
 	for i, ev := range events {
-		switch {
-		case ev.Mark != nil:
+		if ev.Mark != nil {
 			e.readMark(*ev.Mark, i)
+		}
+	}
+	for _, ev := range timeline.Latest(events) {
+		switch {
 		case ev.Phase != nil:
 			e.phases = append(e.phases, *ev.Phase)
 		case ev.Wave != nil:
