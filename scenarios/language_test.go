@@ -189,17 +189,26 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestLaterPolicy: a policy that the harness's table has is no longer later.
-func TestLaterPolicy(t *testing.T) {
+// TestPolicyParameters: an own policy that joined the harness's table takes base
+// and max, at their defaults when they are left out; none takes nothing.
+func TestPolicyParameters(t *testing.T) {
 	parts := testParts()
-	parts.Policies = append(parts.Policies, "full-jitter")
+	parts.Policies = append(parts.Policies, "own")
 	schema, err := scenarios.Compose(parts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := "name: x\nfleets: [{name: a, reconnect: {policy: full-jitter, max: 5s}}]\nphases: [{name: a, for: 1s}]\n"
-	if sc, err := scenarios.Load("x.yaml", []byte(text), schema); err != nil || sc.Fleets[0].Reconnect != (scenarios.Reconnect{Policy: "full-jitter", Max: 5 * time.Second}) {
-		t.Errorf("%v %v", sc, err)
+	for text, want := range map[string]scenarios.Reconnect{
+		"policy: own, base: 2s, max: 5s": {Policy: "own", Base: 2 * time.Second, Max: 5 * time.Second},
+		"policy: own":                    {Policy: "own", Base: time.Second, Max: 30 * time.Second},
+		"policy: full-jitter, max: 50ms": {Policy: "full-jitter", Base: 50 * time.Millisecond, Max: 50 * time.Millisecond},
+		"policy: none":                   {Policy: "none"},
+		"max: 5s":                        {Policy: "paho", Max: 5 * time.Second},
+	} {
+		sc, err := scenarios.Load("x.yaml", []byte("name: x\nfleets: [{name: a, reconnect: {"+text+"}}]\nphases: [{name: a, for: 1s}]\n"), schema)
+		if err != nil || sc.Fleets[0].Reconnect != want {
+			t.Errorf("%s: %v %v", text, sc, err)
+		}
 	}
 }
 

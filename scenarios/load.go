@@ -18,6 +18,7 @@ const (
 	DefaultClean       = false                      // the broker keeps the session
 	DefaultKeepAlive   = 30 * time.Second
 	DefaultPolicy      = PolicyPaho
+	DefaultBaseSleep   = time.Second      // from which the sleeps of the reconnect policy grow
 	DefaultMaxSleep    = 30 * time.Second // longest sleep of the reconnect policy
 	DefaultConnectRate = 500              // first connects per second
 	DefaultResubscribe = "when-absent"
@@ -28,6 +29,8 @@ const (
 	DefaultBurst       = 1     // messages per slot
 	DefaultRetain      = false // of traffic and Wills
 	DefaultTimes       = 1     // waves
+	DefaultJitter      = 0     // of a walk's steps
+	DefaultOverlap     = 1     // faults of a walk's step
 	// DefaultEvery spaces waves so that each starts in paho's first-loss regime:
 	// it sleeps before its first retry when the last loss was less than about 6 s
 	// ago, and remembers failed attempts for twice its connect time-out.
@@ -40,6 +43,7 @@ const (
 	PolicyPaho      = "paho"      // the library's own
 	PolicyImmediate = "immediate" // dials again at once
 	PolicyFixed     = "fixed"     // sleeps for Delay before each dial
+	PolicyNone      = "none"      // never dials again by itself
 )
 
 // When messages of a traffic item are due.
@@ -141,6 +145,7 @@ func (l *loader) fleet(f *Fields, only bool) Fleet {
 		fl.Will = &Will{Topic: w.Text("topic", ""), QoS: byte(w.Count("qos", DefaultQoS)), Retain: w.Bool("retain", DefaultRetain)}
 		checkName(w, fl.Will.Topic, clientField)
 	}
+	fl.Labels = labels(f.Sub("labels"))
 	checkSession(session, fl.Session)
 	return fl
 }
@@ -150,6 +155,9 @@ func reconnect(f *Fields) Reconnect {
 	if sleepsUpToMax(r.Policy) {
 		r.Max = f.Duration("max", DefaultMaxSleep)
 	}
+	if sleepsFromBase(r.Policy) {
+		r.Base = f.Duration("base", min(DefaultBaseSleep, r.Max))
+	}
 	checkReconnect(f, r)
 	return r
 }
@@ -157,8 +165,12 @@ func reconnect(f *Fields) Reconnect {
 // sleepsUpToMax tells the policies with a longest sleep. An own policy that
 // joined the table by name keeps the one that the language has always given it.
 func sleepsUpToMax(policy string) bool {
-	return policy != PolicyImmediate && policy != PolicyFixed
+	return policy != PolicyImmediate && policy != PolicyFixed && policy != PolicyNone
 }
+
+// sleepsFromBase tells the policies whose sleeps grow from a shortest one: all
+// with a longest one but paho, whose first sleep is its own.
+func sleepsFromBase(policy string) bool { return sleepsUpToMax(policy) && policy != PolicyPaho }
 
 func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	p := Phase{
@@ -170,35 +182,60 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	if f.ok("until") {
 		p.Until = until(f.Sub("until"))
 	}
-	for _, ff := range f.list("faults") {
+	faults := f.list("faults")
+	if f.ok("walk") {
+		w := f.Sub("walk")
+		faults = w.list("of")
+		p.Walk = walk(w, len(faults))
+	}
+	for _, ff := range faults {
 		if spec, ok := l.fault(ff, sc); ok {
 			p.Faults = append(p.Faults, spec)
 		} else {
 			l.unread = true
 		}
 	}
-	if len(p.Faults) > 0 {
+	if len(p.Faults) > 0 && p.Walk == nil {
 		r := f.Sub("repeat")
-		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0)}
+		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0), Overlap: r.Bool("overlap", false)}
 		switch {
 		case p.Repeat.Times > 1 && !r.Has("every"):
 			p.Repeat.Every = DefaultEvery
 		case p.Repeat.Times > 1 && p.Repeat.Every <= 0:
 			r.Fail("every", "more than one wave needs every, above 0s")
+		case p.Repeat.Times == 1 && p.Repeat.Overlap:
+			r.Fail("overlap", "overlap has no meaning for one wave")
 		}
 	}
 	return p
 }
 
-func until(f *Fields) *Until {
-	u := &Until{}
-	if f.ok("connected") {
-		v := f.Share("connected", 0)
-		u.Connected = &v
+func walk(f *Fields, faults int) *Walk {
+	w := &Walk{
+		Steps: f.Count("steps", 0), Every: f.Duration("every", DefaultEvery),
+		Jitter: f.Share("jitter", DefaultJitter), Overlap: f.Count("overlap", DefaultOverlap),
 	}
-	if f.ok("back") {
-		v := f.Share("back", 0)
-		u.Back = &v
+	if f.ok("every") && w.Every <= 0 {
+		f.Fail("every", "every is 0s, want a time above 0s from one step to the next")
+	}
+	if w.Jitter >= 1 {
+		f.Fail("jitter", "jitter is 100%%: a step could begin with the next one, want less")
+	}
+	if f.ok("overlap") && w.Overlap > faults {
+		f.Fail("overlap", "overlap is %d, and of has %d faults: a step draws none twice", w.Overlap, faults)
+	}
+	return w
+}
+
+func until(f *Fields) *Until {
+	u := &Until{Drained: f.Bool("drained", false)}
+	u.Connected, u.ConnectedCount = f.reached("connected")
+	u.Back, u.BackCount = f.reached("back")
+	if f.ok("count") {
+		count := f.Sub("count")
+		for _, counter := range count.Keys() {
+			u.Count = map[string]int{counter: count.Count(counter, 1)}
+		}
 	}
 	if f.ok("quiet") {
 		v := f.Duration("quiet", 0)

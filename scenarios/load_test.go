@@ -19,13 +19,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // testParts stands in for the harness's tables; the faults are the real ones.
 func testParts() scenarios.Parts {
-	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed"}}
+	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed", "full-jitter", "none"}}
 	for unit, names := range map[string]string{
 		"s": "outage.p50 outage.p90 outage.p99 outage.max back.p50 back.p99 back.all rmta connect.p99",
 		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification",
 	} {
 		for _, n := range strings.Fields(names) {
-			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit})
+			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit, Live: n == "unscripted" || n == "censored"})
 		}
 	}
 	// A map has no order, and the schema shows the metrics in theirs.
@@ -132,6 +132,9 @@ func render(sc *scenarios.Scenario) string {
 	}
 	for _, p := range sc.Phases {
 		fmt.Fprintf(&b, "phase %s for %s timeout %s %s repeat %+v", p.Name, p.For, p.Timeout, p.OnTimeout, p.Repeat)
+		if p.Walk != nil {
+			fmt.Fprintf(&b, " walk %+v", *p.Walk)
+		}
 		if u := p.Until; u != nil {
 			switch {
 			case u.Connected != nil:
@@ -140,6 +143,8 @@ func render(sc *scenarios.Scenario) string {
 				fmt.Fprintf(&b, " until back %v", *u.Back)
 			case u.Quiet != nil:
 				fmt.Fprintf(&b, " until quiet %v", *u.Quiet)
+			default:
+				fmt.Fprintf(&b, " until connected %d back %d drained %t count %v", u.ConnectedCount, u.BackCount, u.Drained, u.Count)
 			}
 		}
 		b.WriteString("\n")

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // sections are the headings of docs/scenarios.md and the mapping of the schema
@@ -24,7 +26,9 @@ var sections = map[string]string{
 	"## phases":       "$defs.phase",
 	"### until":       "$defs.phase.properties.until",
 	"### repeat":      "$defs.phase.properties.repeat",
+	"### walk":        "$defs.phase.properties.walk",
 	"### faults":      "$defs.fault.properties.close",
+	"#### who":        "$defs.who",
 	"## expect":       "$defs.expectation",
 }
 
@@ -44,7 +48,23 @@ func TestReferencePage(t *testing.T) {
 			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
 		}
 	}
-	common := properties(schema, "$defs.fault.properties.close")
+	targets, err := scenarios.TargetSchemaJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var target map[string]any
+	if err := json.Unmarshal(targets, &target); err != nil {
+		t.Fatal(err)
+	}
+	for heading, path := range map[string]string{
+		"## Target files": "", "### auth": "properties.auth", "### limits": "properties.limits", "### known_defects": "properties.known_defects.items",
+	} {
+		for _, why := range differences(rows(string(text), heading), properties(target, path)) {
+			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
+		}
+	}
+	common := maps.Clone(properties(schema, "$defs.fault.properties.close"))
+	maps.DeleteFunc(common, func(_ string, v any) bool { p, _ := v.(map[string]any); return p["$ref"] == "#/$defs/later" })
 	for kind := range properties(schema, "$defs.fault") {
 		own := maps.Clone(properties(schema, "$defs.fault.properties."+kind))
 		maps.DeleteFunc(own, func(key string, _ any) bool { return common[key] != nil })

@@ -46,6 +46,50 @@ func TestCleanDetails(t *testing.T) {
 	}
 }
 
+// TestRodeOut: where nobody lost a connection, no session can have been resumed
+// or forgotten, and that is no gap in the evidence.
+func TestRodeOut(t *testing.T) {
+	ev := clean()
+	for i := range ev.Clients {
+		for _, c := range ev.Clients[i].all() {
+			c.SessionWanted = false
+		}
+	}
+	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.Unknown {
+		t.Errorf("nobody came back: %s: %s", c.Verdict, c.Detail)
+	}
+	for i := range ev.Actions {
+		ev.Actions[i].Outcome = "rode-out"
+	}
+	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.NotApplicable {
+		t.Errorf("all rode out: %s: %s", c.Verdict, c.Detail)
+	}
+}
+
+// TestLeftForGood: that a client is away whose policy never has it dial again is
+// nobody's fault, unless its last connection did not come to be accepted.
+func TestLeftForGood(t *testing.T) {
+	ev := clean()
+	ev.Away = []string{"b"}
+	fleet := ev.Plan.Fleet(ev.roster()["b"].Fleet)
+	fleet.Reconnect.Policy = scenarios.PolicyNone
+	if c := verdicts(ev)["never-returned"]; c.Verdict != reports.Valid || !strings.Contains(c.Detail, "with policy none 1 are away") {
+		t.Errorf("%s: %s", c.Verdict, c.Detail)
+	}
+	for _, c := range ev.roster()["b"].Conns {
+		c.Connack = 0
+	}
+	if c := verdicts(ev)["never-returned"]; c.Verdict != reports.Invalid {
+		t.Errorf("without a CONNACK: %s: %s", c.Verdict, c.Detail)
+	}
+	fleet.Reconnect.Policy = scenarios.PolicyPaho
+	ev = clean()
+	ev.Away = []string{"b"}
+	if c := verdicts(ev)["never-returned"]; c.Verdict != reports.Invalid {
+		t.Errorf("paho: %s: %s", c.Verdict, c.Detail)
+	}
+}
+
 // TestPlanted: each planted history turns exactly its check, and no other.
 func TestPlanted(t *testing.T) {
 	for _, p := range plants() {

@@ -93,7 +93,12 @@ func ends(kind string) bool { return kind != "swallow" }
 // ended a connection. A takeover ends the old connection too, and has a check
 // of its own.
 func kicks(kind string) bool {
-	return kind == "close" || kind == "disconnect" || fromBelow(kind)
+	return kind == "close" || kind == "disconnect" || ofProcess(kind) || fromBelow(kind)
+}
+
+// ofProcess reports whether a kind of fault ends the broker's process.
+func ofProcess(kind string) bool {
+	return kind == "broker-kill" || kind == "broker-stop" || kind == "broker-restart"
 }
 
 // fromBelow reports whether the harness itself ends the connection.

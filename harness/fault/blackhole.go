@@ -44,5 +44,5 @@ func blackholeKind() Kind {
 }
 
 func readBlackhole(f *scenarios.Fields) (direction string, dials bool) {
-	return readDirection(f), f.Bool("dials", true)
+	return readWays(f), f.Bool("dials", true)
 }

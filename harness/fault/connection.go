@@ -25,7 +25,7 @@ func ending(how func(ctx context.Context, env *Env, a *timeline.Action) (target.
 			answered(env, a, ErrNotOffered)
 			return
 		}
-		env.Clients.Ending(a.Fleet, a.Client)
+		env.Clients.Closing(a.Fleet, a.Client)
 		closed, err := how(ctx, env, a)
 		answered(env, a, err)
 		a.Found, a.Closed = closed.Found, closed.At
@@ -39,8 +39,8 @@ const (
 	downOnly = "down"
 )
 
-// readDirection reads which ways are impaired.
-func readDirection(f *scenarios.Fields) string {
+// readWays reads which ways are impaired.
+func readWays(f *scenarios.Fields) string {
 	direction := f.Text("direction", bothWays)
 	if direction != bothWays && direction != upOnly && direction != downOnly {
 		f.Fail("direction", "direction is %q, want %s, %s or %s", direction, bothWays, upOnly, downOnly)
@@ -68,14 +68,14 @@ func planWay(kind string, spec scenarios.FaultSpec, fleets []scenarios.PlanFleet
 		if read(f, params).Jitter > 0 {
 			params["seed"] = strconv.FormatUint(seed, 10) // of the draws, which no victim shows
 		}
-		params["direction"] = readDirection(f)
+		params["direction"] = readWays(f)
 	})
 }
 
 // newWay makes such a fault; key is its own parameter.
 func newWay(pf scenarios.PlanFault, read readWay, key string) (Fault, error) {
 	f := fieldsOf(pf, "direction", key)
-	im := impair(readDirection(f), read(f, map[string]string{}))
+	im := impair(readWays(f), read(f, map[string]string{}))
 	if err := f.Err(); err != nil {
 		return nil, err
 	}

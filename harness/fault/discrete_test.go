@@ -21,6 +21,9 @@ import (
 func TestRepeats(t *testing.T) {
 	const every = 100 * time.Millisecond
 	for _, kind := range Kinds() {
+		if !strings.Contains(string(kind.Schema), `"times"`) {
+			continue // it hits once
+		}
 		own := map[string]string{
 			"swallow": "packet: PUBACK, direction: in, ", "cut": "packet: PUBACK, direction: in, side: after, ",
 		}[kind.Name]
@@ -138,10 +141,21 @@ func (c *clients) call(ctx context.Context, what string) error {
 	}
 }
 
-func (c *clients) Ending(fleet string, client int) {
+func (c *clients) Silence(fleet string, client int) (int, func(), error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.calls = append(c.calls, fmt.Sprintf("ending %s-%d", fleet, client))
+	c.calls = append(c.calls, fmt.Sprintf("silence %s-%d", fleet, client))
+	return 1, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.calls = append(c.calls, fmt.Sprintf("resume %s-%d", fleet, client))
+	}, c.err
+}
+
+func (c *clients) Closing(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("closing %s-%d", fleet, client))
 }
 
 func (c *clients) Holding(fleet string, client int) {

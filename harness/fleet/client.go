@@ -33,6 +33,7 @@ type client struct {
 
 	mu     sync.Mutex
 	lib    Client
+	voice  *voice // of the latest connection
 	closed bool
 	bringing
 }
@@ -51,7 +52,7 @@ func (c *client) library() (Client, error) {
 	lib, err := cfg.Driver.New(Settings{
 		ClientID: c.session.id, Addr: c.address(),
 		Clean: cfg.Fleet.Session.Clean, KeepAlive: cfg.Fleet.Session.KeepAlive,
-		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
+		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), Login: cfg.Login, ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 		Dial:        c.dial,
 		Backoff:     c.backoff(),
 		OnConnected: c.onConnected,
@@ -102,7 +103,11 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	tap.dialed(now(), conn, local, remote)
-	return conn, nil
+	v := &voice{Conn: conn, n: tap.rec.N}
+	c.mu.Lock()
+	c.voice = v
+	c.mu.Unlock()
+	return v, nil
 }
 
 // onConnected comes from the library, on a goroutine of its own, and may come

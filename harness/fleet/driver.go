@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -69,6 +70,7 @@ type Settings struct {
 	KeepAlive      time.Duration // whole seconds; 0 = off
 	Reconnect      scenarios.Reconnect
 	Will           *Will         // nil = none
+	Login          *target.Login // nil = none
 	ConnectTimeout time.Duration // of one attempt: dial and CONNACK together
 	WriteTimeout   time.Duration // the bound of Publish, and of each wait for a SUBACK
 
@@ -77,8 +79,8 @@ type Settings struct {
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Backoff is the sleep before dial number attempt (from 1) after a loss, and
-	// before each repetition of it: the fleet's reconnect policy. nil = that of
-	// Reconnect. It is called just before the sleep, and OnReconnecting after it.
+	// before each repetition of it, or Never: the fleet's reconnect policy. nil =
+	// that of Reconnect. It is called just before the sleep, and OnReconnecting after it.
 	Backoff func(attempt int) time.Duration
 
 	// The callbacks come from the library's goroutines and may be nil. They

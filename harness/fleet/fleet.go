@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -41,6 +42,7 @@ type Config struct {
 	Driver    Driver
 	Addresses []string // client i uses address i mod n
 	Dial      DialFunc
+	Login     *target.Login // nil = its clients do not log in
 	Clock     *timeline.Clock
 
 	// Record is given each connection's record when it ends, and at Flush those
@@ -63,6 +65,9 @@ type Config struct {
 	// call only; it comes from the libraries' reader goroutines. nil = nobody.
 	Wills func(p *mqtt.Packet, at timeline.Instant)
 
+	Policies []Policy // where the fleet's reconnect policy is found; nil = the built-in ones
+	Seed     uint64   // of what the policy draws, for each client in a stream of its own
+
 	ConnectTimeout time.Duration // of one attempt; 0 = 10 s. paho's backoff forgets after twice this time
 	WriteTimeout   time.Duration // 0 = 5 s
 }
@@ -78,6 +83,7 @@ type Fleet struct {
 
 	up        atomic.Int64 // clients whose library said that the first connect is done
 	connected atomic.Int64
+	accepted  atomic.Int64
 	away      atomic.Int64
 	last      atomic.Int64
 	changed   chan struct{}
@@ -105,17 +111,20 @@ func New(cfg Config) (*Fleet, error) {
 	if cfg.Will == nil {
 		cfg.Will = func(int) *Will { return nil }
 	}
+	if cfg.Policies == nil {
+		cfg.Policies = Policies()
+	}
 	if cfg.Record == nil {
 		cfg.Record = func(timeline.Conn) {}
 	}
 	f := &Fleet{cfg: cfg, accounts: cfg.Accounts.filled(), changed: make(chan struct{}, 1)}
 	f.findings.pass = cfg.Finding
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	policy, err := Backoff(cfg.Fleet.Reconnect)
-	if err != nil {
-		return nil, err
-	}
 	for i := range cfg.Clients {
+		policy, err := backoffOf(cfg.Fleet.Reconnect, cfg.Policies, cfg.Seed, uint64(i))
+		if err != nil {
+			return nil, err
+		}
 		f.clients = append(f.clients, &client{fleet: f, session: newSession(f, i), policy: policy})
 	}
 	if len(f.clients) > 0 {
@@ -251,9 +260,19 @@ func (f *Fleet) ID(client int) string {
 	return ClientID(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name, client)
 }
 
+// Pattern is a regular expression of the whole client ids of the fleet, whose
+// group, if their template has an index, catches it.
+func (f *Fleet) Pattern() string {
+	return pattern(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name)
+}
+
 // Connected is the number of clients that are connected, with their
 // subscriptions restored, now.
 func (f *Fleet) Connected() int { return int(f.connected.Load()) }
+
+// Accepted is the number of connections of its clients that were accepted so
+// far: CONNACK 0 read.
+func (f *Fleet) Accepted() int64 { return f.accepted.Load() }
 
 // Away is the number of clients that lost an accepted connection and are not
 // back, by the fleet's definition of back, now.
@@ -291,6 +310,9 @@ func (f *Fleet) Back() string {
 	}
 	return f.clients[0].session.back
 }
+
+// ComesBack reports whether a client that is lost dials again by itself.
+func (f *Fleet) ComesBack() bool { return f.cfg.Fleet.Reconnect.Policy != scenarios.PolicyNone }
 
 // LastMessage is when any client last read a PUBLISH, to 1 ms; 0 = never.
 func (f *Fleet) LastMessage() timeline.Instant { return timeline.Instant(f.last.Load()) }

@@ -98,26 +98,36 @@ func TestPahoPolicies(t *testing.T) {
 	}
 }
 
-// A sleep of the fleet's policy ends with Disconnect, and Connect works again.
-func TestPahoDisconnectCutsThePolicysSleep(t *testing.T) {
-	s := newScript(t)
-	set := s.settings()
-	asleep := make(chan struct{}, 9)
-	set.Backoff = func(int) time.Duration { asleep <- struct{}{}; return time.Hour }
-	c, conn := s.startPaho(set)
-	for range 3 {
-		conn.cut()
-		<-asleep
-		began := time.Now()
-		c.Disconnect()
-		if d := time.Since(began); d > time.Second {
-			t.Errorf("Disconnect took %s", d)
-		}
-		failed := make(chan error, 1)
-		go func() { failed <- c.Connect(t.Context()) }()
-		conn = s.accept(true)
-		if err := <-failed; err != nil {
-			t.Fatal(err)
+// A sleep of the fleet's policy ends with Disconnect, also one that has no other
+// end, and Connect works again.
+func TestDisconnectCutsThePolicysSleep(t *testing.T) {
+	for name, start := range map[string]func(*script, Settings) (Client, *scriptConn){
+		"paho":   func(s *script, set Settings) (Client, *scriptConn) { return s.startPaho(set) },
+		"strict": func(s *script, set Settings) (Client, *scriptConn) { return s.start(set) },
+	} {
+		for _, sleep := range []time.Duration{time.Hour, Never} {
+			t.Run(fmt.Sprint(name, " ", sleep), func(t *testing.T) {
+				s := newScript(t)
+				set := s.settings()
+				asleep := make(chan struct{}, 9)
+				set.Backoff = func(int) time.Duration { asleep <- struct{}{}; return sleep }
+				c, conn := start(s, set)
+				for range 3 {
+					conn.cut()
+					<-asleep
+					began := time.Now()
+					c.Disconnect()
+					if d := time.Since(began); d > time.Second {
+						t.Errorf("Disconnect took %s", d)
+					}
+					failed := make(chan error, 1)
+					go func() { failed <- c.Connect(t.Context()) }()
+					conn = s.accept(true)
+					if err := <-failed; err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

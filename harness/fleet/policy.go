@@ -2,107 +2,168 @@ package fleet
 
 import (
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-// policy is one row of the table of reconnect policies.
-type policy struct {
-	name    string
-	backoff func(scenarios.Reconnect) func(attempt int) time.Duration // nil = the library's own
+// Never is a sleep that does not end: the client gives up and dials no more,
+// unless it is told to (the fault disconnect).
+const Never time.Duration = -1
+
+// Policy is one row of the table of reconnect policies. An own one joins by
+// value.
+type Policy struct {
+	Name string
+	Doc  string // one sentence
+	// Backoff gives the sleeps of one client: before dial number attempt (from 1)
+	// after a loss, or Never. The sequence restarts when a broker has accepted
+	// the client, with CONNACK 0: attempt is 1 again, whether the client was back
+	// by then or not. The first connect is not the policy's matter. draw is the
+	// client's own, seeded by the run: with it, and nothing else that is random,
+	// the sleeps repeat with the plan, whatever order clients are lost in. The
+	// calls for one client never overlap. A nil Backoff is the library's own
+	// schedule.
+	Backoff func(r scenarios.Reconnect, draw *rand.Rand) func(attempt int) time.Duration
 }
 
-// policies is the table. A policy says how long a client sleeps before each
-// dial after a loss; it never ends, and the first connect is not its matter.
-var policies = []policy{
-	// The schedule of eclipse/paho.mqtt.golang: the first dial at once, unless
-	// the previous loss was short ago; then 1 s, doubled up to Max.
-	{name: pahoPolicy},
-	// No sleep at all: the hardest stampede that a fleet can make.
-	{"immediate", func(scenarios.Reconnect) func(int) time.Duration {
-		return func(int) time.Duration { return 0 }
-	}},
-	// Delay before each dial, the first one too.
-	{"fixed", func(r scenarios.Reconnect) func(int) time.Duration {
-		return func(int) time.Duration { return r.Delay }
-	}},
+// Policies is the table of reconnect policies: the built-in rows, which every
+// driver has, then the extra ones.
+//
+// In the formulas n counts the failed attempts since the loss, from 0: the
+// sleep before the first dial after a loss is that of n = 0. base and max are
+// scenarios.Reconnect.Base and Max, rand(a, b) is uniform from a to b.
+func Policies(extra ...Policy) []Policy {
+	return append([]Policy{
+		{pahoPolicy, "The library's own: at once, without jitter; after a loss shortly before, and between attempts, 1 s, doubled up to max.", nil},
+		{"immediate", "Dials again at once: the hardest stampede that a fleet can make.", immediate},
+		{"fixed", "Sleeps for delay before each dial, the first one too.", fixed},
+		{"exponential", "min(max, base × 2^n): clients that were lost together come together, ever more seldom.", exponential},
+		{"full-jitter", "rand(0, min(max, base × 2^n)).", fullJitter},
+		{"equal-jitter", "Half of min(max, base × 2^n), and as much again at random.", equalJitter},
+		{"decorrelated", "min(max, rand(base, 3 × the sleep before)).", decorrelated},
+		{"truncated-exponential", "min(max, base × 2^n + rand(0, base)).", truncatedExponential},
+		{"percent-jitter", "min(max, base × 2^n) ± 25 % at random.", percentJitter},
+		{scenarios.PolicyNone, "Never dials again by itself.", none},
+	}, extra...)
 }
 
-// Policies are the names of the reconnect policies that every driver has.
-func Policies() []string {
-	names := make([]string, len(policies))
-	for i, p := range policies {
-		names[i] = p.name
+// FindPolicy picks the row with that name, "" = paho; a later row wins, so that
+// an own policy can replace a built-in one. An unknown name is ErrPolicy.
+func FindPolicy(name string, rows []Policy) (Policy, error) {
+	if name == "" {
+		name = pahoPolicy
 	}
-	return names
-}
-
-// Backoff gives the sleep before dial number attempt (from 1) after a loss; nil
-// for the policy paho, which is the library's own, and for no name at all. An
-// unknown name is ErrPolicy, a negative delay ErrConfig.
-func Backoff(r scenarios.Reconnect) (func(attempt int) time.Duration, error) {
-	if r.Delay < 0 {
-		return nil, fmt.Errorf("%w: reconnect delay %s", ErrConfig, r.Delay)
-	}
-	for _, p := range policies {
-		switch {
-		case p.name != r.Policy && (p.name != pahoPolicy || r.Policy != ""):
-		case p.backoff == nil:
-			return nil, nil
-		default:
-			return p.backoff(r), nil
+	for i := len(rows) - 1; i >= 0; i-- {
+		if rows[i].Name == name {
+			return rows[i], nil
 		}
 	}
-	return nil, fmt.Errorf("%w %q", ErrPolicy, r.Policy)
+	return Policy{}, fmt.Errorf("%w %q", ErrPolicy, name)
 }
 
-const (
-	// pahoFirstSleep is the first sleep of the policy paho.
-	pahoFirstSleep = time.Second
-	// pahoLossTime: a loss is continual when the one before is less than twice
-	// this and its sleep ago.
-	pahoLossTime = 3 * time.Second
-	// pahoMaxSleep is the library's longest sleep where none is set.
-	pahoMaxSleep = 10 * time.Minute
-)
-
-// pahoSchedule is the policy paho for a driver that is not paho: the sleeps of
-// its backoff.go, version 1.5.1. There are two sequences, of losses and of
-// failed attempts, each with a memory of its own that outlives an outage.
-type pahoSchedule struct {
-	max            time.Duration // longest sleep
-	attempt        time.Duration // time-out of one attempt
-	losses, failed pahoSequence
-}
-
-type pahoSequence struct {
-	at    time.Time // of the latest one; zero = none yet
-	sleep time.Duration
-}
-
-// lost is the sleep before the first dial after a loss.
-func (p *pahoSchedule) lost(now time.Time) time.Duration {
-	return p.losses.next(now, p.max, pahoLossTime, 0)
-}
-
-// again is the sleep after a failed attempt.
-func (p *pahoSchedule) again(now time.Time) time.Duration {
-	return p.failed.next(now, p.max, p.attempt, min(pahoFirstSleep, p.max))
-}
-
-// next is the sleep at now; first is what it is when nothing came shortly
-// before.
-func (s *pahoSequence) next(now time.Time, longest, process, first time.Duration) time.Duration {
-	last := s.at
-	s.at = now
-	switch {
-	case last.IsZero(), now.Sub(last) > 2*process+s.sleep:
-		s.sleep = first
-	case s.sleep == 0:
-		s.sleep = min(pahoFirstSleep, longest)
-	default:
-		s.sleep = min(2*s.sleep, longest)
+// backoffOf gives the sleeps of one client; nil = the library's own. The seed is
+// the fleet's, the stream the client's.
+func backoffOf(r scenarios.Reconnect, rows []Policy, seed, stream uint64) (func(attempt int) time.Duration, error) {
+	if r.Delay < 0 || r.Base < 0 || r.Max < 0 {
+		return nil, fmt.Errorf("%w: a reconnect sleep below 0", ErrConfig)
 	}
-	return s.sleep
+	p, err := FindPolicy(r.Policy, rows)
+	if err != nil || p.Backoff == nil {
+		return nil, err
+	}
+	return p.Backoff(r, rand.New(rand.NewPCG(seed, stream))), nil
+}
+
+// ownBackoff is the policy for a client without a fleet: of the built-in rows,
+// and its draws are those of its id.
+func ownBackoff(s Settings) (func(attempt int) time.Duration, error) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.ClientID)) // never an error
+	return backoffOf(s.Reconnect, Policies(), 0, h.Sum64())
+}
+
+func immediate(scenarios.Reconnect, *rand.Rand) func(int) time.Duration {
+	return func(int) time.Duration { return 0 }
+}
+
+func fixed(r scenarios.Reconnect, _ *rand.Rand) func(int) time.Duration {
+	return func(int) time.Duration { return r.Delay }
+}
+
+func none(scenarios.Reconnect, *rand.Rand) func(int) time.Duration {
+	return func(int) time.Duration { return Never }
+}
+
+// exponential is min(cap, base × 2^n): "Exponential Backoff And Jitter", AWS
+// Architecture Blog 2015, without jitter; ExpoBackoff of its simulator
+// (aws-samples/aws-arch-backoff-simulator, src/backoff_simulator.py), whose n
+// begins at 1.
+func exponential(r scenarios.Reconnect, _ *rand.Rand) func(int) time.Duration {
+	return func(attempt int) time.Duration { return doubled(r, attempt) }
+}
+
+// fullJitter is rand(0, min(cap, base × 2^n)): "Full Jitter" of the same article,
+// ExpoBackoffFullJitter of its simulator.
+func fullJitter(r scenarios.Reconnect, draw *rand.Rand) func(int) time.Duration {
+	return func(attempt int) time.Duration { return upTo(draw, doubled(r, attempt)) }
+}
+
+// equalJitter is v/2 + rand(0, v/2) with v = min(cap, base × 2^n): "Equal Jitter"
+// of the same article, ExpoBackoffEqualJitter of its simulator.
+func equalJitter(r scenarios.Reconnect, draw *rand.Rand) func(int) time.Duration {
+	return func(attempt int) time.Duration {
+		half := doubled(r, attempt) / 2
+		return half + upTo(draw, half)
+	}
+}
+
+// decorrelated is sleep = min(cap, rand(base, 3 × sleep)), beginning with sleep =
+// base: "Decorrelated Jitter" of the same article, ExpoBackoffDecorr of its
+// simulator.
+func decorrelated(r scenarios.Reconnect, draw *rand.Rand) func(int) time.Duration {
+	sleep := r.Base
+	return func(attempt int) time.Duration {
+		if attempt <= 1 {
+			sleep = r.Base
+		}
+		sleep = min(r.Max, r.Base+upTo(draw, 3*sleep-r.Base))
+		return sleep
+	}
+}
+
+// truncatedExponential is min(2^n s + up to 1,000 ms at random, cap), the cap
+// 32 s or 64 s: "Retry strategy" of Cloud IoT Core, of Google and then of
+// ClearBlade, whose base is 1 s and whose jitter is as long.
+func truncatedExponential(r scenarios.Reconnect, draw *rand.Rand) func(int) time.Duration {
+	return func(attempt int) time.Duration { return min(r.Max, doubled(r, attempt)+upTo(draw, r.Base)) }
+}
+
+// percentJitter is d ± up to d/4 with d = min(base × 2^n, max), so that a sleep
+// reaches 1.25 × max: MqttClientAutoReconnectImpl.onDisconnect of the HiveMQ MQTT
+// client (hivemq/hivemq-mqtt-client), whose defaults are 1 s and 2 min.
+func percentJitter(r scenarios.Reconnect, draw *rand.Rand) func(int) time.Duration {
+	return func(attempt int) time.Duration {
+		d := doubled(r, attempt)
+		return d - d/4 + upTo(draw, d/4*2)
+	}
+}
+
+// doubled is min(max, base × 2^n), n being the attempts before this one.
+func doubled(r scenarios.Reconnect, attempt int) time.Duration {
+	d := r.Base
+	for n := 1; n < attempt; n++ {
+		if d > r.Max/2 {
+			return r.Max
+		}
+		d *= 2
+	}
+	return min(d, r.Max)
+}
+
+// upTo draws from 0 to d, both included.
+func upTo(draw *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(draw.Int64N(int64(max(d, 0)) + 1))
 }

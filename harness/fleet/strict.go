@@ -104,7 +104,7 @@ func (Strict) New(s Settings) (Client, error) {
 	}
 	if s.Backoff == nil {
 		var err error
-		if c.settings.Backoff, err = Backoff(s.Reconnect); err != nil {
+		if c.settings.Backoff, err = ownBackoff(s); err != nil {
 			return nil, fmt.Errorf("driver strict: %w", err)
 		}
 	}

@@ -124,9 +124,13 @@ func (r *strictRun) wanted() bool {
 	return c.run == r
 }
 
-// pause sleeps; false when ctx ended.
+// pause sleeps; false when ctx ended, which alone ends a sleep of Never.
 func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
+	switch {
+	case d == Never:
+		<-ctx.Done()
+		return false
+	case d <= 0:
 		return ctx.Err() == nil
 	}
 	t := time.NewTimer(d)
@@ -214,6 +218,9 @@ func (l *strictLink) greet() error {
 	info := mqtt.ConnectInfo{ClientID: s.ClientID, Clean: s.Clean, KeepAlive: int(s.KeepAlive / time.Second)}
 	if w := s.Will; w != nil {
 		info.WillTopic, info.WillPayload, info.WillQoS, info.WillRetain = w.Topic, w.Payload, w.QoS, w.Retain
+	}
+	if s.Login != nil {
+		info.Username, info.Password = s.Login.Username, s.Login.Password
 	}
 	l.wrote.Store(int64(time.Since(l.born)))
 	_, err := l.conn.Write(mqtt.AppendConnect(nil, info))

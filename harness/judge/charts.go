@@ -26,7 +26,7 @@ func (j *judgement) charts() {
 		Faults:   j.faultSpans(),
 		Health:   healthPoints(j.e.health, maxHealth),
 		Outages:  envelopes(j.storm.Outages, j.storm.Stop, maxEnvelopes),
-		Herds:    herdShapes(j.waves, j.sum.connects),
+		Herds:    herdShapes(j.waves, j.sum.connects[""]),
 		Attempts: attempts(j.waves),
 		Worst:    worst(j.storm.Outages, maxWorst),
 		Sessions: j.sessions(),

@@ -92,7 +92,7 @@ func (j *judgement) wavesIn(phase, fleet string) []*waveFacts {
 
 // of is the wave as one fleet saw it.
 func (w *waveFacts) of(fleet string) *waveFacts {
-	cut := &waveFacts{wave: w.wave, end: w.end, full: w.full}
+	cut := &waveFacts{wave: w.wave, end: w.end, full: w.full, fleet: fleet}
 	for _, a := range w.acted {
 		if a.Action.Fleet == fleet {
 			cut.acted = append(cut.acted, a)

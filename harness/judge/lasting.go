@@ -11,7 +11,8 @@ import (
 // ones, which are sure of what they ended. It holds the client from its issue
 // until it is lifted: each end in that time is its doing, also that of a
 // connection that began under it, and so is a later one of which nothing shows
-// that it lived when the fault was lifted.
+// that it lived when the fault was lifted. An action that names its connection
+// acts on no other.
 func explainLasting(conns []*timeline.Conn, a *timeline.Action, causes map[*timeline.Conn]*timeline.Action) (Outcome, *timeline.Conn) {
 	var ended []*timeline.Conn
 	for _, c := range conns {
@@ -44,7 +45,7 @@ func explainLasting(conns []*timeline.Conn, a *timeline.Action, causes map[*time
 
 // endedUnder reports whether a lasting action can have caused the end of c.
 func endedUnder(c *timeline.Conn, a *timeline.Action) bool {
-	if !unscripted(c) || c.End < a.Issued {
+	if !unscripted(c) || c.End < a.Issued || a.N != 0 && a.N != c.N {
 		return false
 	}
 	if a.Until == 0 || c.End <= a.Until {
@@ -52,6 +53,21 @@ func endedUnder(c *timeline.Conn, a *timeline.Action) bool {
 	}
 	// What it held back is released when it is lifted, and read a moment later.
 	return c.Connack < a.Until && c.Alive <= a.Until && c.LastIn <= a.Until+lifeSign
+}
+
+// struckWithAll reports whether a fault on the broker's process ended a control
+// connection: it does not name them, as they are nobody's victims, but the broker
+// is theirs too. The rules are those of the actions on the clients.
+func struckWithAll(c *timeline.Conn, list []timeline.Extent) bool {
+	return slices.ContainsFunc(list, func(e timeline.Extent) bool {
+		switch {
+		case e.Process == "" || !e.OK && e.Healing == 0:
+			return false
+		case e.Process == timeline.Frozen:
+			return endedUnder(c, &timeline.Action{Issued: e.Issued, Until: e.Healed})
+		}
+		return c.Connect <= e.Taken && e.Issued <= c.End && c.LastIn <= e.Taken+lifeSign
+	})
 }
 
 // extents gives each end that no action explains the extent that may have
@@ -84,10 +100,11 @@ func newExtents(list []timeline.Extent, horizon map[waveKey]timeline.Instant, ph
 	return x
 }
 
-// cause is the extent that an end at an instant is charged to; nil = none.
-func (x extents) cause(at timeline.Instant) *timeline.Extent {
+// cause is the extent that an end of a fleet's client at an instant is charged
+// to; nil = none.
+func (x extents) cause(fleet string, at timeline.Instant) *timeline.Extent {
 	for i := len(x.list) - 1; i >= 0; i-- {
-		if x.list[i].Issued <= at && at <= x.to[i] {
+		if (x.list[i].Fleet == "" || x.list[i].Fleet == fleet) && x.list[i].Issued <= at && at <= x.to[i] {
 			return x.list[i]
 		}
 	}

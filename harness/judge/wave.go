@@ -16,6 +16,7 @@ type waveFacts struct {
 	wave    timeline.Wave
 	end     timeline.Instant // horizon, cut at the next wave and at the stop
 	full    timeline.Instant // the same without the stop
+	fleet   string           // whose it is alone; "" = of all fleets
 	acted   []Acted
 	outages []*Outage // of its hits and late hits
 }
@@ -79,7 +80,7 @@ func wavesOf(s *Storm, waves []timeline.Wave) []*waveFacts {
 // summer turns waves into their report.
 type summer struct {
 	rules    Rules
-	connects []timeline.Instant // of device connections, sorted
+	connects map[string][]timeline.Instant // fleet -> of its CONNECTs, sorted; "" = of all device fleets
 	loss     map[*Outage][qosLevels]lossOf
 	carried  [qosLevels]bool // whether messages of a QoS were owed at all
 	points   int             // of each recovery curve, 0 = maxCurve
@@ -131,7 +132,7 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 		}
 		// Each wave is a stampede of its own: over all of them the highest peak
 		// counts, and the quiet time between them is no part of any mean.
-		herd := measure.Herd(between(s.connects, w.wave.Start, w.end), len(w.outages))
+		herd := measure.Herd(between(s.connects[w.fleet], w.wave.Start, w.end), len(w.outages))
 		r.Herd.Connects += herd.Connects
 		r.Herd.Peak = max(r.Herd.Peak, herd.Peak)
 		r.Herd.PeakToMean = max(r.Herd.PeakToMean, herd.PeakToMean)
@@ -170,7 +171,7 @@ func watched(own []measure.Obs, horizon int64) int64 {
 // waterfall, probes, attempts, backoff and losses.
 func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 	parts := newPartHists()
-	probes := measure.NewHist(measure.Count)
+	probes, proberAway, lonely := measure.NewHist(measure.Count), measure.NewHist(measure.Nanoseconds), false
 	var loss [qosLevels]*measure.Hist
 	for q := range loss {
 		loss[q] = measure.NewHist(measure.Count)
@@ -199,12 +200,17 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 		}
 		if s.rules.Back[o.Fleet] == scenarios.BackFirstMessage {
 			probes.Record(o.probes())
+			proberAway.Record(int64(o.ProberAway))
+			lonely = lonely || o.ProberAway > 0
 		}
 	}
 	for i, name := range PartNames() {
 		r.Waterfall[name] = parts[i].Summary(0)
 	}
 	r.ProbeNeeded = probes.Summary(0)
+	if lonely {
+		r.ProberAway = new(proberAway.Summary(0))
+	}
 	r.LossQoS0, r.LossQoS1, r.LossQoS2 = loss[0].Summary(0), loss[1].Summary(0), loss[2].Summary(0)
 	if r.Back > 0 {
 		r.Attempts = float64(attempts) / float64(r.Back)
@@ -226,8 +232,12 @@ func (o *Outage) probes() int64 {
 }
 
 // slept reports whether the client's reconnect slept in its policy's backoff:
-// for as long as the shortest sleep that the policy has, 1 s or its maximum.
+// by what the policy asked for, and with the library's own, which does not tell,
+// for as long as its shortest sleep, 1 s or its maximum.
 func (s *summer) slept(o *Outage) bool {
+	if s.rules.Policy[o.Fleet] != scenarios.PolicyPaho {
+		return slices.ContainsFunc(o.Attempts, func(c *timeline.Conn) bool { return c.Backoff > 0 })
+	}
 	shortest := time.Second
 	if longest := s.rules.Max[o.Fleet]; longest > 0 {
 		shortest = min(shortest, longest)
@@ -385,16 +395,20 @@ func recovery(waves []*waveFacts) []reports.Recovery {
 // seconds converts an instant or a length.
 func seconds(t timeline.Instant) float64 { return float64(t) / 1e9 }
 
-// connectInstants gives the instants of all CONNECTs, sorted.
-func connectInstants(clients []*Client) []timeline.Instant {
-	var at []timeline.Instant
+// connectsOf gives the instants of the CONNECTs of each fleet, and of all of
+// them as "", sorted.
+func connectsOf(clients []*Client) map[string][]timeline.Instant {
+	at := make(map[string][]timeline.Instant)
 	for _, cl := range clients {
 		for _, c := range cl.Conns {
 			if c.Connect != 0 {
-				at = append(at, c.Connect)
+				at[""] = append(at[""], c.Connect)
+				at[cl.Fleet] = append(at[cl.Fleet], c.Connect)
 			}
 		}
 	}
-	slices.Sort(at)
+	for _, list := range at {
+		slices.Sort(list)
+	}
 	return at
 }

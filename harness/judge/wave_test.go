@@ -47,7 +47,7 @@ func TestWave(t *testing.T) {
 
 	s := h.trace()
 	w := only(t, wavesOf(s, h.waves))
-	sum := summer{rules: testRules(scenarios.BackFirstMessage), connects: connectInstants(s.Clients)}
+	sum := summer{rules: testRules(scenarios.BackFirstMessage), connects: connectsOf(s.Clients)}
 	r := sum.wave(w)
 	if err := checkVictims(r); err != nil {
 		t.Error(err)
