@@ -148,7 +148,7 @@ func seedFor(seed uint64, client int) uint64 { return seed ^ uint64(client+1)*0x
 // connections, so that it is an extent, with clients.
 func planDials(kind string, spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint64) (scenarios.PlanFault, error) {
 	pf, err := planLasting(kind, spec, fleets, seed, func(f *scenarios.Fields, _ map[string]string) {
-		for _, key := range []string{"spread", "rate", "times"} {
+		for _, key := range []string{"spread", "rate", "poisson", "times"} {
 			if f.Has(key) {
 				f.Fail(key, "%s acts on all of its clients at once: it has no %s", kind, key)
 			}

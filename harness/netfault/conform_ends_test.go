@@ -157,6 +157,9 @@ func conformsToSlowClose(t testing.TB, network string, s faults, patience time.D
 		v.bad("SlowClose says %+v, %w", closed, err)
 	}
 	v.ends(victim.atClient, io.EOF)
+	if took := time.Since(began); took >= delay {
+		v.bad("the client's FIN came after %s", took)
+	}
 	if _, err := victim.client.Write([]byte("x")); !errors.Is(err, syscall.EPIPE) || !errors.Is(err, io.EOF) {
 		v.bad("a write after the FIN gives %w", err)
 	}

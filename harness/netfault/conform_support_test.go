@@ -141,9 +141,9 @@ func (v *verdict) ends(e *ear, want error) {
 
 // silent says that nothing comes.
 func (v *verdict) silent(e *ear) {
-	before, errBefore := e.now()
+	before, _ := e.now()
 	time.Sleep(v.quiet)
-	if after, err := e.now(); after != before || err != errBefore {
+	if after, err := e.now(); after != before || err != nil {
 		v.bad("%s was to hear nothing, and read %.40q, then %w", e.who, after[len(before):], err)
 	}
 }
