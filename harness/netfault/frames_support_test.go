@@ -85,6 +85,19 @@ var acts = map[string]Rule{
 	"swallow and close": {Act: Swallow, Close: true},
 	"cut before":        {Act: CutBefore},
 	"cut after":         {Act: CutAfter},
+	"truncate":          {Act: Truncate, Keep: 3},
+	"truncate late":     {Act: Truncate, Keep: 1 << 20},
+}
+
+// part is what passes of a packet that a rule acts on.
+func (r *Rule) part(b []byte) []byte {
+	switch r.Act {
+	case CutAfter:
+		return b
+	case Truncate:
+		return b[:min(r.Keep, len(b)-1)]
+	}
+	return nil
 }
 
 // memory is a connection that reads from and writes to memory.

@@ -56,8 +56,9 @@ func testAct(t *testing.T, network string, rule Rule) {
 		pass, accepted = head, len(head)
 	}
 	switch {
-	case rule.Act == CutAfter:
-		pass, accepted = join(head, x), len(head)+len(x)
+	case rule.Act == CutAfter, rule.Act == Truncate:
+		pass = join(head, rule.part(x))
+		accepted = len(pass)
 	case rule.Close:
 		accepted = len(head) + len(x)
 	}
