@@ -37,7 +37,7 @@ func explainLasting(conns []*timeline.Conn, a *timeline.Action, causes map[*time
 		return LateHit, ended[0]
 	case at == nil:
 		return NoOp, nil
-	case unscripted(at) && (causes[at] != nil || at.End < a.Issued):
+	case unscripted(at) && (at.End < a.Issued || causes[at] != nil && (a.Until == 0 || at.End <= a.Until)):
 		return Missed, nil
 	}
 	return RodeOut, nil

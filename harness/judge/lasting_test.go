@@ -140,6 +140,8 @@ func TestExtents(t *testing.T) {
 		"an end after it":           {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 3000, "exec"},
 		"not from outside":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Outside = false })}, 3000, "exec"},
 		"an end before it":          {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 1900, Unscripted},
+		"one of its fleet":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fleet = "devices" })}, 3000, "exec"},
+		"one of another fleet":      {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fleet = "others" })}, 3000, Unscripted},
 		"one that ends nothing":     {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Ends = false })}, 3000, Unscripted},
 		"a skipped one":             {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Skipped = "no nft" })}, 3000, Unscripted},
 		"an end after its wave":     {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 62_000, Unscripted},

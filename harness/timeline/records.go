@@ -251,7 +251,7 @@ type Mark struct {
 	Monotonic   int64   `json:"monotonic_ns,omitempty"`
 	Stop        Instant `json:"stop,omitempty"` // the harness stopped its clients here: the horizon of all that is open
 	Interrupted bool    `json:"interrupted,omitempty"`
-	Aborted     string  `json:"aborted,omitempty"`  // why a phase before any fault gave up
+	Aborted     string  `json:"aborted,omitempty"`  // why a phase gave up, or which expectation had failed for good
 	Events      int     `json:"events,omitempty"`   // with Stop: lines of events.jsonl.gz before this one, so that one that went missing is missed; 0 = a version that did not count
 	Findings    int     `json:"findings,omitempty"` // with Stop: lines that were written to findings.jsonl.gz, which a run without any does not have
 }
