@@ -31,9 +31,9 @@ func TestBrokerDoors(t *testing.T) {
 // What can not be meant is said, with the flag, before anything is opened.
 func TestBrokerDoorMistakes(t *testing.T) {
 	for args, want := range map[string]string{
-		"--slow-auth=":                              "--slow-auth is empty",
-		"--slow-auth=soon":                          "--slow-auth: delay",
-		"--auth-workers=8":                          "--auth-workers is of no use without --slow-auth",
+		"--slow-auth=":     "--slow-auth is empty",
+		"--slow-auth=soon": "--slow-auth: delay",
+		"--auth-workers=8": "--auth-workers is of no use without --slow-auth",
 		"--slow-auth=1s --auth-distribution=normal": `--slow-auth: distribution is "normal"`,
 		"--reject-auth=30":                          "--reject-auth: share",
 		"--reject-auth=30% --reject-code=2":         "--reject-auth: code is 2, want 4 or 5",
