@@ -161,7 +161,7 @@ func TestExtents(t *testing.T) {
 				Phases: []timeline.Phase{{Name: "storm", Start: 1000 * ms, End: 65_000 * ms}}}
 			s := Trace(ev, testRules("first-message"))
 			o := only(t, s.Outages)
-			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || (len(s.Control) == 1) != (tc.cause == Unscripted || name == "not from outside") {
+			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || (len(s.Control) == 1) != (tc.cause == Unscripted || name == "not from outside" || name == "one of its fleet") {
 				t.Errorf("caused by %s, %d unexplained ends, %d of control; want %s", o.Cause, len(s.Unscripted), len(s.Control), tc.cause)
 			}
 			if o.Start != tc.end*ms {
