@@ -18,7 +18,7 @@ type Stopper interface {
 	Stop() error
 }
 
-// Starter starts a broker that was killed or stopped, at the same addresses and
+// Starter starts a broker that was killed or stopped, and leaves one alone that runs, at the same addresses and
 // with the same endpoint. It returns when the broker takes connections. With
 // keep it finds what the one before it left behind, as far as the target keeps
 // anything; else it starts empty.
