@@ -8,12 +8,15 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/fault"
 	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // How ServeBroker treats the signatures of requests.
@@ -44,7 +47,40 @@ type ServeOptions struct {
 	Instances    []string // that exist; none = any
 	Throttle     float64  // calls per second and source address; 0 = no limit
 	RulesFile    string   // injected faults; "" = none
-	OfflineError bool     // an offline client is an error
+
+	Doors        []Door // faults at the door, from the start on
+	DoorClients  string // regular expression of the whole client ids that they are for; "" = all
+	OfflineError bool   // an offline client is an error
+}
+
+// Door is a fault at the door with its parameters, as a scenario has them.
+type Door struct {
+	Kind   string // slow-auth, reject-auth, connect-limit, subscribe-slow or publish-quota
+	Params map[string]string
+}
+
+// gates are the doors as the broker knows them.
+func (o ServeOptions) gates() (gates []target.Gate, err error) {
+	if r, err := regexp.Compile(o.DoorClients); err != nil {
+		return nil, fmt.Errorf("--door-clients: %w", err)
+	} else if r.NumSubexp() > 0 { // what they catch would decide for a share
+		return nil, errors.New("--door-clients: write a group as (?:…)")
+	}
+	for _, d := range o.Doors {
+		g, err := fault.Gate(d.Kind, d.Params)
+		g.Clients = o.DoorClients
+		if err == nil {
+			err = g.Check()
+		}
+		if wrong, is := errors.AsType[scenarios.Errors](err); is {
+			err = errors.New(wrong[0].Msg)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", d.Kind, err)
+		}
+		gates = append(gates, g)
+	}
+	return gates, nil
 }
 
 // ServeBroker serves the embedded broker with its CloseConnection endpoint
@@ -82,6 +118,10 @@ func (o ServeOptions) broker() (broker.Options, error) {
 	out := broker.Options{
 		Host: o.Host, Port: o.Port, Addresses: o.Addresses, Store: o.Store, Log: o.Log, ConnectTimeout: connectTimeout,
 	}
+	var err error
+	if out.Gates, err = o.gates(); err != nil {
+		return out, err
+	}
 	for _, t := range []struct {
 		scheme string
 		port   *int
@@ -99,7 +139,6 @@ func (o ServeOptions) broker() (broker.Options, error) {
 	case !used:
 		return out, errors.New("--tls-cert and --tls-key serve nothing: add --tls-port, --wss-port or --endpoint-tls")
 	}
-	var err error
 	out.TLS, err = broker.LoadTLS(o.TLSCert, o.TLSKey)
 	return out, err
 }

@@ -22,6 +22,27 @@ type brokerFlags struct {
 	harness.ServeOptions
 	tlsPort, wsPort, wssPort int
 	verbose                  bool
+	// doors are the values of the flags of faults at the door, by flag.
+	doors map[string]*string
+}
+
+// doorFlags are the faults at the door: each flag with the fault and the
+// parameter that it sets. The flag that is named like its fault turns it on.
+var doorFlags = []struct{ flag, fault, param, usage string }{
+	{"slow-auth", "slow-auth", "delay", "each CONNECT waits for an authentication backend that takes this `TIME`, such as 100ms (default: it takes none)"},
+	{"auth-workers", "slow-auth", "workers", "attempts under way at once in it, `N`; 0 = no bound (default 8)"},
+	{"auth-queue", "slow-auth", "queue", "attempts that wait for a worker, `N`; those beyond get CONNACK 3 (default 10000)"},
+	{"auth-distribution", "slow-auth", "distribution", "of its time: `fixed|uniform|exponential`, with the same mean (default fixed)"},
+	{"auth-max", "slow-auth", "max", "no attempt takes longer than this `TIME` (default: no bound)"},
+	{"reject-auth", "reject-auth", "share", "refuse the CONNECTs of this `SHARE` of the client ids, such as 30%; always the same ones (default: none)"},
+	{"reject-code", "reject-auth", "code", "by this CONNACK code: `4|5` (default 5, not authorized)"},
+	{"connect-limit", "connect-limit", "rate", "let in CONNECTs at this `RATE`, such as 500/s (default: no limit)"},
+	{"connect-burst", "connect-limit", "burst", "and so many at once, `N` (default: a tenth of a second of the rate)"},
+	{"connect-then", "connect-limit", "then", "what becomes of the others: `refuse|hang|close` (default refuse, by CONNACK 3)"},
+	{"subscribe-slow", "subscribe-slow", "delay", "each SUBSCRIBE waits this `TIME` (default: none)"},
+	{"publish-quota", "publish-quota", "rate", "take PUBLISHes of each connection at this `RATE`, such as 100/s (default: no limit)"},
+	{"publish-burst", "publish-quota", "burst", "and so many at once, `N` (default: a tenth of a second of the rate)"},
+	{"publish-then", "publish-quota", "then", "beyond it: `delay|close`: read no more for a while, or close the connection (default delay)"},
 }
 
 func brokerCommand(io streams) *cobra.Command {
@@ -81,6 +102,11 @@ func (o *brokerFlags) define(f *pflag.FlagSet) {
 	f.Float64Var(&o.Throttle, "throttle", 0, "calls per second `N` of one source address before Throttling.User (default: no limit)")
 	f.StringVar(&o.RulesFile, "inject", "", "YAML `FILE` of faults to inject into answers")
 	f.BoolVar(&o.OfflineError, "offline-error", false, "answer the close of an offline client with an error instead of success")
+	o.doors = map[string]*string{}
+	for _, d := range doorFlags {
+		o.doors[d.flag] = f.String(d.flag, "", d.usage)
+	}
+	f.StringVar(&o.DoorClients, "door-clients", "", "`REGEXP` of the whole client ids that these are for (default: all)")
 	f.BoolVar(&o.verbose, "verbose", false, "log each connect and each end of a connection to standard error")
 }
 
@@ -90,7 +116,7 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 	// `--keys "$FILE"` without a FILE would serve whoever comes.
 	for _, f := range []struct{ flag, value string }{
 		{"host", o.Host}, {"tls-cert", o.TLSCert}, {"tls-key", o.TLSKey}, {"store", o.Store}, {"keys", o.KeysFile},
-		{"auth", o.Auth}, {"inject", o.RulesFile},
+		{"auth", o.Auth}, {"inject", o.RulesFile}, {"door-clients", o.DoorClients},
 	} {
 		if given(f.flag) && f.value == "" {
 			return usagef("--%s is empty: give it a value, or leave it out", f.flag)
@@ -98,6 +124,9 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 	}
 	if given("instances") && (len(o.Instances) == 0 || slices.Contains(o.Instances, "")) {
 		return usagef("--instances: an id is empty: give it a value, or leave it out")
+	}
+	if err := o.checkDoors(given); err != nil {
+		return err
 	}
 	taken := map[int]string{}
 	for _, p := range []struct {
@@ -134,6 +163,29 @@ func (o *brokerFlags) check(given func(flag string) bool) error {
 	}
 	if notRate(o.Throttle) {
 		return usagef("--throttle %g: want calls per second, at most %d, or 0 for no limit", o.Throttle, maxPerSecond)
+	}
+	return nil
+}
+
+// checkDoors gathers the faults at the door.
+func (o *brokerFlags) checkDoors(given func(flag string) bool) error {
+	params := map[string]map[string]string{}
+	for _, d := range doorFlags {
+		switch {
+		case !given(d.flag):
+			continue
+		case *o.doors[d.flag] == "":
+			return usagef("--%s is empty: give it a value, or leave it out", d.flag)
+		case !given(d.fault):
+			return usagef("--%s is of no use without --%s", d.flag, d.fault)
+		case params[d.fault] == nil:
+			params[d.fault] = map[string]string{}
+			o.Doors = append(o.Doors, harness.Door{Kind: d.fault, Params: params[d.fault]})
+		}
+		params[d.fault][d.param] = *o.doors[d.flag]
+	}
+	if given("door-clients") && len(o.Doors) == 0 {
+		return usagef("--door-clients is of no use without a fault at the door, such as --slow-auth")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), barriers: newBarriers(), trace: newTrace()}}
+	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: newGate()}
 	e.door.connect = o.ConnectTimeout
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)

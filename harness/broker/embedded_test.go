@@ -102,7 +102,7 @@ func TestMochiOwnCloseIsSeenByTheTest(t *testing.T) {
 	}
 	server := mochi.New(&mochi.Options{Logger: Options{}.withDefaults().Log})
 	if err := errors.Join(
-		server.AddHook(&gate{blocks: newBlockList(), trace: newTrace()}, nil),
+		server.AddHook(newGate(), nil),
 		server.AddListener(listeners.NewNet("own", l)),
 		server.Serve(),
 	); err != nil {

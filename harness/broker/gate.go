@@ -22,6 +22,10 @@ type gate struct {
 	trace    *trace
 }
 
+func newGate() *gate {
+	return &gate{blocks: newBlockList(), barriers: newBarriers(), trace: newTrace()}
+}
+
 func (g *gate) ID() string { return "rebound-gate" }
 
 func (g *gate) Provides(event byte) bool {

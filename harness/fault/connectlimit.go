@@ -7,8 +7,8 @@ import (
 
 const connectLimitName = "connect-limit"
 
-// connectLimitKind is the row of connect-limit.
-func connectLimitKind() Kind {
+// connectLimit is connect-limit.
+func connectLimit() door {
 	return door{
 		kind:     connectLimitName,
 		doc:      "Lets in so many CONNECTs per second, by a token bucket.",
@@ -21,7 +21,7 @@ func connectLimitKind() Kind {
 		describe: func(g target.Gate, params map[string]string) {
 			describeBucket(params, g.ConnectLimit.Rate, g.ConnectLimit.Burst, g.ConnectLimit.Then)
 		},
-	}.row()
+	}
 }
 
 func readConnectLimit(f *scenarios.Fields) target.Gate {

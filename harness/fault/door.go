@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,8 +151,8 @@ func commas(n int64) string {
 // what is beyond it, the default first.
 func readBucket(f *scenarios.Fields, kind string, then ...string) (rate float64, burst int, what string) {
 	rate = f.Rate("rate", 0)
-	if rate == 0 {
-		f.Fail("rate", "%s needs rate, above 0", kind)
+	if !f.Has("rate") {
+		f.Fail("rate", "%s needs rate", kind)
 	}
 	burst = f.Count("burst", max(1, int(rate/10)))
 	if burst == 0 {
@@ -171,4 +172,23 @@ func readWord(f *scenarios.Fields, key string, words ...string) string {
 
 func describeBucket(params map[string]string, rate float64, burst int, then string) {
 	params["rate"], params["burst"], params["then"] = scenarios.FormatRate(rate), strconv.Itoa(burst), then
+}
+
+// doors is the table of the door faults.
+func doors() []door {
+	return []door{slowAuth(), rejectAuth(), connectLimit(), subscribeSlow(), publishQuota()}
+}
+
+// Gate makes the gate of a door fault from parameters as a scenario has them. A
+// mistake is a scenarios.Errors.
+func Gate(kind string, params map[string]string) (target.Gate, error) {
+	for _, d := range doors() {
+		if d.kind == kind {
+			f := fieldsOf(scenarios.PlanFault{Kind: kind, Params: params}, slices.Sorted(maps.Keys(params))...)
+			g := d.read(f)
+			g.Name = kind
+			return g, f.Err()
+		}
+	}
+	return target.Gate{}, fmt.Errorf("%w: %s is none at the door", ErrUnknownKind, kind)
 }

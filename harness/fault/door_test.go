@@ -165,7 +165,7 @@ func TestDoorMistakes(t *testing.T) {
 		"reject-auth: {share: 0%}":                         "none of the clients",
 		"reject-auth: {code: 2}":                           "code is 2, want 4 or 5",
 		"connect-limit: {}":                                "connect-limit needs rate",
-		"connect-limit: {rate: 0/s}":                       "connect-limit needs rate, above 0",
+		"connect-limit: {rate: 0/s}":                       `rate is "0/s"`,
 		"connect-limit: {rate: 1/s, burst: 0, then: drop}": `then is "drop", want refuse or hang or close`,
 		"publish-quota: {rate: 1/s, then: drop}":           `then is "drop", want delay or close`,
 		"subscribe-slow: {for: 0s}":                        "leave it out",
@@ -175,7 +175,7 @@ func TestDoorMistakes(t *testing.T) {
 			t.Errorf("%s: %v, want %s", params, err, want)
 		}
 	}
-	if _, err := slowAuthKind().New(scenarios.PlanFault{Kind: "slow-auth", Params: map[string]string{"after": "0s", "delay": "soon"}}); err == nil {
+	if _, err := slowAuth().make(scenarios.PlanFault{Kind: "slow-auth", Params: map[string]string{"after": "0s", "delay": "soon"}}); err == nil {
 		t.Error("a plan that makes no sense was taken")
 	}
 }

@@ -7,8 +7,8 @@ import (
 
 const publishQuotaName = "publish-quota"
 
-// publishQuotaKind is the row of publish-quota.
-func publishQuotaKind() Kind {
+// publishQuota is publish-quota.
+func publishQuota() door {
 	return door{
 		kind:     publishQuotaName,
 		doc:      "Takes so many PUBLISHes per second from each connection, by a token bucket; none is dropped.",
@@ -22,7 +22,7 @@ func publishQuotaKind() Kind {
 		describe: func(g target.Gate, params map[string]string) {
 			describeBucket(params, g.PublishQuota.Rate, g.PublishQuota.Burst, g.PublishQuota.Then)
 		},
-	}.row()
+	}
 }
 
 func readPublishQuota(f *scenarios.Fields) target.Gate {

@@ -7,8 +7,8 @@ import (
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-// rejectAuthKind is the row of reject-auth.
-func rejectAuthKind() Kind {
+// rejectAuth is reject-auth.
+func rejectAuth() door {
 	return door{
 		kind: "reject-auth",
 		doc:  "Refuses the CONNECTs of a share of the clients, always the same ones.",
@@ -19,7 +19,7 @@ func rejectAuthKind() Kind {
 		describe: func(g target.Gate, params map[string]string) {
 			params["share"], params["code"] = scenarios.FormatShare(g.RejectAuth.Share), strconv.Itoa(int(g.RejectAuth.Code))
 		},
-	}.row()
+	}
 }
 
 func readRejectAuth(f *scenarios.Fields) target.Gate {

@@ -14,8 +14,8 @@ const (
 	defaultAuthQueue   = 10_000
 )
 
-// slowAuthKind is the row of slow-auth.
-func slowAuthKind() Kind {
+// slowAuth is slow-auth.
+func slowAuth() door {
 	return door{
 		kind: "slow-auth",
 		doc:  "Has each CONNECT wait for an authentication backend of so many workers, which takes its time.",
@@ -35,7 +35,7 @@ func slowAuthKind() Kind {
 				params["max"] = s.Max.String()
 			}
 		},
-	}.row()
+	}
 }
 
 func readSlowAuth(f *scenarios.Fields) target.Gate {

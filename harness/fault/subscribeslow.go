@@ -9,8 +9,8 @@ import (
 
 const defaultSubscribeDelay = 100 * time.Millisecond
 
-// subscribeSlowKind is the row of subscribe-slow.
-func subscribeSlowKind() Kind {
+// subscribeSlow is subscribe-slow.
+func subscribeSlow() door {
 	return door{
 		kind: "subscribe-slow",
 		doc:  "Holds each SUBSCRIBE back before the broker handles it.",
@@ -19,7 +19,7 @@ func subscribeSlowKind() Kind {
 		ends: true, packet: "SUBSCRIBE", passed: "handled",
 		read: readSubscribeSlow, keys: []string{"delay"},
 		describe: func(g target.Gate, params map[string]string) { params["delay"] = g.SubscribeSlow.Delay.String() },
-	}.row()
+	}
 }
 
 func readSubscribeSlow(f *scenarios.Fields) target.Gate {
