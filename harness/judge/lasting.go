@@ -110,3 +110,10 @@ func (x extents) cause(fleet string, at timeline.Instant) *timeline.Extent {
 	}
 	return nil
 }
+
+// struckOutside reports whether a fault from outside may have ended a control
+// connection: it knows no fleets.
+func (x extents) struckOutside(c *timeline.Conn) bool {
+	e := x.cause(ControlFleet, c.End)
+	return e != nil && e.Outside
+}
