@@ -6,13 +6,16 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 )
 
 // ChildMain makes a re-executed program a broker child: the embedded broker
 // with its CloseConnection endpoint, until the control pipe ends; then the
-// process exits. In any other process it returns at once. Call it first in main
+// process exits. In a network namespace that a run made for itself it brings
+// the loopback up. In any other process it returns at once. Call it first in main
 // and in TestMain, or the target "child" can not start.
 func ChildMain() {
+	kernel.Child() // in a network namespace of a run
 	if !broker.IsChild() {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 type clients struct {
 	run   *run
 	phase string
+	wave  int
 }
 
 var _ fault.Clients = clients{}
@@ -20,13 +21,14 @@ var _ fault.Clients = clients{}
 func (c clients) LiveN(fleet string, client int) int { return c.run.byName[fleet].LiveN(client) }
 
 func (c clients) Disconnect(_ context.Context, fleet string, client int) error {
-	c.closing(fleet, client)
-	return c.run.byName[fleet].Disconnect(client)
+	c.Closing(fleet, client)
+	return c.done(fleet, client, c.run.byName[fleet].Disconnect(client))
 }
 
 func (c clients) Takeover(ctx context.Context, fleet string, client int, hold time.Duration) (timeline.Instant, error) {
-	c.closing(fleet, client)
-	return c.run.byName[fleet].Takeover(ctx, client, hold)
+	c.Closing(fleet, client)
+	at, err := c.run.byName[fleet].Takeover(ctx, client, hold)
+	return at, c.done(fleet, client, err)
 }
 
 func (c clients) Silence(fleet string, client int) (int, func(), error) {
@@ -35,7 +37,7 @@ func (c clients) Silence(fleet string, client int) (int, func(), error) {
 
 func (c clients) Holding(fleet string, client int) {
 	f := c.run.byName[fleet]
-	c.run.victims.holding(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
+	c.run.victims.holding(c.phase, c.wave, f.ID(client), place{f, client}, f.LiveN(client))
 }
 
 func (c clients) Released(fleet string, client int) {
@@ -44,9 +46,17 @@ func (c clients) Released(fleet string, client int) {
 	f.Prove(client, now)
 }
 
-func (c clients) closing(fleet string, client int) {
+func (c clients) Closing(fleet string, client int) {
 	f := c.run.byName[fleet]
-	c.run.victims.closing(c.phase, f.ID(client), place{f, client}, f.LiveN(client))
+	c.run.victims.closing(c.phase, c.wave, f.ID(client), place{f, client}, f.LiveN(client))
+}
+
+// done notes an action that failed.
+func (c clients) done(fleet string, client int, err error) error {
+	if err != nil {
+		c.run.victims.failed(c.phase, c.run.byName[fleet].ID(client))
+	}
+	return err
 }
 
 // isFrame reports whether a kind of fault acts on single packets.

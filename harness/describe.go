@@ -30,7 +30,8 @@ func writeTarget(w io.Writer, t reports.Target) error {
 		"abilities": map[string]any{
 			"keeps_session": t.Abilities.KeepsSession, "sends_will": t.Abilities.SendsWill,
 			"kick_async": t.Abilities.KickAsync, "kick_reports_time": t.Abilities.KickReportsTime,
-			"persistence": t.Abilities.Persistence, "queued": t.Abilities.Queued,
+			"persistence": t.Abilities.Persistence, "flush_window_seconds": t.Abilities.FlushWindow,
+			"can": t.Abilities.Can, "queued": t.Abilities.Queued,
 			"redelivery_wait_seconds": t.Abilities.RedeliveryWait, "known_defects": defects,
 		},
 	}

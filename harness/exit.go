@@ -45,9 +45,9 @@ func ExitCode(err error) int {
 	case errors.Is(err, ErrUsage), errors.As(err, &invalid), errors.Is(err, ErrFolderNotEmpty), errors.Is(err, ErrTooManyClients),
 		errors.Is(err, closeconn.ErrNotLoopback), errors.Is(err, ErrDenied), errors.Is(err, closeconn.ErrEndpoint):
 		return ExitUsage
-	case errors.Is(err, target.ErrUnreachable), errors.Is(err, ErrNoEndpoint):
+	case errors.Is(err, target.ErrUnreachable), errors.Is(err, ErrNoEndpoint), errors.Is(err, ErrNoRun):
 		return ExitUnreachable
-	case errors.Is(err, ErrNotClosed):
+	case errors.Is(err, ErrNotClosed), errors.Is(err, ErrMark):
 		return ExitFail
 	case errors.Is(err, ErrNoEvidence):
 		return ExitUnknown

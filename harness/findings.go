@@ -3,6 +3,7 @@ package harness
 import (
 	"io"
 
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -19,6 +20,7 @@ func (r *run) note(c timeline.Conn) {
 	if c.End == 0 || c.Scripted || c.Rival || c.Connack == 0 || c.ConnackCode != 0 || r.victims.acted(c.ClientID, c.N) {
 		return
 	}
+	r.loosened(c)
 	r.findMu.Lock()
 	defer r.findMu.Unlock()
 	if r.ends < maxFindings {
@@ -27,6 +29,19 @@ func (r *run) note(c timeline.Conn) {
 			Rule: timeline.RuleEnd, Fleet: c.Fleet, Client: c.Client, ClientID: c.ClientID, N: c.N, At: c.End,
 			Kind: c.EndKind, Err: c.EndErr, Last: c.Last,
 		})
+	}
+}
+
+// loosened counts an end that no fault explains, for on_fail abort. In doubt it
+// is not counted: a fault acted on a later connection of the client, or one
+// that may reach anybody took effect.
+func (r *run) loosened(c timeline.Conn) {
+	switch {
+	case r.wide.Load() || r.victims.reached(c.ClientID, c.N):
+	case c.Fleet == fleet.ControlFleet:
+		r.looseControl.Add(1)
+	default:
+		r.loose.Add(1)
 	}
 }
 

@@ -4,49 +4,105 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-// ErrTooManyClients says that the fleet does not fit this machine's limit of
-// open files; nothing was started.
+// ErrTooManyClients says that the fleet does not fit this machine's limits of
+// open files and ports; nothing was started.
 var ErrTooManyClients = errors.New("too many clients for this machine")
 
-// fdReserve is what everything but the clients may need: listeners, the
-// CloseConnection pool at both ends, evidence files, the echo pair, the
-// control fleet with its watcher of Wills, and room so that an Accept never meets the limit.
-const fdReserve = 256 + 2*(fleet.DefaultControl+1)
+const (
+	// fdReserve is what everything but the clients may need: listeners, the
+	// CloseConnection pool at both ends, evidence files, the echo pair, the
+	// control fleet with its watcher of Wills, and room so that an Accept never meets the limit.
+	fdReserve = 256 + 2*(fleet.DefaultControl+1)
+	// portReserve is the same of ports: connections of others, and our own of
+	// which the kernel still remembers the end.
+	portReserve = 256
+)
 
-// CheckClients says whether a plan's fleet fits this machine's limit of open
-// files, which Run would refuse; a caller that makes folders asks before.
-func CheckClients(plan *scenarios.Plan, t Tables) error { return checkFDs(plan, t) }
+// The limits that bound a fleet.
+const (
+	boundFiles = "open files"
+	boundPorts = "ports"
+)
 
-// checkFDs refuses a fleet that would run out of file descriptors: a broker in
-// this process would then stop accepting, and the numbers would say so of it.
-func checkFDs(plan *scenarios.Plan, t Tables) error {
-	row, err := t.target(plan.Target)
-	if err != nil {
-		return err
-	}
+// room is what this process may use; doctor and the check before a run look at
+// the same.
+type room struct {
+	fds, used uint64 // limit of open files, raised as far as it may be; open now
+	ports     int    // for each pair of addresses; 0 = not known
+}
+
+func roomHere() room {
 	limit, err := measure.RaiseFDs()
 	if err != nil {
 		limit, _, _ = measure.FDs()
 	}
 	_, _, used := measure.FDs()
-	return fits(plan.Clients, row.FDsPerClient, used, limit, row.Name)
+	return room{limit, used, measure.Ports()}
 }
 
-func fits(clients, each int, used, limit uint64, target string) error {
-	room := int64(limit) - int64(used) - fdReserve
-	most := max(0, room/int64(each))
-	if int64(clients) <= most {
+// Fit is the largest fleet that fits this machine on one target.
+type Fit struct {
+	Target       string `json:"target"`
+	Transport    string `json:"transport"`
+	FDsPerClient int    `json:"fds_per_client"`
+	Clients      int64  `json:"clients"` // -1 = neither files nor ports bound it
+	Bound        string `json:"bound"`   // what bounds it: open files | ports
+}
+
+// fit is the largest fleet for a target.
+func (m room) fit(row broker.Row) Fit {
+	f := Fit{Target: row.Name, Transport: "tcp", FDsPerClient: row.FDsPerClient, Clients: -1}
+	if row.FDsPerClient == 0 { // its connections are no sockets
+		f.Transport = "pipe"
+		return f
+	}
+	f.Clients, f.Bound = max(0, (int64(m.fds)-int64(m.used)-fdReserve)/int64(row.FDsPerClient)), boundFiles
+	addresses := broker.DefaultAddresses
+	if row.Name == broker.KindAddress {
+		addresses = 1
+	}
+	if ports := int64(m.ports-portReserve) * int64(addresses); m.ports > 0 && ports < f.Clients {
+		f.Clients, f.Bound = max(0, ports), boundPorts
+	}
+	return f
+}
+
+// CheckClients says whether a plan's fleet fits this machine's limits, which Run
+// would refuse; a caller that makes folders asks before. A fleet that ran out of
+// file descriptors would keep a broker in this process from accepting, and the
+// numbers would say so of it.
+func CheckClients(plan *scenarios.Plan, t Tables) error {
+	row, err := t.target(plan.Target)
+	if err != nil {
+		return err
+	}
+	return roomHere().check(plan.Clients, row)
+}
+
+// check refuses a fleet that does not fit.
+func (m room) check(clients int, row broker.Row) error {
+	f := m.fit(row)
+	if f.Clients < 0 || int64(clients) <= f.Clients {
 		return nil
 	}
-	hint := "raise the limit of open files (ulimit -n, or LimitNOFILE= of the service)"
-	if each > 1 {
+	need, limit, hint := int64(clients)*int64(f.FDsPerClient)+int64(m.used)+fdReserve, int64(m.fds), adviceFiles
+	if f.Bound == boundPorts {
+		need, limit, hint = int64(clients), f.Clients, advicePorts
+	} else if f.FDsPerClient > 1 {
 		hint += ", or use --target child: its broker has a limit of its own"
 	}
-	return fmt.Errorf("%w: %d clients on target %s need %d open files, the limit is %d: %d clients fit; %s",
-		ErrTooManyClients, clients, target, int64(clients)*int64(each)+int64(used)+fdReserve, limit, most, hint)
+	return fmt.Errorf("%w: %d clients on target %s need %d %s, the limit is %d: %d clients fit; %s",
+		ErrTooManyClients, clients, row.Name, need, f.Bound, limit, f.Clients, hint)
 }
+
+// What helps where a limit bounds a fleet.
+const (
+	adviceFiles = "raise the limit of open files (ulimit -n, or LimitNOFILE= of the service)"
+	advicePorts = "widen net.ipv4.ip_local_port_range"
+)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/fault"
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -30,13 +32,13 @@ const (
 func (r *run) phases(ctx context.Context) error {
 	for i := range r.plan.Phases {
 		ph := &r.plan.Phases[i]
-		if r.interrupted() && !isDrain(ph) {
+		if (r.interrupted() || r.failed) && !isDrain(ph) {
 			continue
 		}
 		if err := r.onePhase(ctx, ph); err != nil {
 			return err
 		}
-		if r.aborted != "" {
+		if r.aborted != "" && !r.failed {
 			return nil
 		}
 	}
@@ -69,26 +71,30 @@ func (r *run) onePhase(ctx context.Context, ph *scenarios.PlanPhase) error {
 		waves.Go(func() error { return r.wave(faulting, ph, w, start) })
 	}
 
-	reason, err := r.await(ctx, ph, start)
+	until := r.condition(ph, start)
+	reason, err := r.await(ctx, ph, until)
 	cancel()
 	err = errors.Join(err, waves.Wait())
 	if err != nil {
 		return err
 	}
+	var quiet time.Duration
 	if isDrain(ph) {
+		quiet = until.quiet() // before the sentinels
 		if err := errors.Join(r.sentinel(ctx), r.lastSnapshot(ctx)); err != nil {
 			return err
 		}
 	}
 	if reason == reasonTimeout && ph.OnTimeout == "abort" {
-		r.aborted = fmt.Sprintf("phase %s: not reached in %s: %s", ph.Name, ph.Timeout, r.short(ph))
+		r.aborted = fmt.Sprintf("phase %s: not reached in %s: %s", ph.Name, ph.Timeout, until.short())
 		reason = reasonAborted
 	}
+	ended := r.clock.Now()
 	for _, f := range r.fleets {
 		f.Flush()
 	}
 	r.watcher.Flush()
-	r.ev.add(timeline.Event{Phase: &timeline.Phase{Name: ph.Name, Start: start, End: r.clock.Now(), Reason: reason}})
+	r.ev.add(timeline.Event{Phase: &timeline.Phase{Name: ph.Name, Start: start, End: ended, Reason: reason, Quiet: int64(quiet)}})
 	r.report()
 	return errors.Join(r.ev.flush(), r.flushFindings())
 }
@@ -104,7 +110,7 @@ const (
 
 // await returns when the phase is over. A phase with waves can not be over
 // before its last wave was issued; its time-out counts from that wave.
-func (r *run) await(ctx context.Context, ph *scenarios.PlanPhase, start timeline.Instant) (string, error) {
+func (r *run) await(ctx context.Context, ph *scenarios.PlanPhase, until *condition) (string, error) {
 	limit := ph.Timeout
 	if ph.Until == nil {
 		limit = ph.For
@@ -115,14 +121,16 @@ func (r *run) await(ctx context.Context, ph *scenarios.PlanPhase, start timeline
 	soft := r.soft.Done()
 	if isDrain(ph) {
 		soft = nil // an interrupted run still drains
-		if r.interrupted() {
+		if r.interrupted() || r.failed {
 			limit = min(limit, stoppedDrain)
 		}
 	}
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(until.every())
 	defer tick.Stop()
+	watch := time.NewTicker(abortEvery)
+	defer watch.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -133,47 +141,21 @@ func (r *run) await(ctx context.Context, ph *scenarios.PlanPhase, start timeline
 			if ph.Until == nil {
 				return reasonFor, nil
 			}
-			if r.reached(ph, start) {
+			if until.reached() {
 				return reasonUntil, nil
 			}
 			return reasonTimeout, nil
 		case <-tick.C:
-			if ph.Until != nil && r.reached(ph, start) {
+			if until.reached() {
 				return reasonUntil, nil
+			}
+		case <-watch.C:
+			if why := r.broken(); why != "" && !r.failed {
+				r.aborted, r.failed = why, true
+				return reasonAborted, nil
 			}
 		}
 	}
-}
-
-// reached looks at the phase's condition.
-func (r *run) reached(ph *scenarios.PlanPhase, start timeline.Instant) bool {
-	u := ph.Until
-	switch {
-	case u.Connected != nil:
-		return float64(r.connected()) >= *u.Connected*float64(r.plan.Clients)
-	case u.Back != nil:
-		back, victims, issuing := r.victims.back(ph.Name)
-		return !issuing && float64(back) >= *u.Back*float64(victims)
-	case u.Quiet != nil:
-		last := start // quiet counts from the phase's start at the earliest
-		for _, f := range r.fleets {
-			last = max(last, f.LastMessage())
-		}
-		return r.clock.Now()-last >= timeline.Instant(*u.Quiet)
-	}
-	return false
-}
-
-// short says, in words, how far the phase's condition was reached.
-func (r *run) short(ph *scenarios.PlanPhase) string {
-	if ph.Until.Connected != nil {
-		return fmt.Sprintf("%d of %d clients connected and subscribed", r.connected(), r.plan.Clients)
-	}
-	if ph.Until.Back != nil {
-		back, victims, _ := r.victims.back(ph.Name)
-		return fmt.Sprintf("%d of %d clients back", back, victims)
-	}
-	return "messages still arriving"
 }
 
 // wave issues the faults of one wave at its intended instant, and heals them
@@ -187,7 +169,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	}
 	// The event goes in first: a run killed in mid-wave still shows it.
 	r.ev.add(timeline.Event{Wave: &timeline.Wave{
-		Phase: ph.Name, Wave: w.Wave, Start: start, End: start + timeline.Instant(w.Horizon),
+		Phase: ph.Name, Wave: w.Wave, Start: start, End: start + timeline.Instant(w.Horizon), Overlap: w.Overlap,
 	}})
 	env := r.env(ph.Name, w.Wave, start)
 	var group errgroup.Group
@@ -199,6 +181,9 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 		}
 		faults = append(faults, f)
 		r.victims.expect(ph.Name, cuts(pf))
+		if pf.Fleet == "" { // whom it ends, only the evidence tells
+			r.wide.Store(true)
+		}
 		group.Go(func() error {
 			err := f.Inject(ctx, env)
 			if errors.Is(err, fault.ErrStopped) {
@@ -210,6 +195,10 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	err := group.Wait()
 	issued()
 	if err == nil {
+		end := start + timeline.Instant(w.Horizon)
+		if sleepUntil(ctx, r.clock, end) || r.clock.Now() >= end {
+			r.victims.overdue(ph.Name, w.Wave)
+		}
 		<-ctx.Done()
 	}
 	for _, f := range faults {
@@ -230,26 +219,33 @@ func cuts(pf scenarios.PlanFault) int {
 // env is what a fault may touch.
 func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 	return &fault.Env{
-		Clock: r.clock, Closer: r.victims.watch(phase, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
+		Clock: r.clock, Closer: r.victims.watch(phase, wave, r.closer, r.where), Phase: phase, Wave: wave, Start: start,
 		Pace:     r.pace,
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
-		Clients:  clients{r, phase}, Frames: r.frames, Frame: r.framed,
-		Target: r.target, Everyone: r.everyone, Extent: r.extent,
+		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed,
+		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
+		Exec: r.execs(), Kernel: r.kernel,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)
 			}
 			if isFrame(a.Fault) && a.Issued != 0 {
-				r.victims.cut(phase, a.ClientID, r.where[a.ClientID])
+				r.victims.cut(phase, wave, a.ClientID, r.where[a.ClientID])
 			}
 			r.ev.add(timeline.Event{Action: &a})
 		},
 	}
 }
 
-// everyone gives each client of each fleet.
+// everyone gives each client of each fleet: the broker itself is a victim, and so
+// are the control connections, whose ends are then no finding.
 func (r *run) everyone(yield func(fleet string, client int) bool) {
+	for _, f := range []*fleet.Fleet{r.control.Fleet, r.watcher.Fleet} {
+		for i := range f.Len() {
+			r.victims.mark(f.ID(i), f.LiveN(i))
+		}
+	}
 	for _, f := range r.fleets {
 		for i := range f.Len() {
 			if !yield(f.Name(), i) {
@@ -259,18 +255,32 @@ func (r *run) everyone(yield func(fleet string, client int) bool) {
 	}
 }
 
+// pattern is of the client ids of a fleet, or of all for "".
+func (r *run) pattern(name string) string {
+	var all []string
+	for _, f := range r.fleets {
+		if name == "" || f.Name() == name {
+			all = append(all, f.Pattern())
+		}
+	}
+	return strings.Join(all, "|")
+}
+
 // extent records a fault without victims, and numbers it.
 func (r *run) extent(e *timeline.Extent) {
 	if e.ID == 0 {
 		e.ID = int(r.extents.Add(1))
 	}
 	r.ev.add(timeline.Event{Extent: new(*e)})
+	if e.Process != "" && e.Process != timeline.Frozen && e.Healed != 0 {
+		r.tellPID()
+	}
 }
 
 // trafficFor starts the publishers at the first phase after the fleet is
 // connected, and stops them where the drain begins.
 func (r *run) trafficFor(ctx context.Context, ph *scenarios.PlanPhase) error {
-	connecting := ph.Until != nil && ph.Until.Connected != nil
+	connecting := ph.Until != nil && (ph.Until.Connected != nil || ph.Until.ConnectedCount > 0)
 	switch {
 	case isDrain(ph):
 		r.traffic.Stop()
@@ -280,8 +290,6 @@ func (r *run) trafficFor(ctx context.Context, ph *scenarios.PlanPhase) error {
 	}
 	return nil
 }
-
-func isDrain(ph *scenarios.PlanPhase) bool { return ph.Until != nil && ph.Until.Quiet != nil }
 
 // sleepUntil waits for an instant; false when ctx ended first.
 func sleepUntil(ctx context.Context, clock *timeline.Clock, at timeline.Instant) bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strconv"
@@ -32,7 +33,10 @@ type PlanOptions struct {
 	Target   string  // a row of the target table, or tcp://HOST:PORT; "" = embedded
 	Endpoint string  // CloseConnection URL of an address
 	Kick     string  // "" = by the endpoint; "fin"
-	Driver   string  // a row of the driver table; "" = DefaultDriver
+	// TargetFile is a broker that already runs, with what it promises; Target is
+	// then its first address. nil = none.
+	TargetFile *scenarios.Target
+	Driver     string // a row of the driver table; "" = DefaultDriver
 	// CloseRate is the pace of the CloseConnection API in calls per second; 0 or
 	// less = none. It changes no plan, but refuses one that it can not keep up with.
 	CloseRate float64
@@ -101,6 +105,9 @@ func checkAddress(addr string) error {
 // pure: equal arguments give an equal plan. Mistakes in the scenario's fault
 // parameters are a scenarios.Errors with their positions.
 func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
+	if o.TargetFile != nil {
+		o.Target = o.TargetFile.Addresses[0]
+	}
 	if o.Target == "" {
 		o.Target = broker.KindEmbedded
 	}
@@ -137,12 +144,13 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f := &p.Fleets[i]
 		f.Probe = scenarios.ProbeTopic(sc.Fleets, i)
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
+		f.SetLabels(mix(p.Seed, "labels of "+f.Name, 0, 0) >> 11) // 53 bits, as a seed that is written
 	}
-	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
+	redelivery := time.Duration(abilitiesOf(row, o.TargetFile).RedeliveryWait * float64(time.Second))
 	mistakes := undecidable(sc)
 	for i, ph := range sc.Phases {
-		if quiet(ph.Until) > 0 && i != len(sc.Phases)-1 {
-			return nil, Usage(fmt.Errorf("phase %s: until quiet is the drain, which ends the traffic for good: it can only be the last phase", ph.Name))
+		if ph.Until.Drains() && i != len(sc.Phases)-1 {
+			return nil, Usage(fmt.Errorf("phase %s: until %s is the drain, which ends the traffic for good: it can only be the last phase", ph.Name, drainKey(ph.Until)))
 		}
 		pp, err := planPhase(ph, p, o.Tables, redelivery)
 		var es scenarios.Errors
@@ -233,6 +241,9 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 		longer := redelivery + time.Second // an unacknowledged message may come again until then
 		pp.Until = &scenarios.Until{Quiet: &longer}
 	}
+	if u := ph.Until; u != nil && u.ConnectedCount > p.Clients {
+		return pp, Usage(fmt.Errorf("phase %s: until connected %d is never reached by %d clients", ph.Name, u.ConnectedCount, p.Clients))
+	}
 	if len(ph.Faults) == 0 {
 		return pp, nil
 	}
@@ -245,7 +256,7 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 			return pp, append(mistakes, scenarios.Error{Pos: ph.Faults[0].Pos, Msg: fmt.Sprintf(
 				"phase %s: wave %d would begin at %s, when the phase is over (for: %s)", ph.Name, k+1, st.late, ph.For)})
 		}
-		w := scenarios.PlanWave{Wave: k + 1, At: st.at, Horizon: h}
+		w := scenarios.PlanWave{Wave: k + 1, At: st.at, Horizon: h, Overlap: ph.Repeat.Overlap && k < len(waves)-1}
 		for n, spec := range ph.Faults {
 			if k > 0 && !st.has(n) {
 				continue // the first step looks for the mistakes of all
@@ -284,7 +295,28 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 	if len(mistakes) > 0 {
 		return pp, mistakes
 	}
+	if u, n := ph.Until, meant(pp); u != nil && u.BackCount > n {
+		return pp, append(mistakes, scenarios.Error{Pos: ph.Faults[0].Pos, Msg: fmt.Sprintf(
+			"phase %s: until back %d is never reached: its faults act on %d clients", ph.Name, u.BackCount, n)})
+	}
 	return pp, nil
+}
+
+// meant is the number of distinct clients that the faults of a phase act on,
+// each fault at least on those that it names.
+func meant(pp scenarios.PlanPhase) int {
+	all := map[seat]bool{}
+	for _, w := range pp.Waves {
+		for _, f := range w.Faults {
+			if f.Fleet == "" {
+				return math.MaxInt // anybody
+			}
+			for _, v := range f.Victims {
+				all[seat{f.Fleet, v.Client}] = true
+			}
+		}
+	}
+	return len(all)
 }
 
 func lastOffset(pf scenarios.PlanFault) time.Duration {
@@ -293,6 +325,13 @@ func lastOffset(pf scenarios.PlanFault) time.Duration {
 		last = max(last, v.Offset)
 	}
 	return last
+}
+
+func drainKey(u *scenarios.Until) string {
+	if u.Drained {
+		return "drained"
+	}
+	return "quiet"
 }
 
 func quiet(u *scenarios.Until) time.Duration {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/fleet"
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/harness/netfault"
@@ -46,6 +47,9 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 	if err := r.describe(); err != nil {
 		return nil, err
 	}
+	if err := r.startMarks(); err != nil {
+		return nil, err
+	}
 	if err := r.startHealth(ctx); err != nil {
 		return nil, err
 	}
@@ -68,19 +72,23 @@ func Run(ctx context.Context, plan *scenarios.Plan, opts Options) (_ *reports.Re
 type Options struct {
 	Tables
 
-	Dir       string                                // the run's own folder: new or empty
-	Scenario  []byte                                // scenario text as given, for the folder; may be nil
-	Endpoint  string                                // CloseConnection URL of an address target
-	Close     CloseOptions                          // how the CloseConnection API is called
-	Strict    bool                                  // known defects and low-n quantiles are no excuse
-	Version   string                                // of rebound, for the report
-	Stop      <-chan struct{}                       // closed = stop kicking, drain, report
-	OnTarget  func(info target.Info, client string) // client: the id of one client, for a curl line
-	OnPID     func(pid int)                         // the broker's own process, where it has one
-	OnStatus  func(Status)                          // called four times a second, and at each phase border
-	Broker    broker.Options
-	WrapConn  func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
-	WrapClose func(target.ConnectionCloser) target.ConnectionCloser
+	Dir      string // the run's own folder: new or empty
+	Scenario []byte // scenario text as given, for the folder; may be nil
+	Endpoint string // CloseConnection URL of an address target
+	// TargetFile is the target file that the plan was made for; nil = none.
+	TargetFile  *scenarios.Target
+	AllowExec   bool                                  // the scenario may start programs
+	NoNamespace string                                // why this process is in no network namespace of its own, for the report
+	Close       CloseOptions                          // how the CloseConnection API is called
+	Strict      bool                                  // known defects and low-n quantiles are no excuse
+	Version     string                                // of rebound, for the report
+	Stop        <-chan struct{}                       // closed = stop kicking, drain, report
+	OnTarget    func(info target.Info, client string) // client: the id of one client, for a curl line
+	OnPID       func(pid int)                         // the broker's own process, where it has one; again when a fault has started another
+	OnStatus    func(Status)                          // called four times a second, and at each phase border
+	Broker      broker.Options
+	WrapConn    func(clientID string, c net.Conn) net.Conn // test support: a fault below the evidence
+	WrapClose   func(target.ConnectionCloser) target.ConnectionCloser
 }
 
 // run is the state of one run; each field is set by the step that owns it.
@@ -96,21 +104,25 @@ type run struct {
 	driver fleet.Driver
 
 	target target.Target
+	login  *target.Login // of every client; nil = they do not log in
 	closer target.ConnectionCloser
 	// closePool frees what the closer keeps for its next call.
 	closePool func() error
 	// pace holds back its calls; nil = it has none.
-	pace    func(context.Context) error
-	closing CloseOptions // of its API, defaults filled in
-	fins    *netfault.Registry
-	frames  *netfault.Frames // nil = the plan has no frame fault
-	book    *ledger.Book
-	control *fleet.Control
-	watcher *fleet.Watcher // of Wills
-	traffic *fleet.Traffic
-	fleets  []*fleet.Fleet
-	byName  map[string]*fleet.Fleet
-	where   map[string]place // by client id; complete before the first connect
+	pace      func(context.Context) error
+	closing   CloseOptions // of its API, defaults filled in
+	fins      *netfault.Registry
+	frames    *netfault.Frames // nil = the plan has no frame fault
+	kernel    *kernel.Kernel   // nil = the plan has no fault of the kernel
+	output    execOutput       // of the programs of the plan
+	stopMarks func() error
+	book      *ledger.Book
+	control   *fleet.Control
+	watcher   *fleet.Watcher // of Wills
+	traffic   *fleet.Traffic
+	fleets    []*fleet.Fleet
+	byName    map[string]*fleet.Fleet
+	where     map[string]place // by client id; complete before the first connect
 
 	sampler    *measure.Sampler
 	stopHealth func() error
@@ -122,23 +134,28 @@ type run struct {
 	publishing bool // the traffic was started
 	snapped    bool // the first snapshot was taken
 	aborted    string
+	failed     bool // aborted by an expectation: the drain is still to run
 
 	findMu   sync.Mutex
 	findings []timeline.Finding // since the last flush
 	ends     int                // of them, those of ends without an action
 	written  int                // lines of findings.jsonl.gz
 
-	issued     atomic.Int64 // kicks
-	extents    atomic.Int64 // faults without victims
-	statusMu   sync.Mutex
-	lastStatus timeline.Instant
-	lastKicks  int64
+	issued atomic.Int64 // kicks
+	// Ends that no fault explains, for on_fail abort: never more than the
+	// evidence will say. wide: a fault that names no fleet took effect.
+	loose, looseControl atomic.Int64
+	wide                atomic.Bool
+	extents             atomic.Int64 // faults without victims
+	statusMu            sync.Mutex
+	lastStatus          timeline.Instant
+	lastKicks           int64
 
 	cleanups []func() error // run in reverse order
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
-	if err := checkFDs(plan, opts.Tables); err != nil {
+	if err := errors.Join(CheckExec(plan, opts.AllowExec), CheckClients(plan, opts.Tables)); err != nil {
 		return nil, err
 	}
 	driver, err := fleet.FindDriver(cmp.Or(plan.Driver, DefaultDriver), opts.Drivers)
@@ -156,10 +173,11 @@ func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
 	book := ledger.NewBook(number)
 	r := &run{
 		plan: plan, opts: opts, id: id, number: number, clock: timeline.NewClock(), ev: ev, driver: driver,
-		book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
+		stopMarks: func() error { return nil }, book: book, byName: map[string]*fleet.Fleet{}, where: map[string]place{},
 		victims: newVictims(), sentinels: newSentinels(book), bystanders: newBystanders(plan, book, number), closePool: func() error { return nil },
 	}
 	r.setPhase("start")
+	r.later(r.output.close)
 	r.later(ev.close)
 	soft, cancel := context.WithCancel(context.Background())
 	r.soft = soft
@@ -243,6 +261,9 @@ func (r *run) startHealth(ctx context.Context) error {
 // no event of theirs, then the closing mark, without which the folder reads as
 // incomplete.
 func (r *run) stop() error {
+	if err := r.stopMarks(); err != nil {
+		return err
+	}
 	stopped := r.clock.Now()
 	r.traffic.Stop()
 	for _, f := range r.fleets {

@@ -299,20 +299,30 @@ func TestFolderNotEmpty(t *testing.T) {
 
 func TestFits(t *testing.T) {
 	for _, c := range []struct {
-		clients, each int
-		limit         uint64
-		ok            bool
-		says          string
+		clients int
+		target  string
+		fds     uint64
+		ports   int
+		ok      bool
+		says    string
 	}{
-		{9000, 2, 20000, true, ""},
-		{10000, 2, 20000, false, "--target child"},
-		{19000, 1, 20000, true, ""},
-		{20000, 1, 20000, false, "19724 clients fit"},
-		{1, 2, 200, false, "0 clients fit"},
+		{9000, "embedded", 20000, 28232, true, ""},
+		{10000, "embedded", 20000, 28232, false, "--target child"},
+		{19000, "child", 20000, 28232, true, ""},
+		{20000, "child", 20000, 28232, false, "19724 clients fit"},
+		{1, "embedded", 200, 28232, false, "0 clients fit"},
+		{100_000, "child", 1 << 20, 28232, true, ""},
+		{27_976, "tcp://127.0.0.1:1883", 1 << 20, 28232, true, ""},
+		{27_977, "tcp://127.0.0.1:1883", 1 << 20, 28232, false, "27976 clients fit; widen net.ipv4.ip_local_port_range"},
+		{100_000, "tcp://127.0.0.1:1883", 1 << 20, 0, true, ""},
 	} {
-		err := fits(c.clients, c.each, 10, c.limit, "embedded")
+		row, err := DefaultTables().target(c.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = room{c.fds, 10, c.ports}.check(c.clients, row)
 		if (err == nil) != c.ok || (err != nil && !strings.Contains(err.Error(), c.says)) {
-			t.Errorf("%d clients × %d of %d: %v", c.clients, c.each, c.limit, err)
+			t.Errorf("%d clients on %s: %v", c.clients, c.target, err)
 		}
 		if err != nil && (!errors.Is(err, ErrTooManyClients) || ExitCode(err) != ExitUsage) {
 			t.Errorf("exit %d: %v", ExitCode(err), err)

@@ -45,7 +45,7 @@ func TestStartTargetKinds(t *testing.T) {
 				t.Errorf("%+v", info)
 			}
 			for _, addr := range info.Addresses {
-				if err := broker.Preflight(ctx, addr); err != nil {
+				if err := broker.Preflight(ctx, addr, nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -60,7 +60,7 @@ func TestStartTargetKinds(t *testing.T) {
 			if err := errors.Join(tg.Close(), tg.Close()); err != nil {
 				t.Error(err)
 			}
-			if err := broker.Preflight(ctx, info.Addresses[0]); !errors.Is(err, target.ErrUnreachable) {
+			if err := broker.Preflight(ctx, info.Addresses[0], nil); !errors.Is(err, target.ErrUnreachable) {
 				t.Errorf("after Close: %v", err)
 			}
 			if _, err := client.CloseConnection(ctx, "nobody"); err == nil {
@@ -133,7 +133,7 @@ func TestServeBroker(t *testing.T) {
 	}
 	_, rest, _ = strings.Cut(text, "mqtt ")
 	addr := strings.Fields(rest)[0]
-	if err := broker.Preflight(ctx, addr); err != nil {
+	if err := broker.Preflight(ctx, addr, nil); err != nil {
 		t.Error(err)
 	}
 	stop()

@@ -35,7 +35,7 @@ func (r *run) startControl(ctx context.Context) error {
 	r.later(r.traffic.Close) // after the fleets
 	r.control, err = fleet.NewControl(fleet.ControlConfig{
 		Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(), Finding: r.find,
+		Dial: r.dial, Login: r.login, Clock: r.clock, Record: r.note, Accounts: r.traffic.Accounts(), Finding: r.find,
 	})
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (r *run) startControl(ctx context.Context) error {
 	r.later(r.control.Close)
 	r.watcher, err = fleet.NewWatcher(fleet.WatcherConfig{
 		Plan: r.plan, Run: r.id, RunID: r.number, Driver: r.driver, Addresses: r.target.Info().Addresses,
-		Dial: r.dial, Clock: r.clock, Record: r.note,
+		Dial: r.dial, Login: r.login, Clock: r.clock, Record: r.note,
 		Will: func(w timeline.Will) { r.ev.add(timeline.Event{Will: &w}) },
 	})
 	if err != nil {
@@ -72,7 +72,7 @@ func (r *run) makeFleets() error {
 	for i, pf := range r.plan.Fleets {
 		f, err := fleet.New(fleet.Config{
 			Run: r.id, RunID: r.number, Clients: pf.Clients, Fleet: pf.Fleet, Probe: pf.Probe,
-			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Clock: r.clock,
+			Driver: r.driver, Addresses: r.target.Info().Addresses, Dial: r.dial, Login: r.login, Clock: r.clock,
 			Record: r.note, Accounts: r.traffic.Accounts(), Prober: r.control, Finding: r.find,
 			Will:     fleet.Wills(r.plan, i, r.id, r.number),
 			Policies: r.opts.Tables.Policies, Seed: mix(r.plan.Seed, "reconnect of "+pf.Name, 0, 0),
@@ -118,7 +118,7 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if err != nil {
 		return nil, "", "", fmt.Errorf("target address: %w", err)
 	}
-	var d net.Dialer
+	d := net.Dialer{LocalAddr: r.source(clientID)}
 	raw, err := d.DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, "", "", err

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/closeconn"
@@ -24,7 +26,7 @@ import (
 // and picks who closes connections.
 func (r *run) startTarget(ctx context.Context) error {
 	o := r.opts.Broker
-	o.Clock = r.clock
+	o.Clock, o.Persist = r.clock, keepsState(r.plan)
 	if broker.IsCommand(r.plan.Target) {
 		// Not one of the evidence's files: the broker writes on while it ends,
 		// when those are closed.
@@ -48,7 +50,15 @@ func (r *run) startTarget(ctx context.Context) error {
 		closing.Credentials = randomKey()
 		to.Key = &closing.Credentials
 	}
-	t, err := StartTarget(ctx, r.plan.Target, to)
+	if r.login, err = Login(r.opts.TargetFile); err != nil {
+		return err
+	}
+	var t target.Target
+	if r.opts.TargetFile != nil {
+		t, err = r.fileTarget(r.opts.TargetFile)
+	} else {
+		t, err = StartTarget(ctx, r.plan.Target, to)
+	}
 	if err != nil {
 		return err
 	}
@@ -62,11 +72,21 @@ func (r *run) startTarget(ctx context.Context) error {
 		}
 		return nil
 	})
+	if lacks := lacking(t); len(lacks) > 0 {
+		return fmt.Errorf("%w: %s", ErrAbility, strings.Join(lacks, ", "))
+	}
 	info := t.Info()
-	for _, addr := range info.Addresses[:1] {
-		if err := broker.Preflight(ctx, addr); err != nil {
+	preflight := info.Addresses[:1]
+	if r.opts.TargetFile != nil { // its own listeners are all there, those of others may not be
+		preflight = info.Addresses
+	}
+	for _, addr := range preflight {
+		if err := broker.Preflight(ctx, addr, r.login); err != nil {
 			return err
 		}
+	}
+	if err := r.openKernel(ctx); err != nil {
+		return err
 	}
 	r.fins = netfault.NewRegistry(r.clock.Now)
 	if r.plan.HasFault(isFrame) {
@@ -82,14 +102,43 @@ func (r *run) startTarget(ctx context.Context) error {
 	if r.opts.WrapClose != nil {
 		r.closer = r.opts.WrapClose(r.closer)
 	}
-	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
-		r.opts.OnPID(pid)
-	}
+	r.tellPID()
 	if r.opts.OnTarget != nil {
 		f := r.plan.Fleets[0]
 		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
 	}
 	return nil
+}
+
+// ErrAbility says that a target can not do what its record promises.
+var ErrAbility = errors.New("the target lacks what its ability record promises")
+
+// lacking gives the abilities of a target's record that it does not have.
+func lacking(t target.Target) (lacks []string) {
+	_, kill := t.(target.Killer)
+	_, stop := t.(target.Stopper)
+	_, restart := t.(target.Starter)
+	_, freeze := t.(target.Pauser)
+	has := map[string]bool{"kill": kill, "stop": stop, "restart": restart, "persist": restart, "freeze": freeze}
+	for _, can := range t.Info().Abilities.Can {
+		if has, known := has[can]; known && !has {
+			lacks = append(lacks, can)
+		}
+	}
+	return lacks
+}
+
+// keepsState reports whether a fault of the plan starts the broker again with
+// what the one before it had kept.
+func keepsState(p *scenarios.Plan) bool {
+	for _, ph := range p.Phases {
+		for _, w := range ph.Waves {
+			if slices.ContainsFunc(w.Faults, func(f scenarios.PlanFault) bool { return f.Params["persistence"] == "on" }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // startClient makes the closer that calls the CloseConnection API.
@@ -209,6 +258,13 @@ func ended(t target.Target) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// tellPID tells the caller of the broker's process.
+func (r *run) tellPID() {
+	if pid := r.brokerPID(); pid != 0 && r.opts.OnPID != nil {
+		r.opts.OnPID(pid)
 	}
 }
 

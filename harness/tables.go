@@ -1,9 +1,7 @@
 package harness
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -53,20 +51,43 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 // able says whether a target can do what a kind of fault needs, by its row's
 // record; if not, which targets can.
 func (t Tables) able(kind fault.Kind, target string) error {
-	can := func(r broker.Row) bool {
-		return !slices.ContainsFunc(kind.Needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) })
-	}
 	row, err := t.target(target)
-	if err != nil || can(row) {
+	if err != nil {
 		return err
 	}
-	var others []string
+	others := t.targetsWith(kind.Needs)
+	if slices.Contains(others, row.Name) {
+		return nil
+	}
+	return fmt.Errorf("%s: target %s can not do this: run it with --target %s", kind.Name, target, strings.Join(others, " or --target "))
+}
+
+// targetsWith names the targets that have some abilities.
+func (t Tables) targetsWith(needs []string) (names []string) {
 	for _, r := range t.Targets {
-		if can(r) {
-			others = append(others, r.Name)
+		if !slices.ContainsFunc(needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) }) {
+			names = append(names, r.Name)
 		}
 	}
-	return fmt.Errorf("%s: target %s can not do this: want --target %s", kind.Name, target, strings.Join(others, " or "))
+	return names
+}
+
+// TargetsFor names the targets that have what the faults of a scenario need;
+// none = all have, the default one too.
+func (t Tables) TargetsFor(sc *scenarios.Scenario) []string {
+	var needs []string
+	for _, ph := range sc.Phases {
+		for _, f := range ph.Faults {
+			if k, err := t.fault(f.Kind); err == nil {
+				needs = append(needs, k.Needs...)
+			}
+		}
+	}
+	names := t.targetsWith(needs)
+	if slices.Contains(names, broker.KindEmbedded) {
+		return nil
+	}
+	return names
 }
 
 func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
@@ -122,7 +143,7 @@ func (t Tables) parts() scenarios.Parts {
 		p.Faults = append(p.Faults, scenarios.FaultPart{Name: k.Name, Doc: k.Doc, Schema: k.Schema})
 	}
 	for _, m := range measure.Metrics() {
-		p.Metrics = append(p.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit})
+		p.Metrics = append(p.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit, Live: m.Live})
 	}
 	return p
 }
@@ -151,6 +172,22 @@ func LoadScenario(nameOrPath string, t Tables) (*scenarios.Scenario, []byte, err
 	return sc, text, nil
 }
 
+// BuildScenario makes a scenario that is written in Go what LoadScenario makes of
+// one in a file, and gives its text for the run's folder (Options.Scenario). A
+// mistake in it is a scenarios.Errors.
+func BuildScenario(sc scenarios.Scenario, t Tables) (*scenarios.Scenario, []byte, error) {
+	schema, err := t.schema()
+	if err != nil {
+		return nil, nil, err
+	}
+	whole, err := scenarios.Build(sc, schema)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := scenarios.Encode(whole)
+	return whole, text, err
+}
+
 // scenarioText tells a path from a name by its form, so that a file in the
 // working directory can never shadow a shipped scenario.
 func scenarioText(nameOrPath string) (string, []byte, error) {
@@ -162,28 +199,6 @@ func scenarioText(nameOrPath string) (string, []byte, error) {
 		}
 		return s.File(), s.Data, nil
 	}
-	info, err := os.Stat(nameOrPath)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", nil, Usage(fmt.Errorf("%s: no such scenario file", nameOrPath))
-	case err != nil:
-		return "", nil, Usage(err)
-	case info.IsDir():
-		return "", nil, Usage(fmt.Errorf("%s is a folder, want a scenario file", nameOrPath))
-	case !info.Mode().IsRegular():
-		return "", nil, Usage(fmt.Errorf("%s is no regular file, want a scenario file", nameOrPath))
-	}
-	f, err := os.Open(nameOrPath)
-	if err != nil {
-		return "", nil, Usage(err)
-	}
-	defer f.Close() //nolint:errcheck // read only
-	text, err := io.ReadAll(io.LimitReader(f, maxScenario+1))
-	switch {
-	case err != nil:
-		return "", nil, Usage(err)
-	case len(text) > maxScenario:
-		return "", nil, Usage(fmt.Errorf("%s: more than %d bytes are too many for a scenario", nameOrPath, maxScenario))
-	}
-	return nameOrPath, text, nil
+	text, err := readFile(nameOrPath, "scenario")
+	return nameOrPath, text, err
 }

@@ -35,14 +35,14 @@ func steps(ph scenarios.Phase, seed uint64) []step {
 // horizons are how long the clients of wave k are watched, and the shortest that
 // this is with any seed: a scenario is right or wrong whatever its seed.
 func horizons(ph scenarios.Phase, waves []step, k int) (drawn, shortest time.Duration) {
-	if k == len(waves)-1 {
+	if k == len(waves)-1 || ph.Repeat.Overlap {
 		return horizon(ph, waves[k].at, -1), horizon(ph, waves[k].late, -1)
 	}
 	return horizon(ph, waves[k].at, waves[k+1].at), horizon(ph, waves[k].late, waves[k+1].early)
 }
 
 // horizon of a wave that begins at an instant of its phase: the phase's time-out
-// (or its time) from there, cut at the next wave; next < 0 = there is none.
+// (or its time) from there, cut at the next wave; next < 0 = by none.
 func horizon(ph scenarios.Phase, at, next time.Duration) time.Duration {
 	h := ph.Timeout
 	if ph.Until == nil {

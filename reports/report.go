@@ -88,14 +88,17 @@ type Target struct {
 // Abilities is the static ability record of a target: what a broker promises
 // and what it is known to get wrong. Judgement and comparison depend on it.
 type Abilities struct {
-	KeepsSession    bool    `json:"keeps_session"`           // a kick leaves the session in place
-	SendsWill       bool    `json:"sends_will"`              // a kick publishes the Will
-	KickAsync       bool    `json:"kick_async"`              // the answer may come before the close
-	KickReportsTime bool    `json:"kick_reports_time"`       // the close instant is known on the run's clock
-	Persistence     string  `json:"persistence"`             // none | lazy | sync | unknown
-	MaxQoS          *int    `json:"max_qos,omitempty"`       // highest QoS that it grants; null = 2
-	Queued          int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
-	RedeliveryWait  float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
+	KeepsSession    bool   `json:"keeps_session"`     // a kick leaves the session in place
+	SendsWill       bool   `json:"sends_will"`        // a kick publishes the Will
+	KickAsync       bool   `json:"kick_async"`        // the answer may come before the close
+	KickReportsTime bool   `json:"kick_reports_time"` // the close instant is known on the run's clock
+	Persistence     string `json:"persistence"`       // none | lazy | sync | unknown
+	// FlushWindow is how long before a crash what was acknowledged may not be kept
+	// yet, where Persistence is lazy; 0 = a crash of the process loses nothing.
+	FlushWindow    float64 `json:"flush_window_seconds,omitempty"`
+	MaxQoS         *int    `json:"max_qos,omitempty"`       // highest QoS that it grants; null = 2
+	Queued         int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
+	RedeliveryWait float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
 	// Can is what faults may do to it beyond its connections: kill, stop, restart,
 	// freeze, persist, gate.
 	Can          []string      `json:"can,omitempty"`
@@ -219,13 +222,16 @@ type Wave struct {
 	Answer      Quantile            `json:"answer"`        // the API's answer: answered - issued
 	API         *Calls              `json:"api,omitempty"` // null = the closer has no API, or the evidence does not say; shown in summary.md
 	ProbeNeeded Quantile            `json:"probes_needed"`
-	LossQoS0    Quantile            `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
-	LossQoS1    Quantile            `json:"loss_per_outage_qos1"`
-	LossQoS2    Quantile            `json:"loss_per_outage_qos2"`
-	Herd        Herd                `json:"herd"`
-	Attempts    float64             `json:"attempts_per_back"` // dials per client that came back
-	SlowBackoff int                 `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff
-	Curve       []CurvePoint        `json:"curve"`             // recovery, thinned to at most 200 points
+	// ProberAway is the part of first_message in which the control connection that
+	// probes the client was not live; null = it always was.
+	ProberAway  *Quantile    `json:"prober_away,omitempty"`
+	LossQoS0    Quantile     `json:"loss_per_outage_qos0"` // messages lost in each outage, zeros included
+	LossQoS1    Quantile     `json:"loss_per_outage_qos1"`
+	LossQoS2    Quantile     `json:"loss_per_outage_qos2"`
+	Herd        Herd         `json:"herd"`
+	Attempts    float64      `json:"attempts_per_back"` // dials per client that came back
+	SlowBackoff int          `json:"slept_in_backoff"`  // clients whose reconnect slept in the policy's backoff
+	Curve       []CurvePoint `json:"curve"`             // recovery, thinned to at most 200 points
 }
 
 // Calls counts the calls of an API that closes connections.

@@ -309,6 +309,9 @@ func (s *summary) times() error {
 		add("back curve, "+label, w.BackCurve, seconds, w.Horizon)
 		add("API answer, "+label, w.Answer, seconds, 0)
 		add("probes needed, "+label, w.ProbeNeeded, number, 0)
+		if w.ProberAway != nil {
+			add("prober away, "+label, *w.ProberAway, seconds, 0)
+		}
 		add("lost per outage QoS 0, "+label, w.LossQoS0, number, 0)
 		add("lost per outage QoS 1, "+label, w.LossQoS1, number, 0)
 		add("lost per outage QoS 2, "+label, w.LossQoS2, number, 0)

@@ -138,12 +138,21 @@ func (t *terminal) wave(w Wave, label string) {
 	} else {
 		t.row("outage", w.Outage.line(percentileMarks, seconds, w.Horizon, t.ink, w.rmta(), canaryNote(t.r.Harness.Canary)))
 	}
-	t.row("waterfall", medians(w.Waterfall))
+	t.row("waterfall", medians(w.Waterfall)+w.proberAway())
 	herd := fmt.Sprintf("peak %s CONNECTs/10 ms · %s × mean · amplification %.2f", commas(w.Herd.Peak), oneDigit(w.Herd.PeakToMean), w.Herd.Amplification)
 	if w.Regime != "" && w.Regime != "n/a" {
 		herd += " · regime " + plain(w.Regime)
 	}
 	t.row("herd", herd)
+}
+
+// proberAway says how much of the first message was owed to a prober that was
+// itself not back, as when the broker is the victim.
+func (w Wave) proberAway() string {
+	if w.ProberAway == nil || w.ProberAway.Max == nil {
+		return ""
+	}
+	return fmt.Sprintf(" · of the first message, prober away %s, at most %s", known(w.ProberAway.P50, seconds), seconds(*w.ProberAway.Max))
 }
 
 func oneDigit(v float64) string { return fmt.Sprintf("%.1f", v) }

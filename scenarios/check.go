@@ -38,7 +38,7 @@ func (l *loader) checkSchema(root *yaml.Node) {
 	var found []finding
 	for _, leaf := range leaves(ve, nil) {
 		key, value := find(root, leaf.InstanceLocation)
-		found = append(found, finding{leaf, key, value, label(leaf.InstanceLocation), l.schema.lookup(leaf.SchemaURL)})
+		found = append(found, finding{leaf, key, value, l.label(leaf.InstanceLocation), l.schema.lookup(leaf.SchemaURL)})
 	}
 	// The validator walks maps: in file order, an endless list is cut alike.
 	slices.SortStableFunc(found, func(a, b finding) int {
@@ -83,9 +83,9 @@ func leaves(e *jsonschema.ValidationError, out []*jsonschema.ValidationError) []
 }
 
 // label names a value by the end of its path: "timeout", "phases[2]".
-func label(path []string) string {
+func (l *loader) label(path []string) string {
 	if len(path) == 0 {
-		return "the scenario"
+		return l.schema.what()
 	}
 	last := path[len(path)-1]
 	if _, err := strconv.Atoi(last); err == nil && len(path) > 1 {
@@ -145,11 +145,7 @@ func (l *loader) report(f finding, meant []string) {
 	case *kind.OneOf:
 		l.oneOf(f, k, meant)
 	case *kind.Not:
-		for _, name := range stringList(at(f.schema, "not")["required"]) {
-			if key, _ := entry(f.value, name); key != nil && after(key, pos) {
-				pos = key
-			}
-		}
+		pos = l.excluded(f)
 		l.fail(pos.Line, pos.Column, "", "%v", f.schema["x-not"])
 	case *kind.Enum:
 		l.bad[f.value] = true
@@ -167,12 +163,37 @@ func (l *loader) report(f finding, meant []string) {
 		l.fail(pos.Line, pos.Column, "", "%s is longer than %d characters", f.label, k.Want)
 	default:
 		l.bad[f.value] = true
-		if t, ok := k.(*kind.Type); ok && slices.Contains(stringList(f.schema["x-later-types"]), t.Got) {
-			l.fail(pos.Line, pos.Column, "", "%s: a %s here is %s; want %v", f.label, t.Got, later, f.schema["x-want"])
-			return
-		}
 		l.fail(pos.Line, pos.Column, "", "%s is %s, want %s", f.label, show(f.value), want(f))
 	}
+}
+
+// excluded is the place of the second key in the file of those that exclude
+// each other: not: {required: [a, b]}, or anyOf of several such.
+func (l *loader) excluded(f finding) *yaml.Node {
+	pairs := []any{at(f.schema, "not")}
+	if any, has := at(f.schema, "not")["anyOf"].([]any); has {
+		pairs = any
+	}
+	pos := f.value
+	for _, pair := range pairs {
+		second := f.value
+		obj, _ := pair.(map[string]any)
+		names := stringList(obj["required"])
+		for _, name := range names {
+			key, _ := entry(f.value, name)
+			if key == nil {
+				second = nil
+				break
+			}
+			if after(key, second) {
+				second = key
+			}
+		}
+		if second != nil && len(names) > 0 && (pos == f.value || after(pos, second)) {
+			pos = second
+		}
+	}
+	return pos
 }
 
 // oneOf points at the second of two keys that exclude each other.

@@ -1,10 +1,12 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -73,6 +75,9 @@ func (f *Fields) refuse(key, format string, args ...any) {
 	}
 }
 
+// at gives the place of a key itself, for a mistake in its name.
+func (f *Fields) at(key string) *Fields { return newFields(f.file, f.keys[key], f.bad, f.errs) }
+
 func (f *Fields) hint(key, hint, format string, args ...any) {
 	n := f.vals[key]
 	if n == nil {
@@ -105,6 +110,27 @@ func (f *Fields) Text(key, def string) string {
 	return scalar(f, key, def, func(s string) (string, error) { return s, nil })
 }
 
+// Texts reads a list of texts; an absent one reads as empty.
+func (f *Fields) Texts(key string) []string {
+	n := f.value(key)
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		f.refuse(key, "%s: want a list", key)
+		return nil
+	}
+	texts := make([]string, len(n.Content))
+	for i, c := range n.Content {
+		if c.Kind != yaml.ScalarNode {
+			f.refuse(key, "%s: want a list of texts", key)
+			return nil
+		}
+		texts[i] = c.Value
+	}
+	return texts
+}
+
 // Duration reads a duration such as 250ms or 5s.
 func (f *Fields) Duration(key string, def time.Duration) time.Duration {
 	return scalar(f, key, def, parseDuration)
@@ -130,6 +156,20 @@ func (f *Fields) Count(key string, def int) int {
 	})
 }
 
+// reached reads a share of clients, or a number of them; nil and 0 if the key
+// is absent.
+func (f *Fields) reached(key string) (share *float64, count int) {
+	switch {
+	case !f.ok(key):
+	case numberForm.MatchString(f.vals[key].Value):
+		return nil, f.Count(key, 0)
+	default:
+		v := f.Share(key, 0)
+		return &v, 0
+	}
+	return nil, 0
+}
+
 // Bool reads true or false.
 func (f *Fields) Bool(key string, def bool) bool { return scalar(f, key, def, strconv.ParseBool) }
 
@@ -148,6 +188,58 @@ func (f *Fields) Sub(key string) *Fields {
 	return newFields(f.file, n, f.bad, f.errs)
 }
 
+// Keys gives the keys of the mapping in the order of the file.
+func (f *Fields) Keys() []string {
+	return slices.SortedFunc(maps.Keys(f.keys), func(a, b string) int {
+		x, y := f.keys[a], f.keys[b]
+		return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
+	})
+}
+
+// Numbers reads a list of whole numbers from 0 to below n and of ranges of them
+// such as 10-20, as written; each may be named once.
+func (f *Fields) Numbers(key string, n int) []int {
+	list := f.value(key)
+	if list == nil {
+		return nil
+	}
+	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		f.refuse(key, "%s: want a list such as [0, 5, 10-20]", key)
+		return nil
+	}
+	var out []int
+	seen := make(map[int]bool)
+	for _, c := range list.Content {
+		item := newFields(f.file, c, f.bad, f.errs)
+		first, last, isRange := strings.Cut(c.Value, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		switch {
+		case c.Kind != yaml.ScalarNode || err1 != nil || err2 != nil:
+			item.Fail("", "%s: %s: want a whole number from 0 or a range such as 10-20", key, show(c))
+			continue
+		case from > to:
+			item.Fail("", "%s: the range %s is empty", key, c.Value)
+			continue
+		case to >= n:
+			item.Fail("", "%s: %s is out of range: there are %d, counted from 0", key, c.Value, n)
+			continue
+		}
+		for i := from; i <= to; i++ {
+			if seen[i] {
+				item.Fail("", "%s: %d is there twice", key, i)
+				break
+			}
+			seen[i] = true
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // list reads a list of mappings.
 func (f *Fields) list(key string) []*Fields {
 	n := f.value(key)
@@ -159,6 +251,11 @@ func (f *Fields) list(key string) []*Fields {
 		out[i] = newFields(f.file, c, f.bad, f.errs)
 	}
 	return out
+}
+
+// texts reads a list of texts; each is the node of its Fields.
+func (f *Fields) texts(key string) []*Fields {
+	return slices.DeleteFunc(f.list(key), func(item *Fields) bool { return f.bad[item.node] })
 }
 
 // scalar reads one scalar; parse words what it wants.

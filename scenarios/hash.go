@@ -114,6 +114,11 @@ func (c *canon) fleet(p string, f *Fleet, only bool) {
 		field(c, p+"will.qos", w.QoS, DefaultQoS)
 		field(c, p+"will.retain", w.Retain, DefaultRetain)
 	}
+	for _, label := range slices.Sorted(maps.Keys(f.Labels)) {
+		for _, value := range slices.Sorted(maps.Keys(f.Labels[label])) {
+			field(c, p+"labels."+label+"."+value, f.Labels[label][value], 0)
+		}
+	}
 }
 
 func (c *canon) phase(p string, ph *Phase, onTimeout string) {
@@ -123,6 +128,12 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 		optional(c, p+"until.connected", u.Connected)
 		optional(c, p+"until.back", u.Back)
 		optional(c, p+"until.quiet", u.Quiet)
+		field(c, p+"until.connected_count", u.ConnectedCount, 0)
+		field(c, p+"until.back_count", u.BackCount, 0)
+		field(c, p+"until.drained", u.Drained, false)
+		for _, counter := range slices.Sorted(maps.Keys(u.Count)) {
+			field(c, p+"until.count."+counter, u.Count[counter], 0)
+		}
 	}
 	field(c, p+"timeout", ph.Timeout, 0)
 	field(c, p+"on_timeout", ph.OnTimeout, onTimeout)
@@ -145,6 +156,7 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 		field(c, p+"repeat.times", ph.Repeat.Times, DefaultTimes)
 		if ph.Repeat.Times > 1 { // every has no meaning for one wave
 			field(c, p+"repeat.every", ph.Repeat.Every, 0)
+			field(c, p+"repeat.overlap", ph.Repeat.Overlap, false)
 		}
 	}
 }

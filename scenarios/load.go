@@ -145,6 +145,7 @@ func (l *loader) fleet(f *Fields, only bool) Fleet {
 		fl.Will = &Will{Topic: w.Text("topic", ""), QoS: byte(w.Count("qos", DefaultQoS)), Retain: w.Bool("retain", DefaultRetain)}
 		checkName(w, fl.Will.Topic, clientField)
 	}
+	fl.Labels = labels(f.Sub("labels"))
 	checkSession(session, fl.Session)
 	return fl
 }
@@ -196,12 +197,14 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 	}
 	if len(p.Faults) > 0 && p.Walk == nil {
 		r := f.Sub("repeat")
-		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0)}
+		p.Repeat = Repeat{Times: r.Count("times", DefaultTimes), Every: r.Duration("every", 0), Overlap: r.Bool("overlap", false)}
 		switch {
 		case p.Repeat.Times > 1 && !r.Has("every"):
 			p.Repeat.Every = DefaultEvery
 		case p.Repeat.Times > 1 && p.Repeat.Every <= 0:
 			r.Fail("every", "more than one wave needs every, above 0s")
+		case p.Repeat.Times == 1 && p.Repeat.Overlap:
+			r.Fail("overlap", "overlap has no meaning for one wave")
 		}
 	}
 	return p
@@ -225,14 +228,14 @@ func walk(f *Fields, faults int) *Walk {
 }
 
 func until(f *Fields) *Until {
-	u := &Until{}
-	if f.ok("connected") {
-		v := f.Share("connected", 0)
-		u.Connected = &v
-	}
-	if f.ok("back") {
-		v := f.Share("back", 0)
-		u.Back = &v
+	u := &Until{Drained: f.Bool("drained", false)}
+	u.Connected, u.ConnectedCount = f.reached("connected")
+	u.Back, u.BackCount = f.reached("back")
+	if f.ok("count") {
+		count := f.Sub("count")
+		for _, counter := range count.Keys() {
+			u.Count = map[string]int{counter: count.Count(counter, 1)}
+		}
 	}
 	if f.ok("quiet") {
 		v := f.Duration("quiet", 0)

@@ -25,7 +25,7 @@ func testParts() scenarios.Parts {
 		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification",
 	} {
 		for _, n := range strings.Fields(names) {
-			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit})
+			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit, Live: n == "unscripted" || n == "censored"})
 		}
 	}
 	// A map has no order, and the schema shows the metrics in theirs.
@@ -143,6 +143,8 @@ func render(sc *scenarios.Scenario) string {
 				fmt.Fprintf(&b, " until back %v", *u.Back)
 			case u.Quiet != nil:
 				fmt.Fprintf(&b, " until quiet %v", *u.Quiet)
+			default:
+				fmt.Fprintf(&b, " until connected %d back %d drained %t count %v", u.ConnectedCount, u.BackCount, u.Drained, u.Count)
 			}
 		}
 		b.WriteString("\n")

@@ -28,7 +28,11 @@ type Plan struct {
 type PlanFleet struct {
 	Clients int    `yaml:"clients"`
 	Probe   string `yaml:"probe,omitempty"` // topic template, see ProbeTopic
-	Fleet   `yaml:",inline"`
+	// Labelled counts the clients of each value of each label of Labels; which
+	// ones they are, LabelSeed decides (With).
+	Labelled  map[string]map[string]int `yaml:"labelled,omitempty"`
+	LabelSeed uint64                    `yaml:"label_seed,omitempty"`
+	Fleet     `yaml:",inline"`
 }
 
 // PlanPhase is a phase with its waves.
@@ -48,7 +52,9 @@ type PlanWave struct {
 	Wave    int           `yaml:"wave"` // from 1
 	At      time.Duration `yaml:"at"`
 	Horizon time.Duration `yaml:"horizon"`
-	Faults  []PlanFault   `yaml:"faults"`
+	// Overlap: it goes on when the next wave of the phase begins.
+	Overlap bool        `yaml:"overlap,omitempty"`
+	Faults  []PlanFault `yaml:"faults"`
 }
 
 // PlanFault is one fault of one wave with its victims. The plan holds the

@@ -69,6 +69,17 @@ func ReadPlan(r io.Reader) (*Plan, error) {
 
 // check holds what later readers rely on.
 func (p *Plan) check() error {
+	for _, f := range p.Fleets {
+		for label, values := range f.Labelled {
+			sum := 0
+			for _, n := range values {
+				sum += max(n, 0)
+			}
+			if sum != f.Clients {
+				return fmt.Errorf("%w: fleet %s has %d clients, and label %s is counted for %d", ErrPlan, f.Name, f.Clients, label, sum)
+			}
+		}
+	}
 	for _, ph := range p.Phases {
 		for _, w := range ph.Waves {
 			for _, f := range w.Faults {

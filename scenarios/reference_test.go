@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // sections are the headings of docs/scenarios.md and the mapping of the schema
@@ -26,6 +28,7 @@ var sections = map[string]string{
 	"### repeat":      "$defs.phase.properties.repeat",
 	"### walk":        "$defs.phase.properties.walk",
 	"### faults":      "$defs.fault.properties.close",
+	"#### who":        "$defs.who",
 	"## expect":       "$defs.expectation",
 }
 
@@ -42,6 +45,21 @@ func TestReferencePage(t *testing.T) {
 	}
 	for heading, path := range sections {
 		for _, why := range differences(rows(string(text), heading), properties(schema, path)) {
+			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
+		}
+	}
+	targets, err := scenarios.TargetSchemaJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var target map[string]any
+	if err := json.Unmarshal(targets, &target); err != nil {
+		t.Fatal(err)
+	}
+	for heading, path := range map[string]string{
+		"## Target files": "", "### auth": "properties.auth", "### limits": "properties.limits", "### known_defects": "properties.known_defects.items",
+	} {
+		for _, why := range differences(rows(string(text), heading), properties(target, path)) {
 			t.Errorf("docs/scenarios.md, %s: %s", heading, why)
 		}
 	}

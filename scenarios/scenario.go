@@ -31,6 +31,8 @@ type Fleet struct {
 	Subscribe   []Subscription `yaml:"subscribe,omitempty"`
 	Back        string         `yaml:"back"` // connack | subscribed | first-message
 	Will        *Will          `yaml:"will,omitempty"`
+	// Labels gives each label the shares of its values, 0..1, which add up to 1.
+	Labels map[string]map[string]float64 `yaml:"labels,omitempty"`
 }
 
 // Will is the Will Message of each client; {client} is its client id. The
@@ -95,7 +97,7 @@ type Phase struct {
 	For       time.Duration
 	Until     *Until
 	Timeout   time.Duration
-	OnTimeout string // continue | abort
+	OnTimeout string      // continue | abort
 	Faults    []FaultSpec // with a Walk those that it draws from
 	Repeat    Repeat      // zero with a Walk
 	Walk      *Walk       // nil = every fault in every wave
@@ -103,15 +105,39 @@ type Phase struct {
 
 // Until is the condition that ends a phase: exactly one is set.
 type Until struct {
-	Connected *float64       `yaml:"connected,omitempty"` // share of all clients connected and subscribed
-	Back      *float64       `yaml:"back,omitempty"`      // share of the phase's hit clients that are back
-	Quiet     *time.Duration `yaml:"quiet,omitempty"`     // no message read by any client for this long, publishers stopped
+	Connected      *float64       `yaml:"connected,omitempty"`       // share of all clients connected and subscribed
+	ConnectedCount int            `yaml:"connected_count,omitempty"` // the same as a number of clients
+	Back           *float64       `yaml:"back,omitempty"`            // share of the phase's hit clients that are back
+	BackCount      int            `yaml:"back_count,omitempty"`      // the same as a number of clients
+	Quiet          *time.Duration `yaml:"quiet,omitempty"`           // no message read by any client for this long, publishers stopped
+	// Drained is: publishers stopped, and no message of QoS 1 or 2 is under way
+	// or owed any more.
+	Drained bool `yaml:"drained,omitempty"`
+	// Count has one of Counters and the number that it reaches, counted from the
+	// start of the phase.
+	Count map[string]int `yaml:"count,omitempty"`
 }
+
+// Drains reports whether the condition is that of the drain, which ends the
+// traffic for good.
+func (u *Until) Drains() bool { return u != nil && (u.Quiet != nil || u.Drained) }
+
+// The counters of until: {count: …}.
+const (
+	CountConnects     = "connects"     // connections of clients that were accepted: CONNACK 0 read
+	CountKicks        = "kicks"        // actions of faults on clients that were answered
+	CountAttempted    = "attempted"    // messages whose first byte was written
+	CountAcknowledged = "acknowledged" // messages: PUBACK or PUBREC read
+	CountDelivered    = "delivered"    // first copies of messages, over all subscribers
+)
 
 // Repeat repeats the faults of a phase as waves; wave k starts at k × Every.
 type Repeat struct {
 	Times int           `yaml:"times"`
 	Every time.Duration `yaml:"every"`
+	// Overlap lets a wave go on when the next one begins: its victims may be due
+	// later, and are watched to the end of its own horizon.
+	Overlap bool `yaml:"overlap,omitempty"`
 }
 
 // Walk is a random walk over the faults of a phase: a wave for each step, its
@@ -150,7 +176,7 @@ type Expectation struct {
 	AtLeast *Limit `yaml:"at_least,omitempty"`
 	Above   *Limit `yaml:"above,omitempty"`
 	Equals  *Limit `yaml:"equals,omitempty"`
-	OnFail  string `yaml:"on_fail"` // fail | warn
+	OnFail  string `yaml:"on_fail"` // fail | warn | abort
 	Pos     Pos    `yaml:"-"`
 }
 

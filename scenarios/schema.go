@@ -38,6 +38,7 @@ type FaultPart struct {
 type MetricPart struct {
 	Name string
 	Unit string // "s" = a time, "%" = a share, "" = a count or ratio
+	Live bool   // counted while the run goes on, and never falls: on_fail abort may watch it
 }
 
 // Schema is the composed language: the JSON Schema and the names it knows.
@@ -46,6 +47,7 @@ type Schema struct {
 	raw      map[string]any // the same, for x- annotations
 	compiled *jsonschema.Schema
 	units    map[string]string // of metrics
+	live     []string          // metrics that on_fail abort may watch
 }
 
 // Compose makes the schema of the language from its parts.
@@ -54,11 +56,27 @@ func Compose(parts Parts) (Schema, error) {
 	if err != nil {
 		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
+	s, err := compile(raw, schemaID)
+	if err != nil {
+		return Schema{}, err
+	}
+	s.units = make(map[string]string, len(parts.Metrics))
+	for _, m := range parts.Metrics {
+		s.units[m.Name] = m.Unit
+		if m.Live {
+			s.live = append(s.live, m.Name)
+		}
+	}
+	return s, nil
+}
+
+// compile makes a schema of its JSON.
+func compile(raw map[string]any, id string) (Schema, error) {
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource(schemaID, raw); err != nil {
+	if err := c.AddResource(id, raw); err != nil {
 		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	compiled, err := c.Compile(schemaID)
+	compiled, err := c.Compile(id)
 	if err != nil {
 		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
@@ -66,11 +84,15 @@ func Compose(parts Parts) (Schema, error) {
 	if err != nil {
 		return Schema{}, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	s := Schema{json: text, raw: raw, compiled: compiled, units: make(map[string]string, len(parts.Metrics))}
-	for _, m := range parts.Metrics {
-		s.units[m.Name] = m.Unit
+	return Schema{json: text, raw: raw, compiled: compiled}, nil
+}
+
+// what names the whole file in messages: the scenario, the target.
+func (s Schema) what() string {
+	if text, ok := s.raw["x-label"].(string); ok {
+		return text
 	}
-	return s, nil
+	return "the scenario"
 }
 
 // SchemaJSON is the composed schema as text for editors: keys sorted, equal

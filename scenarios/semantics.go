@@ -196,8 +196,24 @@ func (l *loader) checkPhases(phases []*Fields, sc *Scenario) {
 		if pf.ok("timeout") && !pf.Has("until") && !faults {
 			pf.Fail("timeout", "timeout has no meaning here: the phase ends after its for")
 		}
-		if p.Until != nil && p.Until.Back != nil && !faults {
-			pf.Fail("until", "until back needs faults in this phase: it counts the clients that they hit")
+		if p.Until != nil {
+			checkUntil(pf, p.Until, faults, sc)
+		}
+	}
+}
+
+// checkUntil refuses conditions that no run could reach.
+func checkUntil(f *Fields, u *Until, faults bool, sc *Scenario) {
+	until := f.Sub("until")
+	switch {
+	case (u.Back != nil || u.BackCount > 0) && !faults:
+		f.Fail("until", "until back needs faults in this phase: it counts the clients that they hit")
+	case u.Count[CountKicks] > 0 && !faults:
+		until.Sub("count").Fail(CountKicks, "until count kicks needs faults in this phase: it counts their actions")
+	}
+	for key, n := range map[string]int{"connected": u.ConnectedCount, "back": u.BackCount} {
+		if n > sc.Clients {
+			until.Fail(key, "%s is %d, and there are %d clients", key, n, sc.Clients)
 		}
 	}
 }
@@ -236,6 +252,9 @@ func (l *loader) checkExpectation(f *Fields, e Expectation, sc *Scenario) {
 	if e.Wave != "" && !l.waves(e, sc) {
 		f.Fail("wave", "wave: there are no waves, since no fault is in %s", waveScope(e))
 	}
+	if e.OnFail == "abort" {
+		l.checkAbort(f, e)
+	}
 	unit, known := l.schema.units[e.Metric]
 	if !known || !f.ok("metric") {
 		return
@@ -248,6 +267,18 @@ func (l *loader) checkExpectation(f *Fields, e Expectation, sc *Scenario) {
 		if limit.Text != "" && limit.Unit != unit {
 			f.Fail(key, "%s is %s, and %s is %s", key, f.vals[key].Value, e.Metric, unitWords[unit])
 		}
+	}
+}
+
+// checkAbort demands that a failure is certain while the run goes on: of a
+// number that only grows, that it is above its limit.
+func (l *loader) checkAbort(f *Fields, e Expectation) {
+	switch {
+	case !f.ok("metric"):
+	case !slices.Contains(l.schema.live, e.Metric):
+		f.Fail("on_fail", "on_fail abort: what %s is, only the end of the run decides; abort is for %s", e.Metric, strings.Join(l.schema.live, ", "))
+	case e.AtLeast != nil || e.Above != nil:
+		f.Fail("on_fail", "on_fail abort: until the end the number may still grow to its limit; abort needs below, at_most or equals")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -67,7 +68,7 @@ func (l *loader) parse(data []byte) *yaml.Node {
 	case err != nil:
 		l.failYAML(err)
 	default:
-		l.fail(second.Line, max(1, second.Column), "", "a second document begins here; a file holds one scenario")
+		l.fail(second.Line, max(1, second.Column), "", "a second document begins here; a file holds one %s", strings.TrimPrefix(l.schema.what(), "the "))
 	}
 	return l.plain(root, nil, 0)
 }

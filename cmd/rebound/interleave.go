@@ -110,6 +110,9 @@ func (a arm) start(ctx context.Context, stop <-chan struct{}, io streams, dir st
 // of both has the same seed. Then it compares them. The exit code is the worst
 // of the runs; when all of them passed it is the comparison's.
 func (s *session) interleaved(arms [2]arm, scenario string, given *pflag.FlagSet) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
 	ctx, stop, done := interrupts(s.progress.say)
 	defer done()
 	var lists [2][]*reports.Report

@@ -16,12 +16,27 @@ type planFlags struct {
 	driver  string
 	pace    float64 // of closes, in calls per second; of 'run' only
 	given   func(flag string) bool
+	file    *scenarios.Target // of --target FILE; nil = it names none
+}
+
+// resolve reads the target file that --target names; its first address then
+// stands for it.
+func (f *planFlags) resolve() error {
+	if !harness.IsTargetFile(f.target) {
+		return nil
+	}
+	file, text, err := harness.LoadTarget(f.target)
+	if err != nil {
+		return withSource(err, text)
+	}
+	f.file, f.target = file, file.Addresses[0]
+	return nil
 }
 
 func (f *planFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&f.clients, "clients", 0, "`N` clients; scales every fleet in proportion (default: the scenario's)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed `S` of every random choice (default: the scenario's)")
-	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | mosquitto | tcp://HOST:PORT")
+	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | mosquitto | tcp://HOST:PORT | FILE, a target file")
 	c.Flags().StringVar(&f.kick, "kick", "", "`HOW` connections are closed without an endpoint: fin")
 	c.Flags().StringVar(&f.driver, "driver", harness.DefaultDriver, "client `LIBRARY`: paho | strict, the control that keeps MQTT 3.1.1 by the letter")
 	f.given = c.Flags().Changed
@@ -35,7 +50,7 @@ func (f *planFlags) plan(sc *scenarios.Scenario, tables harness.Tables, endpoint
 	seed := f.seedOf(sc, n)
 	return harness.NewPlan(sc, harness.PlanOptions{
 		Tables: tables, Seed: &seed, Clients: f.clients, Target: f.target, Endpoint: endpoint, Kick: f.kick, Driver: f.driver,
-		CloseRate: f.pace,
+		CloseRate: f.pace, TargetFile: f.file,
 	})
 }
 
@@ -60,6 +75,9 @@ give the same bytes.`,
   rebound plan kick-fraction --seed 7 --victims`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := f.resolve(); err != nil {
+				return err
+			}
 			tables := harness.DefaultTables()
 			sc, text, err := loadScenario(args[0], tables)
 			if err != nil {

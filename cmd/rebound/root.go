@@ -19,12 +19,12 @@ Exit codes
   0    every expectation and every check passed, or is excused by on_fail: warn or
        a known defect of the target
   1    an expectation failed, or a check is invalid and no known defect;
-       close: a call was answered with an error
+       close: a call was answered with an error; mark: the run did not take it
   2    usage or scenario invalid, or the CloseConnection endpoint refuses the key:
        no client was connected
   3    some verdict is unknown: the run cannot decide
   4    no MQTT broker at the target, or nothing that answers at its
-       CloseConnection endpoint
+       CloseConnection endpoint; mark: no run is going on there
   5    compare says worse
   6    a part of the run was lost (not in this version)
   7    the run could not be done: disk, port, internal error
@@ -43,6 +43,8 @@ func commands(io streams) []*cobra.Command {
 		baselineCommand(io),
 		brokerCommand(io),
 		closeCommand(io),
+		markCommand(io),
+		doctorCommand(io),
 		schemaCommand(io),
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,7 @@ type runFlags struct {
 	format     formatFlag
 	repeat     int
 	interleave bool
+	allowExec  bool
 	strict     bool
 	quiet      bool
 }
@@ -38,8 +41,9 @@ func runCommand(io streams) *cobra.Command {
 The target is 'embedded' (mochi-mqtt in this process; the default), 'child' (the
 same broker in a process of its own), 'mosquitto' (started as a process, if it
 is installed; rebound ends its connections from its own side) or the address of
-a broker that runs already, tcp://HOST:PORT. An address also needs to be told
-who closes connections: --close-endpoint URL, an endpoint of the CloseConnection
+a broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
+broker (docs/scenarios.md#target-files). An address also needs to be told who
+closes connections: --close-endpoint URL, an endpoint of the CloseConnection
 API, or --kick fin, where rebound ends them from its own side.
 
 Calls to such an endpoint are signed (--close-scheme) with the access key in
@@ -84,6 +88,9 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 			if err != nil {
 				return err
 			}
+			if entered, err := s.enterNamespace(); entered || err != nil {
+				return err
+			}
 			return s.run()
 		},
 	}
@@ -94,6 +101,7 @@ First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
 	f.format.register(c)
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run `N` times, seed by seed, into one set")
 	c.Flags().BoolVar(&f.interleave, "interleave", false, "do the runs of two rebound binaries or targets in turn, and compare")
+	c.Flags().BoolVar(&f.allowExec, "allow-exec", false, "the scenario may start the programs that it names (fault exec)")
 	c.Flags().BoolVar(&f.strict, "strict", false, "known defects and quantiles with too few values do not pass")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "no progress on stderr")
 	return c
@@ -131,8 +139,10 @@ type session struct {
 	tables   harness.Tables
 	closing  harness.CloseOptions
 	scenario *scenarios.Scenario
-	text     []byte // of the scenario, as given
+	text     []byte          // of the scenario, as given
+	plan     *scenarios.Plan // of the first run
 	dir      string
+	why      string // why the run has no network namespace of its own
 	formats  []reports.Format
 	progress *progress
 }
@@ -140,7 +150,14 @@ type session struct {
 // newSession refuses what can be refused before a folder is made.
 func newSession(io streams, name string, f runFlags) (*session, error) {
 	s := &session{io: io, flags: f, tables: harness.DefaultTables(), progress: newProgress(io.err, f.quiet)}
+	if err := s.flags.resolve(); err != nil {
+		return nil, err
+	}
+	f = s.flags
 	if err := harness.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
+		return nil, err
+	}
+	if _, err := harness.Login(f.file); err != nil { // known now, and not when a folder is made
 		return nil, err
 	}
 	var err error
@@ -157,18 +174,46 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 	if s.scenario, s.text, err = loadScenario(name, s.tables); err != nil {
 		return nil, err
 	}
-	plan, err := s.flags.plan(s.scenario, s.tables, f.endpoint, 0)
-	if err != nil {
+	if s.plan, err = s.flags.plan(s.scenario, s.tables, f.endpoint, 0); err != nil {
 		return nil, withSource(err, s.text)
 	}
-	if note := harness.PaceNote(plan, s.closing.Rate); note != "" {
-		s.progress.say("%s", note)
-	}
-	if err := harness.CheckClients(plan, s.tables); err != nil {
+	if err := harness.CheckExec(s.plan, f.allowExec); err != nil {
 		return nil, err
 	}
-	s.dir, err = f.folder(s.scenario.Name)
-	return s, err
+	if err := harness.CheckClients(s.plan, s.tables); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// begin makes the folder of the run or set.
+func (s *session) begin() (err error) {
+	if note := harness.PaceNote(s.plan, s.closing.Rate); note != "" {
+		s.progress.say("%s", note)
+	}
+	s.dir, err = s.flags.folder(s.scenario.Name)
+	return err
+}
+
+// enterNamespace does the runs in a network namespace of their own, in this
+// program again, where the plan has faults of the kernel. Where there can be
+// none they are done here, and those faults are skipped.
+func (s *session) enterNamespace() (entered bool, err error) {
+	if !harness.NeedsNamespace(s.plan, s.tables) {
+		return false, nil
+	}
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	code, entered, why, err := harness.EnterNamespace(context.Background(), signals)
+	if entered && err == nil {
+		err = exitWith(code)
+	}
+	if entered || err != nil {
+		return entered, err
+	}
+	s.why = why
+	return false, nil
 }
 
 // folder names the folder of the run or set; one that was named by the user is
@@ -184,6 +229,9 @@ func (f runFlags) folder(scenario string) (string, error) {
 }
 
 func (s *session) run() error {
+	if err := s.begin(); err != nil {
+		return err
+	}
 	ctx, stop, done := interrupts(s.progress.say)
 	defer done()
 	if s.flags.repeat == 1 {
@@ -207,8 +255,8 @@ func (s *session) one(ctx context.Context, stop <-chan struct{}, dir string, n i
 		s.progress.say("run %d of %d · seed %d", n+1, s.flags.repeat, plan.Seed)
 	}
 	r, err := harness.Run(ctx, plan, harness.Options{
-		Tables: s.tables, Dir: dir, Scenario: s.text, Endpoint: s.flags.endpoint, Close: s.closing, Strict: s.flags.strict,
-		Version: version, Stop: stop, OnTarget: s.progress.target, OnStatus: s.progress.status,
+		Tables: s.tables, Dir: dir, TargetFile: s.flags.file, Scenario: s.text, Endpoint: s.flags.endpoint, Close: s.closing, Strict: s.flags.strict,
+		AllowExec: s.flags.allowExec, NoNamespace: s.why, Version: version, Stop: stop, OnTarget: s.progress.target, OnStatus: s.progress.status,
 	})
 	s.progress.finish()
 	switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -29,8 +30,17 @@ func scenariosCommand(io streams) *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+			tables := harness.DefaultTables()
 			for _, s := range scenarios.Library() {
-				fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Summary)
+				sc, _, err := harness.LoadScenario(s.Name, tables)
+				if err != nil {
+					return err
+				}
+				needs := ""
+				if targets := tables.TargetsFor(sc); len(targets) > 0 {
+					needs = " Needs --target " + strings.Join(targets, " or ") + "."
+				}
+				fmt.Fprintf(w, "%s\t%s%s\n", s.Name, s.Summary, needs)
 			}
 			return w.Flush()
 		},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -35,15 +36,24 @@ func (a address) Close() error      { return nil }
 // endpoint is its CloseConnection endpoint's URL, "" if it has none. Whether
 // that endpoint shares our clock is not known, so its instants are not used.
 func Address(addr, endpoint string) (target.Target, error) {
-	if _, err := hostPort(addr); err != nil {
-		return nil, err
-	}
-	info := target.Info{Kind: KindAddress, Broker: "unknown", Addresses: []string{addr}, Endpoint: endpoint}
+	info := target.Info{Addresses: []string{addr}, Endpoint: endpoint}
 	for _, row := range Rows() {
 		if row.Name == KindAddress {
 			info.Abilities = row.Abilities
 		}
 	}
+	return Running(info)
+}
+
+// Running makes a target of a broker that already runs, as described; its kind
+// is filled in.
+func Running(info target.Info) (target.Target, error) {
+	for _, addr := range info.Addresses {
+		if _, err := hostPort(addr); err != nil {
+			return nil, err
+		}
+	}
+	info.Kind, info.Broker = KindAddress, "unknown"
 	return address{info: info}, nil
 }
 
@@ -69,15 +79,15 @@ func hostPort(addr string) (string, error) {
 
 // Preflight makes one clean connection to tcp://HOST:PORT and leaves again. The
 // error, which is target.ErrUnreachable unless the address can't be read, names
-// the address and what was found there.
-func Preflight(ctx context.Context, addr string) error {
+// the address and what was found there. login is nil where clients do not log in.
+func Preflight(ctx context.Context, addr string, login *target.Login) error {
 	host, err := hostPort(addr)
 	if err != nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
-	err = connect(bounded, host)
+	err = connect(bounded, host, login)
 	switch {
 	case err == nil:
 		return nil
@@ -88,7 +98,7 @@ func Preflight(ctx context.Context, addr string) error {
 }
 
 // connect dials, sends CONNECT, reads CONNACK and says DISCONNECT.
-func connect(ctx context.Context, host string) (err error) {
+func connect(ctx context.Context, host string, login *target.Login) (err error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", host)
 	switch {
@@ -106,11 +116,14 @@ func connect(ctx context.Context, host string) (err error) {
 		}
 	}()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	hello := mqtt.AppendConnect(nil, mqtt.ConnectInfo{
+	hello := mqtt.ConnectInfo{
 		ClientID: "rb-" + rand.Text()[:16], // at most 23 bytes of letters and digits are sure to be taken [MQTT-3.1.3-5]
 		Clean:    true, KeepAlive: 10,
-	})
-	if _, err := conn.Write(hello); err != nil {
+	}
+	if login != nil {
+		hello.Username, hello.Password = login.Username, login.Password
+	}
+	if _, err := conn.Write(mqtt.AppendConnect(nil, hello)); err != nil {
 		return fmt.Errorf("send CONNECT: %w", err)
 	}
 	if err := readConnack(conn); err != nil {
@@ -162,4 +175,35 @@ func readConnack(r io.Reader) error {
 // timedOut tells a passed deadline from other errors.
 func timedOut(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// splitPort splits HOST:PORT.
+func splitPort(addr string) (host string, port int, err error) {
+	host, number, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	if port, err = strconv.Atoi(number); err != nil {
+		return "", 0, fmt.Errorf("%w %q: %w", ErrAddress, addr, err)
+	}
+	return host, port, nil
+}
+
+// hostIn gives HOST:PORT of a URL.
+func hostIn(rawURL string) (string, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	return u.Host, nil
+}
+
+// portIn gives the port of a URL.
+func portIn(rawURL string) (int, error) {
+	addr, err := hostIn(rawURL)
+	if err != nil {
+		return 0, err
+	}
+	_, port, err := splitPort(addr)
+	return port, err
 }

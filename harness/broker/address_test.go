@@ -63,7 +63,7 @@ func TestPreflight(t *testing.T) {
 		{"unknown host", "tcp://no-such-host.invalid:1883", "no-such-host.invalid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := Preflight(testContext(t), tc.addr)
+			err := Preflight(testContext(t), tc.addr, nil)
 			if !errors.Is(err, target.ErrUnreachable) {
 				t.Fatalf("got %v", err)
 			}
@@ -77,7 +77,7 @@ func TestPreflight(t *testing.T) {
 func TestPreflightOfABroker(t *testing.T) {
 	b := startTest(t, Options{})
 	for _, addr := range b.Info().Addresses {
-		if err := Preflight(testContext(t), addr); err != nil {
+		if err := Preflight(testContext(t), addr, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -96,11 +96,11 @@ func TestConnectToSilence(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := connect(ctx, l.Addr().String()); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
+	if err := connect(ctx, l.Addr().String(), nil); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
 		t.Errorf("got %v", err)
 	}
 	// Interrupted by the caller, nothing is known of the broker.
-	if err := Preflight(ctx, "tcp://"+l.Addr().String()); err == nil || errors.Is(err, target.ErrUnreachable) {
+	if err := Preflight(ctx, "tcp://"+l.Addr().String(), nil); err == nil || errors.Is(err, target.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }

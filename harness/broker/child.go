@@ -5,49 +5,41 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
+	"path/filepath"
+	"slices"
 	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
-	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-const (
-	// childStop bounds the child's orderly end; then it is killed.
-	childStop = 5 * time.Second
-	// statsTimeout bounds one exchange on the control pipes.
-	statsTimeout = 5 * time.Second
-)
-
-// Child is mochi in a process of its own: this program, re-executed.
+// Child is mochi in a process of its own: this program, re-executed. It can be
+// killed, stopped, paused and started again, at the same addresses.
 type Child struct {
+	o       Options
+	command []string
+	env     []string
+	dir     string // scratch folder of the store; "" = there is none
+
+	life   sync.Mutex // one change of the process at a time
+	closed bool
+	err    error // of Close
+
+	mu     sync.Mutex // guards what follows
 	info   target.Info
-	pid    int
-	clock  *timeline.Clock
-	cmd    *exec.Cmd
-	output *tail // what the child printed last
-
-	mu        sync.Mutex // one exchange at a time
-	control   *control
-	toChild   *os.File
-	fromChild *os.File
-
-	done    chan struct{} // closed when the child is reaped
-	waitErr error         // of the child, after done
-
-	killed   atomic.Bool // by us
-	close    sync.Once
-	closeErr error
+	proc   *childProcess // the one that was started last
+	paused bool
 }
 
-var _ target.Target = (*Child)(nil)
+var (
+	_ target.Target  = (*Child)(nil)
+	_ target.Killer  = (*Child)(nil)
+	_ target.Stopper = (*Child)(nil)
+	_ target.Starter = (*Child)(nil)
+	_ target.Pauser  = (*Child)(nil)
+)
 
 // StartChild starts the broker in its own process. command is the program with
 // its arguments, nil for this one (/proc/self/exe); env is added to our own
@@ -55,7 +47,7 @@ var _ target.Target = (*Child)(nil)
 // one that does not is given up after o.ReadyTimeout at the latest. ctx bounds
 // the start only; Close ends the child, and so does our own end, however it
 // comes about: the child then reads EOF from its control pipe.
-func StartChild(ctx context.Context, o Options, command, env []string) (*Child, error) {
+func StartChild(ctx context.Context, o Options, command, env []string) (_ *Child, err error) {
 	o = o.withDefaults()
 	if IsChild() {
 		// We are such a program ourselves, and did not become a broker: go no deeper.
@@ -64,53 +56,25 @@ func StartChild(ctx context.Context, o Options, command, env []string) (*Child, 
 	if len(o.Hooks) > 0 || len(o.Also) > 0 || o.Host != "" || o.Store != "" {
 		return nil, fmt.Errorf("start broker child: %w: Hooks, Also, Host, Store", ErrChildOptions)
 	}
-	c, err := spawn(o, command, env)
-	if err != nil {
-		return nil, fmt.Errorf("start broker child: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.ReadyTimeout)
-	defer cancel()
-	if err := c.handshake(ctx, o); err != nil {
-		_ = c.cmd.Process.Kill() // it may have ended by itself
-		_ = c.Close()            // the handshake's error says more
-		return nil, fmt.Errorf("start broker child: %w%s", err, c.output.quote())
-	}
-	return c, nil
-}
-
-// spawn starts the process with its control pipes.
-func spawn(o Options, command, env []string) (*Child, error) {
 	if len(command) == 0 {
 		command = ownCommand()
 	}
-	childReads, toChild, err := os.Pipe()
+	c := &Child{o: o, command: command, env: env}
+	if o.Persist {
+		if c.dir, err = os.MkdirTemp("", "rebound-child-"); err != nil {
+			return nil, fmt.Errorf("start broker child: %w", err)
+		}
+		c.o.Store = filepath.Join(c.dir, stateFolder)
+	}
+	proc, ready, sameClock, err := startChildProcess(ctx, c.o, c.command, c.env)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("start broker child: %w", err), c.removeDir())
 	}
-	fromChild, childWrites, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, childReads.Close(), toChild.Close())
+	c.proc = proc
+	c.info = target.Info{
+		Kind: KindChild, Broker: "mochi", Version: mochi.Version, Addresses: ready.Addresses,
+		Endpoint: ready.Endpoint, SameClock: sameClock, Settings: c.o.settings(), Abilities: childAbilities(o.Persist),
 	}
-	c := &Child{
-		clock: o.Clock, output: new(tail), control: newControl(fromChild, toChild),
-		toChild: toChild, fromChild: fromChild, done: make(chan struct{}),
-	}
-	c.cmd = exec.Command(command[0], command[1:]...)
-	c.cmd.Env = append(append(os.Environ(), env...), childMarker+"=1")
-	c.cmd.ExtraFiles = []*os.File{childReads, childWrites} // childIn, childOut
-	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
-	c.cmd.WaitDelay = time.Second                           // if a descendant holds our output pipes
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // out of reach of the terminal's Ctrl-C
-	err = c.cmd.Start()
-	closeErr := errors.Join(childReads.Close(), childWrites.Close())
-	if err = errors.Join(err, closeErr); err != nil {
-		return nil, errors.Join(err, toChild.Close(), fromChild.Close())
-	}
-	c.pid = c.cmd.Process.Pid
-	go func() {
-		defer close(c.done)
-		c.waitErr = c.cmd.Wait()
-	}()
 	return c, nil
 }
 
@@ -129,156 +93,195 @@ func ownCommand() []string {
 	return []string{exe}
 }
 
-// handshake sends the order, waits until the child is ready and compares clocks.
-func (c *Child) handshake(ctx context.Context, o Options) error {
-	m, err := c.exchange(ctx, message{Type: typeStart, Start: &startOrder{
-		Monotonic: o.Clock.Monotonic(), Addresses: o.Addresses, Port: o.Port,
-		WritesPending: o.WritesPending, EndpointAddr: o.EndpointAddr, EndpointKey: o.EndpointKey,
-	}})
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w: not ready within %v: %w", ErrNoChildMain, o.ReadyTimeout, ctx.Err())
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w: it ended instead", ErrNoChildMain)
-	case err != nil:
-		return err
-	case m.Type == typeFailed:
-		return fmt.Errorf("the child says: %s", m.Failed)
-	case m.Type != typeReady:
-		return fmt.Errorf("%w: %s instead of %s", ErrControl, m.Type, typeReady)
-	}
-	c.pid = m.Ready.PID
-	before := c.clock.Now()
-	reading, err := c.reading(ctx)
-	if err != nil {
-		return fmt.Errorf("compare clocks: %w", err)
-	}
-	clockErr := timeline.Bracket(before, reading.At, c.clock.Now())
-	if clockErr != nil {
-		o.Log.Warn("close instants of the broker child are not used", "error", clockErr)
-	}
-	c.info = target.Info{
-		Kind: KindChild, Broker: "mochi", Version: mochi.Version, Addresses: m.Ready.Addresses,
-		Endpoint: m.Ready.Endpoint, SameClock: clockErr == nil,
-		Settings: o.settings(), Abilities: mochiAbilities(),
-	}
-	return nil
-}
-
-// exchange sends one message and reads one back; ctx bounds both.
-func (c *Child) exchange(ctx context.Context, m message) (message, error) {
+// current is the process that was started last; live is false when it is paused.
+func (c *Child) current() (p *childProcess, live bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	wake := func() { // deadlines in the past end a blocked read and write
-		_ = c.fromChild.SetReadDeadline(time.Unix(1, 0))
-		_ = c.toChild.SetWriteDeadline(time.Unix(1, 0))
-	}
-	defer context.AfterFunc(ctx, wake)()
-	if err := c.control.send(m); err != nil {
-		return message{}, err
-	}
-	return c.control.receive()
+	return c.proc, !c.paused
 }
 
-// reading asks for the child's clock and counters.
-func (c *Child) reading(ctx context.Context) (statsReport, error) {
-	m, err := c.exchange(ctx, message{Type: typeStats})
-	if err != nil {
-		return statsReport{}, err
-	}
-	if m.Stats == nil {
-		return statsReport{}, fmt.Errorf("%w: %s instead of %s", ErrControl, m.Type, typeStats)
-	}
-	return *m.Stats, nil
+// Info says where the child serves: the same over all restarts.
+func (c *Child) Info() target.Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.info
 }
 
-// Info says where the child serves.
-func (c *Child) Info() target.Info { return c.info }
+// PID is the process id of the broker, for health samples; 0 while there is none.
+func (c *Child) PID() int {
+	p, _ := c.current()
+	if p.isDone() {
+		return 0
+	}
+	return p.pid
+}
 
-// PID is the process id of the broker, for health samples.
-func (c *Child) PID() int { return c.pid }
+// Done is closed when the child that was started last has ended, for whatever
+// reason.
+func (c *Child) Done() <-chan struct{} {
+	p, _ := c.current()
+	return p.done
+}
 
-// Done is closed when the child has ended, for whatever reason.
-func (c *Child) Done() <-chan struct{} { return c.done }
-
-// Stats asks the child for its counters. After an error (a child that did not
-// answer in time) the control pipe is of no more use.
+// Stats asks the child for its counters, which are of its present process. After
+// an error of a child that did not answer in time its control pipe is of no more
+// use; one that is down or paused is not asked.
 func (c *Child) Stats(ctx context.Context) (Stats, error) {
+	p, live := c.current()
+	if !live || p.isDone() {
+		return Stats{}, fmt.Errorf("stats of the broker child: %w", ErrDown)
+	}
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
-	r, err := c.reading(ctx)
+	r, err := p.reading(ctx)
 	if err != nil {
 		return Stats{}, fmt.Errorf("stats of the broker child: %w", err)
 	}
 	return r.Stats, nil
 }
 
-// Kill ends the child with SIGKILL and waits: the crash of a broker. Close is
-// still owed.
+// SetGate implements target.Gatekeeper. A child that is started again has the
+// gates of the one before it, whose tallies ended with it. One that is paused
+// answers nothing.
+func (c *Child) SetGate(ctx context.Context, g target.Gate) (target.GateTally, error) {
+	if err := g.Check(); err != nil {
+		return target.GateTally{}, err
+	}
+	c.life.Lock()
+	defer c.life.Unlock()
+	p, live := c.current()
+	if !live {
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", ErrDown)
+	}
+	c.o.Gates = slices.DeleteFunc(slices.Clone(c.o.Gates), func(old target.Gate) bool { return old.Name == g.Name })
+	if !g.Open() {
+		c.o.Gates = append(c.o.Gates, g)
+	}
+	if p.isDone() {
+		return target.GateTally{}, nil // the next one will have it
+	}
+	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	m, err := p.exchange(ctx, message{Type: typeGate, Gate: &g})
+	switch {
+	case err != nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", err)
+	case m.Type == typeFailed:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: the child says: %s", m.Failed)
+	case m.Tally == nil:
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w: %s instead of %s", ErrControl, m.Type, typeTally)
+	}
+	return *m.Tally, nil
+}
+
+var _ target.Gatekeeper = (*Child)(nil)
+
+// Kill ends the child with SIGKILL and reaps it. Close is still owed.
 func (c *Child) Kill() error {
-	c.killed.Store(true)
-	err := c.cmd.Process.Kill()
-	<-c.done
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+	c.life.Lock()
+	defer c.life.Unlock()
+	p, _ := c.current()
+	if err := errors.Join(p.kill(), p.closePipes()); err != nil {
 		return fmt.Errorf("kill broker child: %w", err)
 	}
 	return nil
 }
 
+// Stop ends the child in good order (EOF on its control pipe, SIGKILL after 5 s)
+// and reaps it. Close is still owed.
+func (c *Child) Stop() error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	p, _ := c.current()
+	if err := p.stop(); err != nil {
+		return fmt.Errorf("stop broker child: %w", err)
+	}
+	return nil
+}
+
+// Start starts the child again after Kill or Stop, at the same addresses and
+// with the same endpoint, and waits until it is ready. Without keep its store,
+// if it has one, starts empty.
+func (c *Child) Start(ctx context.Context, keep bool) error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	if err := c.start(ctx, keep); err != nil {
+		return fmt.Errorf("start broker child again: %w", err)
+	}
+	return nil
+}
+
+func (c *Child) start(ctx context.Context, keep bool) error {
+	last, _ := c.current()
+	switch {
+	case c.closed:
+		return ErrDown
+	case !last.isDone():
+		return ErrRuns
+	}
+	if !keep && c.o.Store != "" {
+		if err := os.RemoveAll(c.o.Store); err != nil {
+			return err
+		}
+	}
+	was := c.Info()
+	o := c.o
+	var err error
+	if o.Port, err = portIn(was.Addresses[0]); err != nil {
+		return err
+	}
+	if o.EndpointAddr, err = hostIn(was.Endpoint); err != nil {
+		return err
+	}
+	p, ready, sameClock, err := startChildProcess(ctx, o, c.command, c.env)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(ready.Addresses, was.Addresses) || ready.Endpoint != was.Endpoint {
+		err := fmt.Errorf("%w: %v and %s instead of %v and %s", ErrMoved, ready.Addresses, ready.Endpoint, was.Addresses, was.Endpoint)
+		return errors.Join(err, p.kill(), p.closePipes())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.proc, c.paused, c.info.SameClock = p, false, sameClock
+	return nil
+}
+
+// Pause stops the child where it stands, or lets it go on.
+func (c *Child) Pause(paused bool) error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	p, _ := c.current()
+	if err := p.pause(p.pid, paused); err != nil {
+		return fmt.Errorf("pause broker child (%v): %w", paused, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = paused
+	return nil
+}
+
 // Close ends the child (EOF on its control pipe, SIGKILL after 5 s) and reaps
-// it. It may be called twice. It is an error if the child did not end well.
+// it, also one that is paused. It may be called twice. It is an error if the
+// child did not end well.
 func (c *Child) Close() error {
-	c.close.Do(func() {
-		err := c.toChild.Close()
-		timer := time.NewTimer(childStop)
-		defer timer.Stop()
-		select {
-		case <-c.done:
-		case <-timer.C:
-			err = errors.Join(err, fmt.Errorf("it did not end within %v and was killed", childStop), c.Kill())
-		}
-		err = errors.Join(err, c.fromChild.Close())
-		if c.waitErr != nil && !c.killed.Load() {
-			err = errors.Join(err, fmt.Errorf("it ended with %w%s", c.waitErr, c.output.quote()))
-		}
-		if err != nil {
-			c.closeErr = fmt.Errorf("close broker child: %w", err)
-		}
-	})
-	return c.closeErr
-}
-
-// tail keeps the end of what a child prints, for error texts.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-const tailSize = 2 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - tailSize; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.closed {
+		return c.err
 	}
-	return len(p), nil
-}
-
-// String is the kept output.
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
-}
-
-// quote gives the kept output as the end of a sentence; "" if there is none.
-func (t *tail) quote() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.buf) == 0 {
-		return ""
+	c.closed = true
+	p, _ := c.current()
+	if err := errors.Join(p.stop(), c.removeDir()); err != nil {
+		c.err = fmt.Errorf("close broker child: %w", err)
 	}
-	return fmt.Sprintf("; it printed %q", t.buf)
+	return c.err
+}
+
+// removeDir removes the scratch folder, if there is one.
+func (c *Child) removeDir() error {
+	if c.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(c.dir)
 }

@@ -43,7 +43,7 @@ func TestChildServesAndCloses(t *testing.T) {
 	if !info.SameClock || info.Kind != KindChild || len(info.Addresses) != 2 || c.PID() == os.Getpid() {
 		t.Errorf("%+v", info)
 	}
-	if !reflect.DeepEqual(info.Abilities, embedded.Abilities) || !reflect.DeepEqual(info.Settings, embedded.Settings) {
+	if !reflect.DeepEqual(info.Abilities, childAbilities(false)) || !reflect.DeepEqual(info.Settings, embedded.Settings) {
 		t.Errorf("child %+v\nembedded %+v", info, embedded)
 	}
 	ctx := testContext(t)
@@ -207,6 +207,7 @@ func TestChildInAnotherTimeNamespace(t *testing.T) {
 func parentMain() int {
 	type process interface {
 		PID() int
+		Pause(bool) error
 		Done() <-chan struct{}
 	}
 	var c process
@@ -220,6 +221,12 @@ func parentMain() int {
 		fmt.Println(err)
 		return 1
 	}
+	if os.Getenv(bePaused) != "" {
+		if err := c.Pause(true); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
 	fmt.Println(c.PID())
 	<-c.Done() // until killed
 	return 0
@@ -232,10 +239,20 @@ func TestCommandEndsWithItsParentsKill9(t *testing.T) {
 	endsWithItsParent(t, "mosquitto")
 }
 
-func endsWithItsParent(t *testing.T, kind string) {
+// A broker that is paused can not see that its parent is gone.
+func TestPausedChildEndsWithItsParentsKill9(t *testing.T) {
+	endsWithItsParent(t, "child", bePaused+"=1")
+}
+
+func TestPausedCommandEndsWithItsParentsKill9(t *testing.T) {
+	needProgram(t, "mosquitto")
+	endsWithItsParent(t, "mosquitto", bePaused+"=1")
+}
+
+func endsWithItsParent(t *testing.T, kind string, env ...string) {
 	t.Helper()
 	parent := exec.Command("/proc/self/exe")
-	parent.Env = append(os.Environ(), beParent+"="+kind)
+	parent.Env = append(append(os.Environ(), beParent+"="+kind), env...)
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
@@ -87,16 +90,27 @@ func serveChild(c *control, mount Mount) error {
 func startInChild(clock *timeline.Clock, order startOrder, mount Mount) (*Embedded, error) {
 	ctx := context.Background()
 	b, err := StartEmbedded(ctx, Options{
-		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending,
+		Clock: clock, Addresses: order.Addresses, Port: order.Port, WritesPending: order.WritesPending, Store: order.Store, Gates: order.Gates,
 	})
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mount(ctx, b, order.EndpointAddr, order.EndpointKey)
+	host, port, err := splitPort(order.EndpointAddr)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	b.Mount(url, closeEndpoint)
+	err = onPort(port, func(port int) error { // as MQTT's, it has to be free after a restart
+		url, closeEndpoint, err := mount(ctx, b, net.JoinHostPort(host, strconv.Itoa(port)), order.EndpointKey)
+		if err == nil {
+			b.Mount(url, closeEndpoint)
+		} else if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: endpoint: %w", ErrPortInUse, err)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
 	return b, nil
 }
 
@@ -111,9 +125,23 @@ func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
 		if m, err = c.receive(); errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil && m.Type == typeStats {
+		switch {
+		case err != nil:
+		case m.Type == typeStats:
 			err = c.send(message{Type: typeStats, Stats: &statsReport{At: clock.Now(), Stats: b.Stats()}})
+		case m.Type == typeGate:
+			err = answerGate(c, b, *m.Gate)
 		}
 	}
 	return err
+}
+
+// answerGate puts up a gate. One that can't be is the parent's mistake, and no
+// end of the child.
+func answerGate(c *control, b *Embedded, g target.Gate) error {
+	tally, err := b.SetGate(context.Background(), g)
+	if err != nil {
+		return c.send(message{Type: typeFailed, Failed: err.Error()})
+	}
+	return c.send(message{Type: typeTally, Tally: &tally})
 }

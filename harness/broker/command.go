@@ -10,10 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,7 +28,7 @@ type program struct {
 	abilities reports.Abilities
 	// version reads the version out of the program; "" = not known.
 	version func(ctx context.Context, path string) string
-	// prepare writes configuration and state into an empty folder and gives
+	// prepare writes configuration into a folder, empty but for stateFolder, and gives
 	// the arguments of the program, and what was tuned, for the report.
 	prepare func(dir string, listen []string) (args []string, settings map[string]string, err error)
 }
@@ -66,18 +64,36 @@ const (
 // ErrNoProgram says that a broker's program is not installed.
 var ErrNoProgram = errors.New("broker program not found")
 
+// stateFolder is what a broker keeps over a restart, in its scratch folder.
+const stateFolder = "state"
+
 // Command is a foreign broker in a process of its own, with a scratch folder
-// for its configuration and state.
+// for its configuration and state. It can be killed, stopped, paused and started
+// again, at the same addresses.
 type Command struct {
 	info   target.Info
+	path   string // of the program
+	args   []string
 	dir    string
-	proc   *process
 	output *tail
-	close  sync.Once
+	out    io.Writer // output, and the log
+	ready  time.Duration
+
+	life   sync.Mutex // one change of the process at a time
+	closed bool
 	err    error // of Close
+
+	mu   sync.Mutex // guards proc
+	proc *process   // the one that was started last
 }
 
-var _ target.Target = (*Command)(nil)
+var (
+	_ target.Target  = (*Command)(nil)
+	_ target.Killer  = (*Command)(nil)
+	_ target.Stopper = (*Command)(nil)
+	_ target.Starter = (*Command)(nil)
+	_ target.Pauser  = (*Command)(nil)
+)
 
 // StartCommand starts a broker of the table of programs on loopback and
 // returns when it takes MQTT connections. ctx bounds the start only. Of the
@@ -106,6 +122,19 @@ func StartCommand(ctx context.Context, name string, o Options) (*Command, error)
 	return nil, fmt.Errorf("start %s: no free port in %d tries: %w", name, portTries, ErrPortInUse)
 }
 
+// MissingProgram says why the broker of a row of the kind command can not be
+// started here; "" = it can.
+func MissingProgram(name string) string {
+	p, found := findProgram(name)
+	if !found {
+		return name + " is not in the table of programs"
+	}
+	if _, err := lookProgram(p.name); err != nil {
+		return fmt.Sprintf("%s is not installed (%s)", p.name, p.install)
+	}
+	return ""
+}
+
 // lookProgram also looks where servers live and a user's PATH does not.
 func lookProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -126,7 +155,7 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 	if err != nil {
 		return nil, err
 	}
-	c := &Command{output: new(tail)}
+	c := &Command{path: path, output: new(tail), ready: o.ReadyTimeout}
 	if c.dir, err = os.MkdirTemp("", "rebound-"+p.name+"-"); err != nil {
 		return nil, err
 	}
@@ -135,18 +164,16 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	args, settings, err := p.prepare(c.dir, listen)
-	if err != nil {
+	if err := os.Mkdir(c.state(), 0o700); err != nil {
 		return nil, err
 	}
-	var out io.Writer = c.output
+	var settings map[string]string
+	if c.args, settings, err = p.prepare(c.dir, listen); err != nil {
+		return nil, err
+	}
+	c.out = c.output
 	if o.BrokerLog != nil {
-		out = io.MultiWriter(c.output, o.BrokerLog)
-	}
-	cmd := exec.Command(path, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = c.dir, out, out, time.Second
-	if c.proc, err = startProcess(cmd); err != nil {
-		return nil, err
+		c.out = io.MultiWriter(c.output, o.BrokerLog)
 	}
 	c.info = target.Info{
 		Kind: KindCommand, Broker: p.name, Version: p.version(ctx, path),
@@ -155,10 +182,30 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 	for _, addr := range listen {
 		c.info.Addresses = append(c.info.Addresses, "tcp://"+addr)
 	}
-	if err := c.ready(ctx); err != nil {
-		return nil, fmt.Errorf("%w%s", err, c.output.quote())
+	if err := c.run(ctx); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+func (c *Command) state() string { return filepath.Join(c.dir, stateFolder) }
+
+// run starts the program and waits until the broker answers a CONNECT.
+func (c *Command) run(ctx context.Context) error {
+	c.output.reset()
+	cmd := exec.Command(c.path, c.args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, c.out, c.out
+	p, err := startProcess(cmd)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.proc = p
+	c.mu.Unlock()
+	if err := c.await(ctx, p); err != nil {
+		return fmt.Errorf("%w%s", err, c.output.quote())
+	}
+	return nil
 }
 
 // freePort finds a port that is free on all addresses.
@@ -175,21 +222,21 @@ func freePort(ctx context.Context, o Options) ([]string, error) {
 	return addrs, err
 }
 
-// ready waits until the broker answers a CONNECT.
-func (c *Command) ready(ctx context.Context) error {
+// await waits until the broker answers a CONNECT.
+func (c *Command) await(ctx context.Context, p *process) error {
 	tick := time.NewTicker(readyPoll + rand.N(readyPoll))
 	defer tick.Stop()
 	for {
-		err := Preflight(ctx, c.info.Addresses[0])
-		if err == nil {
+		err := p.whileRuns(ctx, func(ctx context.Context) error { return Preflight(ctx, c.info.Addresses[0], nil) })
+		if err == nil && !p.isDone() { // else somebody else answered
 			return nil
 		}
 		select {
-		case <-c.proc.done:
+		case <-p.done:
 			if strings.Contains(strings.ToLower(c.output.String()), "address already in use") {
-				return fmt.Errorf("%w: it ended with %w", ErrPortInUse, c.proc.err)
+				return fmt.Errorf("%w: it ended with %w", ErrPortInUse, p.err)
 			}
-			return fmt.Errorf("it ended before it was ready: %w", c.proc.err)
+			return fmt.Errorf("it ended before it was ready: %w", p.err)
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %w", errors.Join(ctx.Err(), err))
 		case <-tick.C:
@@ -197,96 +244,110 @@ func (c *Command) ready(ctx context.Context) error {
 	}
 }
 
-// Info says where the broker serves.
+// Info says where the broker serves: the same over all restarts.
 func (c *Command) Info() target.Info { return c.info }
 
-// PID is the process id of the broker, for health samples.
-func (c *Command) PID() int { return c.proc.cmd.Process.Pid }
+// current is the process that was started last; nil if there was none.
+func (c *Command) current() *process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proc
+}
 
-// Done is closed when the broker has ended, for whatever reason.
-func (c *Command) Done() <-chan struct{} { return c.proc.done }
+// PID is the process id of the broker, for health samples; 0 while there is none.
+func (c *Command) PID() int {
+	p := c.current()
+	if p.isDone() {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
 
-// Kill ends the broker with SIGKILL and waits: a crash. Close is still owed.
-func (c *Command) Kill() error { return c.proc.kill() }
+// Done is closed when the broker that was started last has ended, for whatever
+// reason.
+func (c *Command) Done() <-chan struct{} { return c.current().done }
 
-// Close ends the broker (SIGTERM, SIGKILL after 10 s), reaps it and removes its
-// folder. It may be called twice. It is an error if it did not end well.
+// Kill ends the broker with SIGKILL and reaps it. Close is still owed.
+func (c *Command) Kill() error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	return c.told("kill", c.current().kill())
+}
+
+// Stop ends the broker in good order (SIGTERM, SIGKILL after 10 s) and reaps it.
+// Close is still owed.
+func (c *Command) Stop() error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	return c.told("stop", c.end())
+}
+
+func (c *Command) end() error {
+	p := c.current()
+	return p.end(func() error { return p.signal(syscall.SIGTERM) }, commandStop)
+}
+
+// Start starts the broker again after Kill or Stop, at the same addresses, and
+// waits until it is ready. Without keep its state is removed first.
+func (c *Command) Start(ctx context.Context, keep bool) error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	return c.told("start again", c.start(ctx, keep))
+}
+
+func (c *Command) start(ctx context.Context, keep bool) error {
+	switch {
+	case c.closed:
+		return ErrDown
+	case !c.current().isDone():
+		return ErrRuns
+	}
+	if !keep {
+		if err := errors.Join(os.RemoveAll(c.state()), os.Mkdir(c.state(), 0o700)); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.ready)
+	defer cancel()
+	err := c.run(ctx)
+	if err != nil && !c.current().isDone() {
+		err = errors.Join(err, c.current().kill())
+	}
+	return err
+}
+
+// Pause stops the broker where it stands, or lets it go on.
+func (c *Command) Pause(paused bool) error {
+	c.life.Lock()
+	defer c.life.Unlock()
+	p := c.current()
+	return c.told("pause", p.pause(p.cmd.Process.Pid, paused))
+}
+
+// told says what was tried and what the broker printed last.
+func (c *Command) told(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w%s", what, c.info.Broker, err, c.output.quote())
+}
+
+// Close ends the broker (SIGTERM, SIGKILL after 10 s), also one that is paused,
+// reaps it and removes its folder. It may be called twice. It is an error if it
+// did not end well.
 func (c *Command) Close() error {
-	c.close.Do(func() {
-		var err error
-		if c.proc != nil {
-			err = c.proc.end()
-		}
-		if err != nil {
-			err = fmt.Errorf("close %s: %w%s", c.info.Broker, err, c.output.quote())
-		}
-		c.err = errors.Join(err, os.RemoveAll(c.dir))
-	})
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.closed {
+		return c.err
+	}
+	c.closed = true
+	var err error
+	if c.current() != nil {
+		err = c.told("close", c.end())
+	}
+	c.err = errors.Join(err, os.RemoveAll(c.dir))
 	return c.err
-}
-
-// process is a started program with the goroutine that owns it.
-type process struct {
-	cmd   *exec.Cmd
-	done  chan struct{} // closed when it is reaped
-	err   error         // how it ended, after done
-	ended atomic.Bool   // by us
-}
-
-// startProcess starts a program that is killed when this process ends, however
-// that comes about: the kernel binds that to the thread that started it, so
-// the thread is kept for the program's life.
-func startProcess(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	cmd.SysProcAttr = dieWithParent(&syscall.SysProcAttr{Setpgid: true}) // out of reach of the terminal's Ctrl-C
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *process) kill() error {
-	p.ended.Store(true)
-	err := p.cmd.Process.Kill()
-	<-p.done
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill: %w", err)
-	}
-	return nil
-}
-
-// end asks the program to end, and insists after a while.
-func (p *process) end() error {
-	select {
-	case <-p.done:
-	default:
-		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return errors.Join(err, p.kill())
-		}
-	}
-	timer := time.NewTimer(commandStop)
-	defer timer.Stop()
-	select {
-	case <-p.done:
-	case <-timer.C:
-		return errors.Join(fmt.Errorf("it did not end within %v and was killed", commandStop), p.kill())
-	}
-	if p.err != nil && !p.ended.Load() {
-		return fmt.Errorf("it ended with %w", p.err)
-	}
-	return nil
 }
 
 // hostOf splits HOST:PORT; listen only makes such.

@@ -8,13 +8,15 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 // The control protocol: lines of JSON over two pipes, parent to child and
 // back. The parent speaks first (start), the child answers ready or failed.
-// From then on each stats of the parent is answered with one of the child. The
-// child ends when it reads EOF, so it also ends with its parent.
+// From then on each stats of the parent is answered with one of the child, and
+// each gate with a tally or with failed. The child ends when it reads EOF, so it
+// also ends with its parent.
 const (
 	controlVersion = 1
 	// maxControlLine bounds one line; the longest real one lists addresses.
@@ -27,17 +29,21 @@ const (
 	typeReady  = "ready"
 	typeFailed = "failed"
 	typeStats  = "stats"
+	typeGate   = "gate"
+	typeTally  = "tally"
 )
 
 // message is one line. Exactly the field that its type names is set; a stats
 // request carries none.
 type message struct {
-	Version int          `json:"v"`
-	Type    string       `json:"type"`
-	Start   *startOrder  `json:"start,omitempty"`
-	Ready   *readyReport `json:"ready,omitempty"`
-	Failed  string       `json:"failed,omitempty"`
-	Stats   *statsReport `json:"stats,omitempty"`
+	Version int               `json:"v"`
+	Type    string            `json:"type"`
+	Start   *startOrder       `json:"start,omitempty"`
+	Ready   *readyReport      `json:"ready,omitempty"`
+	Failed  string            `json:"failed,omitempty"`
+	Stats   *statsReport      `json:"stats,omitempty"`
+	Gate    *target.Gate      `json:"gate,omitempty"`
+	Tally   *target.GateTally `json:"tally,omitempty"`
 }
 
 // startOrder is what the child is to serve.
@@ -46,7 +52,10 @@ type startOrder struct {
 	Addresses     int    `json:"addresses"`
 	Port          int    `json:"port,omitempty"`
 	WritesPending int    `json:"writes_pending"`
+	Store         string `json:"store,omitempty"`
 	EndpointAddr  string `json:"endpoint_addr"`
+
+	Gates []target.Gate `json:"gates,omitempty"` // that stand from the start
 	// Last, so that no error text that quotes the start of a line holds it.
 	EndpointKey *EndpointKey `json:"endpoint_key,omitempty"`
 }
@@ -81,7 +90,9 @@ func parseMessage(line []byte) (message, error) {
 	case m.Type == typeStart && m.Start != nil,
 		m.Type == typeReady && m.Ready != nil && len(m.Ready.Addresses) > 0 && m.Ready.PID > 0,
 		m.Type == typeFailed && m.Failed != "",
-		m.Type == typeStats:
+		m.Type == typeStats,
+		m.Type == typeGate && m.Gate != nil,
+		m.Type == typeTally && m.Tally != nil:
 		return m, nil
 	}
 	return message{}, fmt.Errorf("%w: message of type %q is unknown or incomplete", ErrControl, m.Type)

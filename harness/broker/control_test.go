@@ -19,6 +19,10 @@ func TestParseMessage(t *testing.T) {
 		{`{"v":1,"type":"ready","ready":{}}`, "unknown or incomplete"},
 		{`{"v":1,"type":"failed"}`, "unknown or incomplete"},
 		{`{"v":1,"type":"gate"}`, "unknown or incomplete"},
+		{`{"v":1,"type":"gate","gate":{"name":"a"}}`, ""},
+		{`{"v":1,"type":"gate","gate":{"name":"a","slow_auth":{"delay_ns":"1s"}}}`, "is no message"},
+		{`{"v":1,"type":"tally"}`, "unknown or incomplete"},
+		{`{"v":1,"type":"kick"}`, "unknown or incomplete"},
 		{`{"v":1,"type":"stats"} {}`, "is no message"},
 		{`PASS`, "is no message"},
 		{``, "is no message"},
@@ -51,6 +55,12 @@ func FuzzParseMessage(f *testing.F) {
 	f.Add([]byte(`{"v":1,"type":"ready","ready":{"addresses":["tcp://127.0.0.1:1"],"endpoint":"http://127.0.0.1:2","pid":3,"at":4}}`))
 	f.Add([]byte(`{"v":1,"type":"failed","failed":"why"}`))
 	f.Add([]byte(`{"v":1,"type":"stats","stats":{"at":1,"clients":2,"dropped":3}}`))
+	f.Add([]byte(`{"v":1,"type":"gate","gate":{"name":"storm/1/slow-auth","clients":"dev-([0-9]+)","seed":7,"slow_auth":{"delay_ns":100000000,"distribution":"exponential","max_ns":1000000000,"workers":8,"queue":100}}}`))
+	f.Add([]byte(`{"v":1,"type":"gate","gate":{"name":"a","reject_auth":{"share":0.3,"code":5}}}`))
+	f.Add([]byte(`{"v":1,"type":"gate","gate":{"name":"a","connect_limit":{"rate":500,"burst":50,"then":"hang"}}}`))
+	f.Add([]byte(`{"v":1,"type":"gate","gate":{"name":"a","subscribe_slow":{"delay_ns":5}}}`))
+	f.Add([]byte(`{"v":1,"type":"gate","gate":{"name":"a","publish_quota":{"rate":0.5,"burst":1,"then":"delay"}}}`))
+	f.Add([]byte(`{"v":1,"type":"tally","tally":{"seen":5,"passed":1,"refused":1,"closed":1,"gone":1,"held":1,"delayed":2}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		m, err := parseMessage(line)
 		if err != nil {

@@ -86,9 +86,14 @@ func (d *door) accept(w way, establish listeners.EstablishFn) {
 		}
 		go func() {
 			defer d.leave(conn)
-			if opened, ok := d.open(w, conn); ok {
-				_ = establish(d.ID(), opened) // how it ended is for mochi's hooks to tell
+			opened, ok := d.open(w, conn)
+			if !ok {
+				return
 			}
+			early := &earlyConn{Conn: opened}
+			_ = establish(d.ID(), early) // how it ended is for mochi's hooks to tell
+			_ = conn.Close()             // mochi has closed it, unless it panicked
+			early.finish()
 		}()
 	}
 }
@@ -137,7 +142,7 @@ func (d *door) enter(conn net.Conn) bool {
 }
 
 func (d *door) leave(conn net.Conn) {
-	_ = conn.Close() // mochi has closed it, unless it panicked
+	_ = conn.Close() // twice, unless its handshake failed
 	d.mu.Lock()
 	delete(d.conns, conn)
 	d.mu.Unlock()

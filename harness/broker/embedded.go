@@ -21,6 +21,7 @@ type Stats struct {
 	Dropped         int64 `json:"dropped"`          // publishes dropped for a full writer queue
 	InflightDropped int64 `json:"inflight_dropped"` // publishes refused for a full in-flight store
 	AcceptFailures  int64 `json:"accept_failures"`  // failed Accepts, each tried again
+	Held            int64 `json:"held"`             // packets that wait at a gate now
 }
 
 // Embedded is mochi in this process.
@@ -50,7 +51,7 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), trace: newTrace()}}
+	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: &gate{blocks: newBlockList(), barriers: newBarriers(), trace: newTrace()}}
 	e.door.connect = o.ConnectTimeout
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumClientWritesPending = int32(o.WritesPending)
@@ -61,11 +62,13 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 		Logger:                 slog.New(slog.DiscardHandler), // it warns of every lost connection
 	})
 	e.publisher = newPublisher(e.server)
-	if err := e.serve(o); err != nil {
-		for _, w := range ways {
-			err = errors.Join(err, w.Close())
+	for _, g := range o.Gates {
+		if _, err := e.SetGate(ctx, g); err != nil {
+			return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), closeAll(ways))
 		}
-		return nil, fmt.Errorf("start embedded broker: %w", err)
+	}
+	if err := e.serve(o); err != nil {
+		return nil, fmt.Errorf("start embedded broker: %w", errors.Join(err, closeAll(ways)))
 	}
 	abilities := mochiAbilities()
 	if e.store != nil {
@@ -140,6 +143,7 @@ func (e *Embedded) Stats() Stats {
 		Dropped:         atomic.LoadInt64(&e.server.Info.MessagesDropped),
 		InflightDropped: atomic.LoadInt64(&e.server.Info.InflightDropped),
 		AcceptFailures:  e.door.failures.Load(),
+		Held:            e.gate.barriers.held(),
 	}
 }
 
@@ -158,6 +162,7 @@ func (e *Embedded) Close() error {
 			e.closeErr = endpoint()
 		}
 		e.gate.shut.Store(e.store == nil)
+		e.gate.barriers.close()
 		if err := e.server.Close(); err != nil {
 			e.closeErr = errors.Join(e.closeErr, fmt.Errorf("close embedded broker: %w", err))
 		}

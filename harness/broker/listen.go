@@ -38,9 +38,7 @@ type way struct {
 func waysIn(ctx context.Context, o Options) (ways []way, err error) {
 	defer func() {
 		if err != nil {
-			for _, w := range ways {
-				err = errors.Join(err, w.Close())
-			}
+			err = errors.Join(err, closeAll(ways))
 			ways = nil
 		}
 	}()
@@ -72,6 +70,13 @@ func waysIn(ctx context.Context, o Options) (ways []way, err error) {
 		ways = append(ways, t.way(l, o.TLS))
 	}
 	return ways, nil
+}
+
+func closeAll(ways []way) (err error) {
+	for _, w := range ways {
+		err = errors.Join(err, w.Close())
+	}
+	return err
 }
 
 // way is a listener with what the transport does to its sockets.

@@ -20,6 +20,7 @@ import (
 const (
 	noChildMain = "REBOUND_TEST_NO_CHILD_MAIN" // be a program that forgot ChildMain
 	beParent    = "REBOUND_TEST_PARENT"        // start a child, print its pid and wait to be killed
+	bePaused    = "REBOUND_TEST_PAUSED"        // pause it before
 )
 
 func TestMain(m *testing.M) {

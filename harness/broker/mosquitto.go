@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"text/template"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/reports"
 )
@@ -16,6 +17,10 @@ import (
 // mosquittoQueued is far above what a client can miss in a shipped scenario:
 // mosquitto's own default of 1,000 drops the rest without a word.
 const mosquittoQueued = 100_000
+
+// mosquittoAutosave is mosquitto's own default for autosave_interval: a crash
+// forgets what came after the last snapshot.
+const mosquittoAutosave = 30 * time.Minute
 
 // mosquitto is the row of Eclipse Mosquitto, 2.0 or later.
 func mosquitto() program {
@@ -25,8 +30,9 @@ func mosquitto() program {
 		install: "apt-get install mosquitto",
 		abilities: reports.Abilities{
 			KeepsSession: true, SendsWill: true, KickAsync: true,
-			Persistence: "lazy", // a snapshot at the end and every half hour
-			Queued:      mosquittoQueued,
+			Persistence: "lazy", FlushWindow: mosquittoAutosave.Seconds(), // a snapshot at the end and every half hour
+			Can:    append(processAbilities(), canNamespace),
+			Queued: mosquittoQueued,
 			KnownDefects: []reports.KnownDefect{{
 				Check: "unscripted", Condition: "keep-alive-in-whole-seconds",
 				Doc:       "the silence of a client and 1.5 times its keep alive are counted in whole seconds",
@@ -72,13 +78,10 @@ func mosquittoPrepare(dir string, listen []string) ([]string, map[string]string,
 		Listen []listener
 		Queued int
 		State  string
-	}{Root: os.Getuid() == 0, Queued: mosquittoQueued, State: filepath.Join(dir, "state")}
+	}{Root: os.Getuid() == 0, Queued: mosquittoQueued, State: filepath.Join(dir, stateFolder)}
 	for _, addr := range listen {
 		host, port := hostOf(addr)
 		in.Listen = append(in.Listen, listener{host, port})
-	}
-	if err := os.Mkdir(in.State, 0o700); err != nil {
-		return nil, nil, err
 	}
 	var conf bytes.Buffer
 	if err := mosquittoConf.Execute(&conf, in); err != nil {

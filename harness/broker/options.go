@@ -10,11 +10,14 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
 const (
-	defaultAddresses = 4
+	// DefaultAddresses is how many addresses a broker of ours listens on: each
+	// gives its clients another range of ports.
+	DefaultAddresses = 4
 	// defaultWritesPending is an eighth of mochi's own default, which costs
 	// 64 KiB a client for the channel alone. A full queue drops messages of
 	// QoS 1 too, so it must hold the longest pause of a client's writer: 1024
@@ -41,6 +44,12 @@ var (
 	ErrChildOptions = errors.New("option not available in a broker child")
 	// ErrTLS says that a certificate can't be used, or that there is none.
 	ErrTLS = errors.New("TLS certificate")
+	// ErrDown says that the broker's process is not there to be asked.
+	ErrDown = errors.New("the broker is down")
+	// ErrRuns says that a broker that is to be started has not ended.
+	ErrRuns = errors.New("the broker runs")
+	// ErrMoved says that a broker is back at other addresses than before.
+	ErrMoved = errors.New("the broker moved")
 	// ErrStore says that the store can't be used.
 	ErrStore = errors.New("store")
 	// ErrAddress says that a target address can't be read.
@@ -56,6 +65,7 @@ type Options struct {
 	Also          []Transport     // besides TCP, on Host or else 127.0.0.1; embedded only
 	TLS           *tls.Config     // of the transports tls and wss (LoadTLS)
 	Store         string          // folder that keeps sessions and messages; "" = they end with the broker; embedded only
+	Persist       bool            // keep sessions and messages over a restart, in a folder that goes with the target; child only, a foreign broker always keeps what it can
 	WritesPending int             // messages queued to one client's writer, above which mochi drops; 0 = 1024
 	Log           *slog.Logger    // our own warnings; mochi's are never shown; nil = silent
 	Hooks         []mochi.Hook    // for tests; embedded only
@@ -65,6 +75,7 @@ type Options struct {
 	// ConnectTimeout bounds what an accepted socket may take to say CONNECT, TLS
 	// and WebSocket apart; 0 = no bound, as mochi has none. Embedded only.
 	ConnectTimeout time.Duration
+	Gates          []target.Gate // that stand from the start
 	ReadyTimeout   time.Duration // of a child or a foreign broker; 0 = 10 s
 }
 
@@ -74,7 +85,7 @@ func (o Options) withDefaults() Options {
 		o.Clock = timeline.NewClock()
 	}
 	if o.Addresses <= 0 {
-		o.Addresses = defaultAddresses
+		o.Addresses = DefaultAddresses
 	}
 	if o.WritesPending <= 0 {
 		o.WritesPending = defaultWritesPending

@@ -29,7 +29,7 @@ func Rows() []Row {
 		},
 		{
 			Name: KindChild, Doc: "the same broker in its own process, which ends with this one",
-			Endpoint: true, FDsPerClient: 1, Abilities: mochiAbilities(),
+			Endpoint: true, FDsPerClient: 1, Abilities: childAbilities(false),
 		},
 		{
 			Name: KindAddress, Doc: "a broker that already runs, as tcp://HOST:PORT; it is never started or stopped",
@@ -56,6 +56,35 @@ func FDsPerClient(kind string) int {
 	return 1
 }
 
+// What faults may do to a broker that is a process of ours, in the words of
+// reports.Abilities.Can.
+const (
+	canKill    = "kill"
+	canStop    = "stop"
+	canRestart = "restart"
+	canFreeze  = "freeze"
+	canPersist = "persist" // keep sessions and messages over a restart
+
+	canGate      = "gate"
+	canNamespace = "namespace" // be taken into a network namespace of the run's own
+)
+
+// processAbilities are those of each target with a broker process of ours.
+func processAbilities() []string {
+	return []string{canKill, canStop, canRestart, canFreeze, canPersist}
+}
+
+// childAbilities is the record of mochi in a process of its own, with a store
+// or without.
+func childAbilities(store bool) reports.Abilities {
+	a := mochiAbilities()
+	a.Can = append(a.Can, processAbilities()...)
+	if store {
+		a.Persistence = "lazy" // it survives this process, and the machine from a clean stop on
+	}
+	return a
+}
+
 // mochiAbilities is the record of mochi with this package's settings.
 func mochiAbilities() reports.Abilities {
 	return reports.Abilities{
@@ -64,7 +93,8 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		RedeliveryWait:  0,           // resends when the client reconnects, never on a timer
+		Can:             []string{canGate, canNamespace},
+		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}
 }

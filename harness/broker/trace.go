@@ -43,6 +43,8 @@ const (
 	reasonNetwork      = "Socket IOException"
 	reasonKick         = "closed by administrative action"
 	reasonBrokerClosed = "closed by broker"
+	reasonBusy         = "server unavailable"
+	reasonQuota        = "publish quota exceeded"
 )
 
 // trace remembers connects and ends of clients. Each event is O(1): it stands
@@ -158,13 +160,13 @@ func (t *trace) end(d *traced, cl *mochi.Client, err error) {
 }
 
 // refused notes a CONNECT that was not let in.
-func (t *trace) refused(cl *mochi.Client) {
+func (t *trace) refused(cl *mochi.Client, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.device(cl.ID)
 	t.over(d)
 	t.conns++
-	t.add(d, target.DeviceClose, reasonBlocked, t.conns)
+	t.add(d, target.DeviceClose, reason, t.conns)
 }
 
 func (t *trace) device(id string) *traced {
@@ -290,6 +292,8 @@ func endOf(cl *mochi.Client, err error) (kind, reason string) {
 	switch {
 	case errors.Is(err, errBlocked):
 		return target.DeviceClose, reasonBlocked
+	case errors.Is(err, errQuota):
+		return target.DeviceClose, reasonQuota
 	case errors.Is(err, errBinary):
 		return target.DeviceClose, reasonProtocol
 	case errors.Is(err, os.ErrDeadlineExceeded), network != nil && network.Timeout():

@@ -245,7 +245,7 @@ func TestTraceIsBounded(t *testing.T) {
 		var model []event
 		for n := range rapid.IntRange(0, 60).Draw(t, "events") {
 			id := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "id")
-			tr.refused(&mochi.Client{ID: id})
+			tr.refused(&mochi.Client{ID: id}, reasonBlocked)
 			own := func(e event) bool { return e.id == id }
 			switch count := len(slices.DeleteFunc(slices.Clone(model), func(e event) bool { return e.id != id })); {
 			case count >= tr.maxEach:
@@ -286,7 +286,7 @@ func TestTraceIsBoundedInBytes(t *testing.T) {
 	tr.maxIDs = 10
 	packet := "wxyz and a long Will"
 	for _, id := range []string{"aaaa", "b", packet[:4], "b", "c", "dddddddddddd", "e"} {
-		tr.refused(&mochi.Client{ID: id})
+		tr.refused(&mochi.Client{ID: id}, reasonBlocked)
 		sum := 0
 		for id, d := range tr.devices {
 			sum += len(id)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -56,20 +57,34 @@ func unmetPhases(ev Evidence) []string {
 	faulted := false
 	for _, p := range ev.Plan.Phases {
 		faulted = faulted || len(p.Waves) > 0
-		quiet := p.Until != nil && p.Until.Quiet != nil
 		r, found := ran[p.Name]
 		switch {
 		case !found:
 			if ev.Complete && !ev.Interrupted && ev.Aborted == "" {
 				unmet = append(unmet, fmt.Sprintf("phase %s did not run", p.Name))
 			}
-		case quiet && r.Reason != "until":
+		case p.Until.Drains() && !Drained(p, r, ev.Target.Abilities.RedeliveryWait):
 			unmet = append(unmet, fmt.Sprintf("phase %s did not become quiet: it ended by %s", p.Name, r.Reason))
 		case !faulted && r.Reason != "until" && r.Reason != "for":
 			unmet = append(unmet, fmt.Sprintf("phase %s, before the first fault, did not reach its condition: it ended by %s", p.Name, r.Reason))
 		}
 	}
 	return unmet
+}
+
+// drainQuiet is how long nobody may have read a message when a drain that waits
+// until nothing is owed gives up: what is owed then is lost, and not on its way.
+const drainQuiet = 2 * time.Second
+
+// Drained reports whether the drain was complete: it reached its condition, or,
+// where that is that no message is owed, nothing came any more for drainQuiet,
+// and for the time that the broker may wait before it sends again, in seconds.
+func Drained(p scenarios.PlanPhase, ran timeline.Phase, redelivery float64) bool {
+	if ran.Reason == "until" {
+		return true
+	}
+	enough := max(drainQuiet, time.Duration((redelivery+1)*float64(time.Second)))
+	return p.Until.Drained && ran.Reason == "timeout" && time.Duration(ran.Quiet) >= enough
 }
 
 // unmetClients demands that the clients were there before the first fault: all
@@ -90,8 +105,12 @@ func unmetClients(ev Evidence) []string {
 // wanted is the share of clients that the plan waits for.
 func wanted(p *scenarios.Plan) float64 {
 	for _, ph := range p.Phases {
-		if ph.Until != nil && ph.Until.Connected != nil {
+		switch {
+		case ph.Until == nil:
+		case ph.Until.Connected != nil:
 			return *ph.Until.Connected
+		case ph.Until.ConnectedCount > 0:
+			return float64(ph.Until.ConnectedCount) / float64(max(1, p.Clients))
 		}
 	}
 	return 1

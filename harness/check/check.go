@@ -42,6 +42,7 @@ type Evidence struct {
 	Wills      []timeline.Will    // Will Messages that were read
 	WillWatch  []Span             // a watcher of Wills was connected and subscribed
 	Leak       *Leak              // nil = the run was not one to measure it
+	Lapses     []ledger.Lapse     // what a restart of the broker may have undone
 	Exceptions []ledger.Exception // messages whose account is not plain
 	Unlisted   map[ledger.Verdict]int64
 

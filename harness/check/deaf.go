@@ -19,17 +19,17 @@ func deaf(ev Evidence) Result {
 		return notApplicable("the plan owes nobody a probe or a message of QoS 1 or 2")
 	}
 	var t tally
-	conns, streams := 0, 0
+	conns, streams, held := 0, 0, ev.holds()
 	for i := range ev.Clients {
 		for _, c := range ev.Clients[i].Conns {
 			if c.ProbeAcked != 0 && c.Restored != 0 && accepted(c) {
 				conns++
-				ev.deafConn(c, &t)
+				ev.deafConn(c, held, &t)
 			}
 		}
 	}
 	known := ev.roster()
-	ev.overdue(known, &t)
+	ev.overdue(known, held, &t)
 	if ev.Drained {
 		streams = ev.unreached(known, &t)
 	}
@@ -44,10 +44,11 @@ func deaf(ev Evidence) Result {
 }
 
 // deafConn judges one connection by its probes.
-func (ev Evidence) deafConn(c *timeline.Conn, t *tally) {
-	from, until := max(c.ProbeAcked, c.Restored), ev.until(c)
+func (ev Evidence) deafConn(c *timeline.Conn, held holds, t *tally) {
+	owed, until := max(c.ProbeAcked, c.Restored), ev.until(c)
+	from := held.due(c.ClientID, owed)
 	switch {
-	case c.FirstMessage != 0 || c.LastPub >= from || until-from <= patience:
+	case c.FirstMessage != 0 || c.LastPub >= owed || until-from <= patience:
 	case slices.ContainsFunc(ev.Frames, func(f timeline.Frame) bool {
 		return f.ClientID == c.ClientID && f.N == c.N && f.Type == "PUBLISH" && !f.Out && !f.Passed
 	}): // it can have been the probe that a fault swallowed
@@ -61,7 +62,7 @@ func (ev Evidence) deafConn(c *timeline.Conn, t *tally) {
 
 // overdue judges the tails of ended sessions: that their epoch is over excuses
 // what was on its way, not what was due long before on a live connection.
-func (ev Evidence) overdue(known roster, t *tally) {
+func (ev Evidence) overdue(known roster, held holds, t *tally) {
 	for i := range ev.Exceptions {
 		x := &ev.Exceptions[i]
 		cl := known[x.Subscriber]
@@ -69,7 +70,7 @@ func (ev Evidence) overdue(known roster, t *tally) {
 			continue
 		}
 		for _, c := range cl.Conns {
-			from := max(x.Acked, c.Restored)
+			from := held.due(cl.ID, max(x.Acked, c.Restored))
 			if c.Restored == 0 || !accepted(c) || min(ev.until(c), x.At)-from <= patience {
 				continue
 			}

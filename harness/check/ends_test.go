@@ -62,7 +62,7 @@ func TestFaultWords(t *testing.T) {
 func TestLatestWill(t *testing.T) {
 	cl := Client{Conns: []*timeline.Conn{{N: 1, Will: true, Connect: sec, Connack: sec, Alive: 5 * sec, End: 6 * sec}}}
 	for last, want := range map[timeline.Instant]int{5*sec - 1: 0, 5 * sec: 1, 5*sec + 1: 1} {
-		if b := (Evidence{Stop: 9 * sec}).bill(&cl, nil, last); b.may != want || b.ended != 1 {
+		if b := (Evidence{Stop: 9 * sec}).bill(&cl, nil, nil, last); b.may != want || b.ended != 1 {
 			t.Errorf("a Will read at %s: %+v", clock(last), b)
 		}
 	}

@@ -36,7 +36,7 @@ func keepAlive(ev Evidence) Result {
 		return notApplicable("no fleet of the plan has a keep alive")
 	}
 	var t tally
-	looked := 0
+	looked, held := 0, ev.holds()
 	for i := range ev.Clients {
 		for _, c := range ev.Clients[i].all() {
 			if !accepted(c) || c.KeepAlive == 0 {
@@ -45,6 +45,9 @@ func keepAlive(ev Evidence) Result {
 			looked++
 			until := ev.until(c)
 			gap := silence(c, until)
+			if gap > limit(c) { // nobody could close it while a fault held it
+				gap -= held.within(c.ClientID, c.Connack, until)
+			}
 			if late := limit(c) + limit(c)/10 + timeline.Instant(time.Second); gap <= late {
 				continue
 			}

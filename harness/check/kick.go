@@ -36,8 +36,8 @@ func (ev Evidence) kicker(a Action) timeline.Charge {
 	switch {
 	case a.Fault == "disconnect":
 		return timeline.ChargeClient
-	case ev.Plan.Closer == "fin":
-		return timeline.ChargeHarness // the FIN is ours
+	case ev.Plan.Closer == "fin", ofProcess(a.Fault):
+		return timeline.ChargeHarness // the FIN is ours, and so is the signal
 	}
 	return timeline.ChargeBroker
 }

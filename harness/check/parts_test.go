@@ -38,6 +38,31 @@ func TestAway(t *testing.T) {
 			t.Errorf("%s: charged to %q: %s", what, charge, words)
 		}
 	}
+	// The same refusals while a door was shut: the client has not come again.
+	shut := timeline.Extent{Fault: "reject-auth", Issued: sec, Healed: 3 * sec, OK: true, Bars: true}
+	for what, tc := range map[string]struct {
+		charge timeline.Charge
+		words  string
+		change func(*timeline.Conn, *timeline.Extent)
+	}{
+		"refused by a door":        {library, "was turned away by the fault reject-auth and did not try again after it", func(*timeline.Conn, *timeline.Extent) {}},
+		"by the door of its fleet": {library, "did not try again after it", func(_ *timeline.Conn, x *timeline.Extent) { x.Fleet = "devices" }},
+		"hung":                     {library, "did not try again after it", func(c *timeline.Conn, _ *timeline.Extent) { c.Connack, c.ConnackCode, c.End = 0, 0, 4*sec }},
+		"by another fleet's door":  {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Fleet = "others" }},
+		"before the door was shut": {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Issued = 10 * sec }},
+		"after it was opened":      {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Healed = sec + 1 }},
+		"the door failed":          {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.OK = false }},
+		"it bars nobody":           {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Bars = false }},
+	} {
+		ev := clean()
+		c, x := ev.at(b, 1), shut
+		c.Connack, c.ConnackCode, c.End = 2*sec, 3, 2*sec
+		tc.change(c, &x)
+		ev.Extents = []timeline.Extent{x}
+		if charge, words := ev.away(&ev.Clients[b]); charge != tc.charge || !strings.HasSuffix(words, tc.words) {
+			t.Errorf("%s: charged to %q: %s", what, charge, words)
+		}
+	}
 	for _, cl := range []*Client{nil, {}} {
 		if charge, words := (Evidence{}).away(cl); charge != timeline.ChargeNobody || !strings.HasPrefix(words, "nothing is known") {
 			t.Errorf("%v: charged to %q: %s", cl, charge, words)

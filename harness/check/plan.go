@@ -90,4 +90,11 @@ func ends(kind string) bool { return kind != "swallow" }
 // kicks reports whether a kind of fault is answered: a success says that it
 // ended a connection. A takeover ends the old connection too, and has a check
 // of its own.
-func kicks(kind string) bool { return kind == "close" || kind == "disconnect" }
+func kicks(kind string) bool {
+	return kind == "close" || kind == "disconnect" || ofProcess(kind)
+}
+
+// ofProcess reports whether a kind of fault ends the broker's process.
+func ofProcess(kind string) bool {
+	return kind == "broker-kill" || kind == "broker-stop" || kind == "broker-restart"
+}

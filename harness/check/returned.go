@@ -54,6 +54,9 @@ func (ev Evidence) away(cl *Client) (timeline.Charge, string) {
 	c := cl.Conns[len(cl.Conns)-1]
 	at := fmt.Sprintf("connection %d, dialled at %s", c.N, clock(c.Dial))
 	ended := c.End != 0 && c.End < ev.Stop
+	if x := ev.barred(cl.Fleet, c); x != nil {
+		return timeline.ChargeClient, fmt.Sprintf("%s, was turned away by the fault %s and did not try again after it", at, x.Fault)
+	}
 	switch {
 	case c.ConnackCode != 0:
 		return timeline.ChargeBroker, fmt.Sprintf("%s, was refused with return code %d", at, c.ConnackCode)
@@ -69,6 +72,21 @@ func (ev Evidence) away(cl *Client) (timeline.Charge, string) {
 		return unanswered(c), at + ", is not subscribed"
 	}
 	return timeline.ChargeBroker, at + ", is subscribed and read no message"
+}
+
+// barred is the fault that turned an attempt to connect away: it was in effect
+// meanwhile, and was lifted. nil = none.
+func (ev Evidence) barred(fleet string, c *timeline.Conn) *timeline.Extent {
+	if accepted(c) {
+		return nil
+	}
+	for i := range ev.Extents {
+		x := &ev.Extents[i]
+		if x.Bars && x.OK && (x.Fleet == "" || x.Fleet == fleet) && x.Issued <= max(c.Connack, c.End) && c.Dial <= x.Healed {
+			return x
+		}
+	}
+	return nil
 }
 
 // unanswered is who has to act on a connection that is not subscribed.

@@ -132,13 +132,14 @@ func suback(ev Evidence) Result {
 // unanswered finds SUBSCRIBEs that had no SUBACK in 5 s on a connection that
 // lived on [MQTT-3.8.4-1]. The bound is ours.
 func (ev Evidence) unanswered(t *tally) {
+	held := ev.holds()
 	for i := range ev.Clients {
 		for _, c := range ev.Clients[i].Conns {
 			open := 0
 			var sent timeline.Instant
 			for _, s := range c.Subs {
-				if s.Sent != 0 && cmp.Or(s.Acked, ev.until(c))-s.Sent > patience {
-					open, sent = open+1, s.Sent
+				if due := held.due(c.ClientID, s.Sent); s.Sent != 0 && cmp.Or(s.Acked, ev.until(c))-due > patience {
+					open, sent = open+1, due
 				}
 			}
 			switch {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rebound-mqtt/rebound/harness/ledger"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -23,20 +24,33 @@ func sessionForgotten(ev Evidence) Result {
 		return notApplicable("the target does not promise to keep sessions")
 	}
 	var t tally
-	resumed := 0
+	resumed, lapsed := 0, 0
 	for i := range ev.Clients {
+		var began timeline.Instant // of the session
 		for _, c := range ev.Clients[i].all() {
-			if !accepted(c) || c.Clean || !c.SessionWanted {
+			if !accepted(c) {
 				continue
 			}
-			resumed++
-			if !c.SessionPresent { // [MQTT-3.2.2-2]
+			since := began
+			if !c.SessionPresent {
+				began = c.Connack
+			}
+			switch {
+			case c.Clean || !c.SessionWanted:
+			case c.SessionPresent: // [MQTT-3.2.2-2]
+				resumed++
+			case ev.lapsed(since, c.Connack):
+				lapsed++
+			default:
+				resumed++
 				t.faultOf(Fault{Conn: c}, timeline.ChargeBroker, "%s connection %d at %s: session present 0", c.ClientID, c.N, clock(c.Connack))
 			}
 		}
 	}
 	otherwise := valid("%d of %d sessions were resumed", resumed, resumed)
 	switch {
+	case lapsed > 0:
+		otherwise = valid("%d of %d sessions were resumed, beside %d that a restart of the broker was free to forget", resumed, resumed, lapsed)
 	case resumed > 0:
 	case len(ev.Actions) > 0 && !slices.ContainsFunc(ev.Actions, func(a Action) bool { return a.Outcome != "rode-out" }):
 		otherwise = notApplicable("every client rode out what was done to it")
@@ -49,6 +63,12 @@ func sessionForgotten(ev Evidence) Result {
 		otherwise = notApplicable("nothing in the plan ends a connection of a fleet that keeps its session")
 	}
 	return t.verdict(fmt.Sprintf("kept sessions that the broker had forgotten: %d of %d", t.count, resumed), otherwise)
+}
+
+// lapsed reports whether the broker was free to forget, by an instant, a session
+// that began at another.
+func (ev Evidence) lapsed(began, by timeline.Instant) bool {
+	return slices.ContainsFunc(ev.Lapses, func(l ledger.Lapse) bool { return l.Holds(began) && l.To < by })
 }
 
 // sessionInvented demands that session present tells of no session that can

@@ -11,7 +11,7 @@ import (
 // are ours.
 func takeover(ev Evidence) Result {
 	var t tally
-	seen := 0
+	seen, held := 0, ev.holds()
 	for i := range ev.Clients {
 		list := ev.Clients[i].all()
 		for _, old := range list {
@@ -20,7 +20,7 @@ func takeover(ev Evidence) Result {
 				continue
 			}
 			seen++
-			deadline := by.Connack + patience
+			deadline := held.due(old.ClientID, by.Connack) + patience
 			switch {
 			case ev.until(old) <= deadline:
 			case by.Connect < old.Connack && ev.until(by) <= deadline:

@@ -24,12 +24,12 @@ func will(ev Evidence) Result {
 	var t tally
 	read := willsByClient(ev.Wills, &t)
 	actions := ev.actionsByClient()
-	ends, watched := 0, 0
+	ends, watched, held := 0, 0, ev.holds()
 	for i := range ev.Clients {
 		cl := &ev.Clients[i]
 		w := read[cl.ID]
 		delete(read, cl.ID)
-		b := ev.bill(cl, actions[cl.ID], w.last)
+		b := ev.bill(cl, actions[cl.ID], held, w.last)
 		ends += b.ended
 		watched += b.owed
 		ev.settle(cl, b, w, &t)
@@ -84,7 +84,7 @@ type bill struct {
 
 // bill goes through the connections of one client, of which the latest Will was
 // read at last. A connection that the broker wrote to later has left none.
-func (ev Evidence) bill(cl *Client, actions []Action, last timeline.Instant) (b bill) {
+func (ev Evidence) bill(cl *Client, actions []Action, held holds, last timeline.Instant) (b bill) {
 	for _, c := range cl.all() {
 		if !c.Will || c.Connect == 0 || c.ConnackCode != 0 {
 			continue // refused: no Will was stored
@@ -97,7 +97,7 @@ func (ev Evidence) bill(cl *Client, actions []Action, last timeline.Instant) (b 
 			continue
 		}
 		b.ended++
-		if ev.seen(c) {
+		if ev.seen(c, held) {
 			b.owed++
 			b.last = c
 		}
@@ -132,8 +132,9 @@ const watchLead = timeline.Instant(100 * time.Millisecond)
 
 // seen reports whether the Will of a connection could be read: a watcher was
 // there from before the end until 5 s later, and so was a fit harness.
-func (ev Evidence) seen(c *timeline.Conn) bool {
-	return covers(ev.WillWatch, c.End-watchLead, c.End+patience) && c.End+patience <= ev.Stop && !ev.starved(c.End, c.End+patience)
+func (ev Evidence) seen(c *timeline.Conn, held holds) bool {
+	to := held.due(c.ClientID, c.End) + patience
+	return covers(ev.WillWatch, c.End-watchLead, to) && to <= ev.Stop && !ev.starved(c.End, to)
 }
 
 // settle compares what was read with the bill.

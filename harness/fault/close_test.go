@@ -92,10 +92,10 @@ func TestPlanCloseErrors(t *testing.T) {
 		"{fleet: none}":           `x.yaml:1:9: fleet: no fleet is named "none"`,
 		"{who: {count: 101}}":     "x.yaml:1:15: count is 101, and fleet devices has 100 clients",
 		"{who: {share: 0%}}":      "x.yaml:1:7: who names no victim",
-		"{who: {label: x}}":       `x.yaml:1:8: unknown key "label"`,
+		"{who: {labels: x}}":      `x.yaml:1:8: unknown key "labels"`,
 		"{colour: red}":           `x.yaml:1:2: unknown key "colour"`,
 		"{spread: soon}":          `x.yaml:1:10: spread is "soon": want a duration`,
-		"{spread: 1s, rate: 1/s}": "x.yaml:1:20: close has at most one of spread and rate",
+		"{spread: 1s, rate: 1/s}": "x.yaml:1:20: close has at most one of spread, rate and poisson",
 		"{rate: [1]}":             "x.yaml:1:8: rate: want one value",
 	} {
 		_, err := plan(t, params, 100, 1)

@@ -52,9 +52,8 @@ func schemaOf(kind, own string) json.RawMessage {
 	return out
 }
 
-// planDiscrete lays the victims out in time: the first at after, then evenly
-// over spread or at rate, in a random order that the seed decides, and all of
-// that times over. own reads what else the kind has, and adds it to params.
+// planDiscrete picks the victims (readWho) and lays them out in time (readWhen),
+// all of that times over. own reads what else the kind has, and adds it to params.
 func planDiscrete(kind string, spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint64,
 	own func(f *scenarios.Fields, params map[string]string),
 ) (scenarios.PlanFault, error) {
@@ -69,46 +68,26 @@ func planDiscrete(kind string, spec scenarios.FaultSpec, fleets []scenarios.Plan
 	if at < 0 {
 		f.Fail("fleet", "fleet: no fleet is named %q", pf.Fleet)
 	}
-	after, spread, rate := f.Duration("after", 0), f.Duration("spread", 0), f.Rate("rate", 0)
-	if f.Has("spread") && f.Has("rate") {
-		f.Fail("rate", "%s has at most one of spread and rate", kind)
+	var fleet *scenarios.PlanFleet
+	if at >= 0 {
+		fleet = &fleets[at]
 	}
-	again := readRepeats(f)
-	who := f.Sub("who")
-	share, count := who.Share("share", 1), who.Count("count", 0)
-	if who.Has("share") && share == 0 || who.Has("count") && count == 0 {
-		f.Fail("who", "who names no victim")
-	}
-	if at >= 0 && count > fleets[at].Clients {
-		who.Fail("count", "count is %d, and fleet %s has %d clients", count, pf.Fleet, fleets[at].Clients)
-	}
-	params := map[string]string{}
+	timing, again := readWhen(f, kind), readRepeats(f)
+	clients, rule, who := readWho(f, fleet, seed)
+	params := map[string]string{"who": rule}
 	if own != nil {
 		own(f, params)
 	}
 	if err := errorsOf(f, who); err != nil {
 		return scenarios.PlanFault{}, err
 	}
-	n := fleets[at].Clients
-	if count > 0 {
-		params["who"] = fmt.Sprintf("count %d", count)
-	} else {
-		count = countOf(share, n)
-		params["who"] = "share " + scenarios.FormatShare(share)
-	}
-	if again.times > maxHits/max(1, count) {
-		f.Fail("times", "%d victims, %d times each, are more than %d hits", count, again.times, maxHits)
+	if again.times > maxHits/max(1, len(clients)) {
+		f.Fail("times", "%d victims, %d times each, are more than %d hits", len(clients), again.times, maxHits)
 		return scenarios.PlanFault{}, f.Err()
 	}
-	offset := func(i int) time.Duration { return after + time.Duration(float64(spread)*float64(i)/float64(count)) }
-	params["after"], params["spread"] = after.String(), spread.String()
-	if rate > 0 {
-		offset = func(i int) time.Duration { return after + time.Duration(float64(i)/rate*float64(time.Second)) }
-		delete(params, "spread")
-		params["rate"] = scenarios.FormatRate(rate)
-	}
+	timing.describe(params)
 	again.describe(params)
-	pf.Params, pf.Victims = params, again.victims(pick(n, count, seed), offset, seed)
+	pf.Params, pf.Victims = params, again.victims(clients, timing.offsets(len(clients), seed), seed)
 	pf.Count, pf.Digest = len(pf.Victims), digest(pf.Victims)
 	return pf, nil
 }
@@ -160,12 +139,12 @@ func (r repeats) describe(params map[string]string) {
 }
 
 // victims lists the hits, round by round.
-func (r repeats) victims(clients []int, offset func(i int) time.Duration, seed uint64) []scenarios.Victim {
+func (r repeats) victims(clients []int, offsets []time.Duration, seed uint64) []scenarios.Victim {
 	rng := rand.New(rand.NewPCG(seed, jitterStream))
 	all := make([]scenarios.Victim, 0, len(clients)*r.times)
 	for round := range r.times {
 		for i, client := range clients {
-			v := scenarios.Victim{Client: client, Offset: offset(i)}
+			v := scenarios.Victim{Client: client, Offset: offsets[i]}
 			if r.times > 1 {
 				v.Offset += time.Duration(round)*r.every + time.Duration(rng.Float64()*r.jitter*float64(r.every))
 			}

@@ -21,6 +21,9 @@ import (
 func TestRepeats(t *testing.T) {
 	const every = 100 * time.Millisecond
 	for _, kind := range Kinds() {
+		if !strings.Contains(string(kind.Schema), `"times"`) {
+			continue // it hits once
+		}
 		own := map[string]string{
 			"swallow": "packet: PUBACK, direction: in, ", "cut": "packet: PUBACK, direction: in, side: after, ",
 		}[kind.Name]
@@ -147,6 +150,12 @@ func (c *clients) Silence(fleet string, client int) (int, func(), error) {
 		defer c.mu.Unlock()
 		c.calls = append(c.calls, fmt.Sprintf("resume %s-%d", fleet, client))
 	}, c.err
+}
+
+func (c *clients) Closing(fleet string, client int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("closing %s-%d", fleet, client))
 }
 
 func (c *clients) Holding(fleet string, client int) {

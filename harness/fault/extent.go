@@ -62,8 +62,9 @@ type extent struct {
 	kind        string
 	after, last time.Duration // last: 0 = until Heal
 	ends        bool
+	always      bool // heal also what take failed at
 	// take does what the kind does, and heal undoes it; each may say in e.Detail
-	// what came of it. heal is called once, if take gave no error.
+	// what came of it. heal is called once, if take gave no error, or always.
 	take func(ctx context.Context, env *Env, e *timeline.Extent) error
 	heal func(ctx context.Context, env *Env, e *timeline.Extent) error
 
@@ -106,9 +107,9 @@ func (x *extent) Inject(ctx context.Context, env *Env) error {
 	if err != nil {
 		x.e.Err = err.Error()
 	}
-	x.healed = !x.e.OK // nothing to lift
+	x.healed = x.e.Skipped != "" || !x.e.OK && !x.always // nothing to lift
 	env.Extent(x.e)
-	if x.e.OK && x.last > 0 {
+	if !x.healed && x.last > 0 {
 		x.timer.Go(func() { x.healInTime(context.WithoutCancel(ctx), env) })
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/harness/netfault"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -52,9 +53,18 @@ type Env struct {
 	Target target.Target
 	// Everyone calls yield for each client of each fleet, until it returns false.
 	Everyone func(yield func(fleet string, client int) bool)
+	// Pattern is a regular expression of the whole client ids of a fleet, or of
+	// all fleets for "". Its groups catch the number of the client.
+	Pattern func(fleet string) string
 	// Extent records a fault without victims, when it has taken effect and again
 	// when it was lifted: the first call numbers it. Safe for concurrent use.
 	Extent func(*timeline.Extent)
+	// Exec is what the programs of exec are started with; nil = the run does not
+	// allow them.
+	Exec *Exec
+	// Kernel lays rules down in the run's own network namespace; nil = the plan
+	// has none.
+	Kernel *kernel.Kernel
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called
@@ -81,6 +91,8 @@ type Clients interface {
 	// its n-th, and read on, until resume, which may be called twice, or until its
 	// library closes it. Without a live connection it is an error.
 	Silence(fleet string, client int) (n int, resume func(), err error)
+	// Closing says that a fault is about to end the client's connection.
+	Closing(fleet string, client int)
 	// Holding says that a lasting fault is about to act on the client, and
 	// Released that it was lifted: if the client's connection has lived through
 	// it, it is probed until that is certain.

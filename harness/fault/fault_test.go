@@ -9,10 +9,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	kernel.Child()
+	goleak.VerifyTestMain(m)
+}
 
 // TestKinds demands for each row: a doc, a schema that composes, functions, and
 // an example in the shipped library.

@@ -2,20 +2,31 @@ package fault
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // Kinds is the table of faults: one file and one row for each.
 func Kinds() []Kind {
-	return []Kind{
+	return slices.Concat([]Kind{
 		closeKind(),
 		swallowKind(),
 		cutKind(),
 		takeoverKind(),
 		disconnectKind(),
 		keepaliveStopKind(),
-	}
+		slowAuthKind(),
+		rejectAuthKind(),
+		connectLimitKind(),
+		subscribeSlowKind(),
+		publishQuotaKind(),
+		brokerKillKind(),
+		brokerStopKind(),
+		brokerRestartKind(),
+		brokerFreezeKind(),
+		execKind(),
+	}, kernelKinds())
 }
 
 // Find gives the row of a kind.

@@ -68,7 +68,7 @@ func readFor(f *scenarios.Fields, params map[string]string) {
 
 // lasts is how long a planned fault lasts; 0 = until the phase is over.
 func lasts(pf scenarios.PlanFault) (time.Duration, error) {
-	text := pf.Params["for"]
+	text := cmp.Or(pf.Params["for"], pf.Params["down"])
 	if text == "" {
 		return 0, nil
 	}

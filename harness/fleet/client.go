@@ -52,7 +52,7 @@ func (c *client) library() (Client, error) {
 	lib, err := cfg.Driver.New(Settings{
 		ClientID: c.session.id, Addr: c.address(),
 		Clean: cfg.Fleet.Session.Clean, KeepAlive: cfg.Fleet.Session.KeepAlive,
-		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
+		Reconnect: cfg.Fleet.Reconnect, Will: cfg.Will(c.session.index), Login: cfg.Login, ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,
 		Dial:        c.dial,
 		Backoff:     c.backoff(),
 		OnConnected: c.onConnected,

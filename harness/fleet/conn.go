@@ -247,6 +247,7 @@ func (c *conn) connack(p *mqtt.Packet, at timeline.Instant, t *then) {
 	}
 	s.knew = true
 	s.liveN.Store(int64(c.rec.N))
+	s.fleet.accepted.Add(1)
 	if s.back == scenarios.BackConnack {
 		s.isBack(c)
 	}

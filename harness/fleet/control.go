@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -25,6 +26,7 @@ type ControlConfig struct {
 	Driver    Driver
 	Addresses []string
 	Dial      DialFunc
+	Login     *target.Login // as in Config
 	Clock     *timeline.Clock
 
 	Record   func(timeline.Conn) // as in Config
@@ -55,7 +57,7 @@ func NewControl(cfg ControlConfig) (*Control, error) {
 			Reconnect: scenarios.Reconnect{Policy: pahoPolicy, Max: controlReconnect},
 			Back:      scenarios.BackConnack,
 		},
-		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Clock: cfg.Clock, Record: cfg.Record,
+		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Login: cfg.Login, Clock: cfg.Clock, Record: cfg.Record,
 		Accounts: Accounts{
 			Sessions: cfg.Accounts.Sessions, Publications: cfg.Accounts.Publications, Sentinels: cfg.Accounts.Sentinels,
 		},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -69,6 +70,7 @@ type Settings struct {
 	KeepAlive      time.Duration // whole seconds; 0 = off
 	Reconnect      scenarios.Reconnect
 	Will           *Will         // nil = none
+	Login          *target.Login // nil = none
 	ConnectTimeout time.Duration // of one attempt: dial and CONNACK together
 	WriteTimeout   time.Duration // the bound of Publish, and of each wait for a SUBACK
 

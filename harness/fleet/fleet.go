@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -41,6 +42,7 @@ type Config struct {
 	Driver    Driver
 	Addresses []string // client i uses address i mod n
 	Dial      DialFunc
+	Login     *target.Login // nil = its clients do not log in
 	Clock     *timeline.Clock
 
 	// Record is given each connection's record when it ends, and at Flush those
@@ -81,6 +83,7 @@ type Fleet struct {
 
 	up        atomic.Int64 // clients whose library said that the first connect is done
 	connected atomic.Int64
+	accepted  atomic.Int64
 	away      atomic.Int64
 	last      atomic.Int64
 	changed   chan struct{}
@@ -257,9 +260,19 @@ func (f *Fleet) ID(client int) string {
 	return ClientID(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name, client)
 }
 
+// Pattern is a regular expression of the whole client ids of the fleet, whose
+// group, if their template has an index, catches it.
+func (f *Fleet) Pattern() string {
+	return pattern(f.cfg.Fleet.ClientID, f.cfg.Run, f.cfg.Fleet.Name)
+}
+
 // Connected is the number of clients that are connected, with their
 // subscriptions restored, now.
 func (f *Fleet) Connected() int { return int(f.connected.Load()) }
+
+// Accepted is the number of connections of its clients that were accepted so
+// far: CONNACK 0 read.
+func (f *Fleet) Accepted() int64 { return f.accepted.Load() }
 
 // Away is the number of clients that lost an accepted connection and are not
 // back, by the fleet's definition of back, now.

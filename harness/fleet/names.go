@@ -35,6 +35,18 @@ func ClientID(template, run, fleet string, index int) string {
 	})
 }
 
+// pattern is a regular expression of all ids that ClientID makes.
+func pattern(template, run, fleet string) string {
+	id := strings.NewReplacer("{run}", run, "{fleet}", fleet).Replace(template)
+	var b strings.Builder
+	at := 0
+	for _, field := range indexField.FindAllStringIndex(id, -1) {
+		b.WriteString(regexp.QuoteMeta(id[at:field[0]]) + `(\d+)`)
+		at = field[1]
+	}
+	return b.String() + regexp.QuoteMeta(id[at:])
+}
+
 // Topic fills a topic template: {client}, and {run} for topics made in Go (the
 // scenario language knows {client} only).
 func Topic(template, run, clientID string) string {

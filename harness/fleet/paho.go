@@ -137,6 +137,10 @@ func (c *pahoClient) options(server string) *paho.ClientOptions {
 	o.SetClientID(s.ClientID)
 	o.SetProtocolVersion(4) // else a refused first connect is dialled again at once as MQTT 3.1
 	o.SetCleanSession(s.Clean)
+	if s.Login != nil {
+		o.SetUsername(s.Login.Username)
+		o.SetPassword(string(s.Login.Password))
+	}
 	o.SetKeepAlive(s.KeepAlive)
 	o.SetStore(newPahoStore())
 	o.SetOrderMatters(true)

@@ -97,6 +97,9 @@ func (r *rival) run(hold time.Duration) {
 	defer stop()
 
 	info := mqtt.ConnectInfo{ClientID: r.obs.s.id, KeepAlive: int(r.fleet.cfg.Fleet.Session.KeepAlive / time.Second)}
+	if l := r.fleet.cfg.Login; l != nil {
+		info.Username, info.Password = l.Username, l.Password
+	}
 	if _, err := r.conn.Write(mqtt.AppendConnect(nil, info)); err != nil {
 		return
 	}

@@ -219,6 +219,9 @@ func (l *strictLink) greet() error {
 	if w := s.Will; w != nil {
 		info.WillTopic, info.WillPayload, info.WillQoS, info.WillRetain = w.Topic, w.Payload, w.QoS, w.Retain
 	}
+	if s.Login != nil {
+		info.Username, info.Password = s.Login.Username, s.Login.Password
+	}
 	l.wrote.Store(int64(time.Since(l.born)))
 	_, err := l.conn.Write(mqtt.AppendConnect(nil, info))
 	return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/mqtt"
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -23,6 +24,7 @@ type WatcherConfig struct {
 	Driver    Driver
 	Addresses []string
 	Dial      DialFunc
+	Login     *target.Login // as in Config
 	Clock     *timeline.Clock
 
 	Record func(timeline.Conn) // as in Config
@@ -65,7 +67,7 @@ func NewWatcher(cfg WatcherConfig) (*Watcher, error) {
 	}
 	f, err := New(Config{
 		Run: cfg.Run, RunID: cfg.RunID, Clients: min(1, len(spec.Subscribe)), Fleet: spec,
-		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Clock: cfg.Clock,
+		Driver: cfg.Driver, Addresses: cfg.Addresses, Dial: cfg.Dial, Login: cfg.Login, Clock: cfg.Clock,
 		Record:   func(c timeline.Conn) { c.Client = cfg.Index; cfg.Record(c) },
 		Accounts: Accounts{Sessions: w, Deliveries: w}, Wills: w.read,
 		ConnectTimeout: cfg.ConnectTimeout, WriteTimeout: cfg.WriteTimeout,

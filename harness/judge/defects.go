@@ -148,18 +148,19 @@ func (j *judgement) showed(reference string) bool {
 	})
 }
 
-// clientOf gives a device client by its id; nil = there is none.
+// clientOf gives a client by its id, also one of the control fleet; nil = there
+// is none.
 func (j *judgement) clientOf(id string) *Client {
 	if j.byClient == nil {
 		j.byClient = make(map[string]*Client, len(j.storm.Clients))
-		for _, cl := range j.storm.Clients {
+		for _, cl := range slices.Concat(j.storm.Clients, j.storm.Controls) {
 			j.byClient[cl.ID] = cl
 		}
 	}
 	return j.byClient[id]
 }
 
-// connsOf gives the connections that the library of a device client opened.
+// connsOf gives the connections that the library of a client opened.
 func (j *judgement) connsOf(id string) []*timeline.Conn {
 	if cl := j.clientOf(id); cl != nil {
 		return cl.Conns

@@ -141,7 +141,7 @@ func (e *evidence) readEvents(r io.Reader) error {
 	events, err := timeline.Read(r)
 	for i, ev := range events {
 		if ev.Mark != nil {
-			e.readMark(*ev.Mark, i)
+			e.readMark(*ev.Mark, i) // it counts the lines before it
 		}
 	}
 	for _, ev := range timeline.Latest(events) {

@@ -31,7 +31,7 @@ func (j *judgement) evidence() check.Evidence {
 	ev.Unfit = j.unfit()
 	ev.Extents = j.e.extents
 	ev.WillWatch = j.willWatch()
-	ev.Leak = j.leak()
+	ev.Leak, ev.Lapses = j.leak(), j.lapses()
 	for _, a := range j.storm.Acted {
 		ev.Actions = append(ev.Actions, check.Action{Action: *a.Action, Outcome: string(a.Outcome)})
 	}
@@ -141,10 +141,10 @@ func (j *judgement) starved(c *timeline.Conn) bool {
 // drained reports whether the run ended with a phase that became quiet.
 func (j *judgement) drained() bool {
 	for _, p := range j.e.plan.Phases {
-		if p.Until == nil || p.Until.Quiet == nil {
+		if !p.Until.Drains() {
 			continue
 		}
-		if ran, found := j.e.phase(p.Name); found && ran.Reason == "until" {
+		if ran, found := j.e.phase(p.Name); found && check.Drained(p, ran, j.r.Target.Abilities.RedeliveryWait) {
 			return true
 		}
 	}

@@ -50,7 +50,7 @@ func Judge(dir fs.FS, opts Options) (*reports.Report, error) {
 // judgement is a report in the making. Each step fills its own part of the
 // report from the evidence and from what earlier steps found.
 type judgement struct {
-	byClient map[string]*Client // device clients by id, made on demand
+	byClient map[string]*Client // by id, made on demand
 	e        *evidence
 	strict   bool
 	r        *reports.Report
@@ -193,6 +193,12 @@ func (j *judgement) extents() {
 		}
 		if x.Healed != 0 {
 			e.Seconds = new(seconds(x.Healed - x.Issued))
+		}
+		if x.Process != "" {
+			e.Broker = &reports.BrokerLife{Ended: x.Process, Kept: x.Kept}
+			if x.Healed != 0 && x.Process != timeline.Frozen {
+				e.Broker.Ready = new(seconds(x.Healed - x.Healing))
+			}
 		}
 		j.r.Extents = append(j.r.Extents, e)
 	}

@@ -55,6 +55,21 @@ func endedUnder(c *timeline.Conn, a *timeline.Action) bool {
 	return c.Connack < a.Until && c.Alive <= a.Until && c.LastIn <= a.Until+lifeSign
 }
 
+// struckWithAll reports whether a fault on the broker's process ended a control
+// connection: it does not name them, as they are nobody's victims, but the broker
+// is theirs too. The rules are those of the actions on the clients.
+func struckWithAll(c *timeline.Conn, list []timeline.Extent) bool {
+	return slices.ContainsFunc(list, func(e timeline.Extent) bool {
+		switch {
+		case e.Process == "" || !e.OK && e.Healing == 0:
+			return false
+		case e.Process == timeline.Frozen:
+			return endedUnder(c, &timeline.Action{Issued: e.Issued, Until: e.Healed})
+		}
+		return c.Connect <= e.Taken && e.Issued <= c.End && c.LastIn <= e.Taken+lifeSign
+	})
+}
+
 // extents gives each end that no action explains the extent that may have
 // caused it: the latest one that was in effect then, or had been in the same
 // wave. An outside event, which has no wave, is watched to the end of its phase.
@@ -85,10 +100,11 @@ func newExtents(list []timeline.Extent, horizon map[waveKey]timeline.Instant, ph
 	return x
 }
 
-// cause is the extent that an end at an instant is charged to; nil = none.
-func (x extents) cause(at timeline.Instant) *timeline.Extent {
+// cause is the extent that an end of a fleet's client at an instant is charged
+// to; nil = none.
+func (x extents) cause(fleet string, at timeline.Instant) *timeline.Extent {
 	for i := len(x.list) - 1; i >= 0; i-- {
-		if x.list[i].Issued <= at && at <= x.to[i] {
+		if (x.list[i].Fleet == "" || x.list[i].Fleet == fleet) && x.list[i].Issued <= at && at <= x.to[i] {
 			return x.list[i]
 		}
 	}

@@ -86,7 +86,7 @@ func (j *judgement) messages() {
 		return
 	}
 	j.account = ledger.Close(j.e.records, ledger.Situation{
-		Away: j.away, Drained: j.drained(), Frames: j.e.frames, Clean: j.clean(),
+		Away: j.away, Drained: j.drained(), Frames: j.e.frames, Clean: j.clean(), Lapses: j.lapses(),
 	})
 	var lostAway [qosLevels]int64
 	for _, x := range j.account.Exceptions {

@@ -40,6 +40,8 @@ type Outage struct {
 	Attempts  []*timeline.Conn // up to and with the one that came back
 	Continual bool             // paho's regime at this loss: it slept before its first retry
 	Parts     Parts            // of an outage that is back in time; else zero
+
+	ProberAway timeline.Instant // part of Parts.FirstMessage without a live prober
 }
 
 // Back reports whether the client was back before the horizon.
@@ -92,7 +94,7 @@ func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, faults ex
 		continual := regime.loss(c.End)
 		action, outside := causes[c], (*timeline.Extent)(nil)
 		if action == nil {
-			if outside = faults.cause(c.End); outside == nil {
+			if outside = faults.cause(cl.Fleet, c.End); outside == nil {
 				loose = append(loose, c)
 			}
 			if open != nil {

@@ -1,6 +1,12 @@
 package judge
 
-import "github.com/rebound-mqtt/rebound/harness/timeline"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
 
 // Parts is the waterfall of one outage, in nanoseconds. The parts of an outage
 // that is back add up to it exactly, and none is negative.
@@ -70,6 +76,32 @@ func Decompose(o *Outage) Parts {
 		p.FirstMessage = cur.to(o.Returned)
 	}
 	return p
+}
+
+// proberAway is how long, of the time from subscriptions restored to back, the
+// control connection that probes the client was not live: the broker was its
+// victim too. Watchers of Wills, which subscribe, are no probers.
+func (o *Outage) proberAway(control []*Client, rules Rules) timeline.Instant {
+	if !o.Back() || len(o.Attempts) == 0 || rules.Back[o.Fleet] != scenarios.BackFirstMessage {
+		return 0
+	}
+	var probers []*Client
+	for _, cl := range control {
+		if !slices.ContainsFunc(cl.Conns, func(c *timeline.Conn) bool { return len(c.Subs) > 0 }) {
+			probers = append(probers, cl)
+		}
+	}
+	if len(probers) == 0 {
+		return 0
+	}
+	from := o.Attempts[len(o.Attempts)-1].Restored
+	away := max(0, o.Returned-from)
+	for _, c := range probers[o.Client%len(probers)].Conns {
+		if accepted(c) {
+			away -= max(0, min(o.Returned, cmp.Or(c.End, o.Returned))-max(from, c.Connack))
+		}
+	}
+	return away
 }
 
 // Unfinished takes an outage that nobody saw end apart, up to where the watch

@@ -37,6 +37,7 @@ type Storm struct {
 	Outages    []*Outage        // by start, then fleet and client
 	Unscripted []*timeline.Conn // ends of device connections that nothing explains, by end
 	Control    []*timeline.Conn // the same of the control fleet
+	Controls   []*Client        // the control fleet, by index
 	Stop       timeline.Instant // horizon of all that is open
 }
 
@@ -54,10 +55,12 @@ type Events struct {
 func Trace(ev Events, rules Rules) *Storm {
 	s := &Storm{Stop: ev.Stop}
 	clients, control := sortConns(ev.Conns)
-	s.Clients = clients
-	for _, c := range control {
-		if unscripted(c) {
-			s.Control = append(s.Control, c)
+	s.Clients, s.Controls = clients, control
+	for _, cl := range control {
+		for _, c := range cl.Conns {
+			if unscripted(c) && !struckWithAll(c, ev.Extents) {
+				s.Control = append(s.Control, c)
+			}
 		}
 	}
 	byClient := make(map[clientKey][]*timeline.Action)
@@ -80,6 +83,7 @@ func Trace(ev Events, rules Rules) *Storm {
 		outages, loose := outagesOf(cl, causes, faults, rules)
 		for _, o := range outages {
 			o.close(horizon, ev.Stop)
+			o.ProberAway = o.proberAway(control, rules)
 		}
 		s.Outages = append(s.Outages, outages...)
 		s.Unscripted = append(s.Unscripted, loose...)
@@ -115,7 +119,7 @@ func compareActions(a, b *timeline.Action) int {
 
 // sortConns gives each client its connections by attempt number; of several
 // records of one connection the last one stands.
-func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Conn) {
+func sortConns(conns []timeline.Conn) (clients, control []*Client) {
 	type connKey struct {
 		clientKey
 		n int
@@ -148,7 +152,7 @@ func sortConns(conns []timeline.Conn) (clients []*Client, control []*timeline.Co
 	devices := clients[:0]
 	for _, cl := range clients {
 		if cl.Fleet == ControlFleet {
-			control = append(control, cl.Conns...)
+			control = append(control, cl)
 			continue
 		}
 		devices = append(devices, cl)
@@ -217,7 +221,7 @@ func horizons(waves []timeline.Wave, stop timeline.Instant) map[waveKey]timeline
 			end = stop
 		}
 		for _, next := range waves {
-			if next.Start > w.Start && next.Start < end {
+			if next.Start > w.Start && next.Start < end && !(w.Overlap && next.Phase == w.Phase) {
 				end = next.Start
 			}
 		}

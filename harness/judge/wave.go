@@ -171,7 +171,7 @@ func watched(own []measure.Obs, horizon int64) int64 {
 // waterfall, probes, attempts, backoff and losses.
 func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 	parts := newPartHists()
-	probes := measure.NewHist(measure.Count)
+	probes, proberAway, lonely := measure.NewHist(measure.Count), measure.NewHist(measure.Nanoseconds), false
 	var loss [qosLevels]*measure.Hist
 	for q := range loss {
 		loss[q] = measure.NewHist(measure.Count)
@@ -200,12 +200,17 @@ func (s *summer) sumOutages(r *reports.Wave, outages []*Outage) {
 		}
 		if s.rules.Back[o.Fleet] == scenarios.BackFirstMessage {
 			probes.Record(o.probes())
+			proberAway.Record(int64(o.ProberAway))
+			lonely = lonely || o.ProberAway > 0
 		}
 	}
 	for i, name := range PartNames() {
 		r.Waterfall[name] = parts[i].Summary(0)
 	}
 	r.ProbeNeeded = probes.Summary(0)
+	if lonely {
+		r.ProberAway = new(proberAway.Summary(0))
+	}
 	r.LossQoS0, r.LossQoS1, r.LossQoS2 = loss[0].Summary(0), loss[1].Summary(0), loss[2].Summary(0)
 	if r.Back > 0 {
 		r.Attempts = float64(attempts) / float64(r.Back)

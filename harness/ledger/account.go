@@ -64,6 +64,7 @@ const (
 	CauseUnprovoked = "unprovoked"       // of copies: the earlier one was answered and its connection lived on
 	CauseHandler    = "handler"          // the handler was called more often than a copy was read
 	CauseSession    = "session"          // a session ended in between
+	CauseRestart    = "broker-restart"   // the broker was restarted in between, and had no duty to keep it
 	CauseUnreleased = "unreleased"       // of what is undetermined: the broker may wait for the PUBREL
 	CauseFrame      = "frame-fault"      // a packet that a frame fault swallowed
 )
@@ -76,7 +77,20 @@ type Situation struct {
 	// Clean holds client ids whose sessions are clean: what such a publisher
 	// sends again after its session was lost it had to forget [MQTT-3.1.2-6].
 	Clean map[string]bool
+	// Lapses are the times whose acknowledgements the broker had no duty to
+	// remember: it was restarted after them, without what it had kept.
+	Lapses []Lapse
 }
+
+// Lapse is a stretch of a run whose acknowledgements a restart of the broker may
+// have undone. Its target says so itself: it keeps nothing, or what came last
+// only in a while.
+type Lapse struct {
+	From, To timeline.Instant // To: the next broker was started
+}
+
+// Holds reports whether an instant lies in the lapse.
+func (l Lapse) Holds(at timeline.Instant) bool { return l.From < at && at <= l.To }
 
 // Account is the closing balance of messages.
 type Account struct {

@@ -119,6 +119,8 @@ type Totals struct {
 	Duplicated int64    // further copies; at QoS 2 further deliveries
 	Reordered  int64    // first copies out of order
 	Unexpected int64    // strays
+	Misrouted  int64    // messages read without a matching filter
+	WrongQoS   int64    // messages read at a QoS that no filter explains
 	InDoubt    int64    // messages not settled
 	Lost       [3]int64 // by expected QoS: missing copies that a later message of the stream has passed; some may yet come
 }
@@ -133,6 +135,8 @@ func (b *Book) Totals() Totals {
 		t.Delivered += st.live.Delivered
 		t.Duplicated += st.live.Duplicated
 		t.Reordered += st.live.Reordered
+		t.Misrouted += st.live.Misrouted
+		t.WrongQoS += st.live.WrongQoS
 		t.InDoubt += st.live.InDoubt
 		for q, n := range st.live.Lost {
 			t.Lost[q] += n
@@ -140,6 +144,43 @@ func (b *Book) Totals() Totals {
 		st.mu.Unlock()
 	}
 	return t
+}
+
+// Settled reports whether no message of QoS 1 or 2 is under way or owed any
+// more: its exchange with the publisher is complete, or can not be completed as
+// the publisher's session was lost, and each subscription that expects it at
+// QoS 1 or 2 has it.
+func (b *Book) Settled() bool {
+	for _, st := range b.streams.all() {
+		if st.qos > 0 && !st.settledAll() {
+			return false
+		}
+	}
+	return true
+}
+
+func (st *stream) settledAll() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	settled := true
+	st.open.each(func(m *message) {
+		switch {
+		case !settled:
+		case !m.reset && !st.complete(m):
+			settled = false
+		case m.owed > 0:
+			settled = !st.lacking(m.seq)
+		}
+	})
+	return settled
+}
+
+// lacking reports whether a subscription that expects a message at QoS 1 or 2
+// has not read it.
+func (st *stream) lacking(seq uint64) bool {
+	return slices.ContainsFunc(st.expecting, func(d *delivery) bool {
+		return d.qos() > 0 && d.expected.Contains(seq) && !d.seen(seq)
+	})
 }
 
 // AddStream opens the accounts of a stream, once per id; publisher is a client

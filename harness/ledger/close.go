@@ -19,7 +19,8 @@ import (
 // PUBREC and PUBCOMP. Owed and not read, it is
 //   - lost, if one that was certainly sent later on its stream was read in that
 //     epoch (its gap can not fill any more), or if the sentinel was read;
-//   - a legal loss, if its epoch ended and it is in the tail;
+//   - a legal loss, if its epoch ended and it is in the tail, or if it was
+//     acknowledged in a lapse of the broker's;
 //   - undetermined, if the subscriber is away at the end, the run did not
 //     drain, or nothing was read behind it;
 //   - scripted, if it would be lost and a frame fault swallowed a packet of it.

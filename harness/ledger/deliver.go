@@ -208,10 +208,14 @@ func (d *delivery) read(p *mqtt.Delivery, at timeline.Instant) {
 	h := &p.Header
 	switch {
 	case d.legal == 0:
-		d.odd().misrouted.Add(h.Seq)
+		if d.odd().misrouted.Add(h.Seq) {
+			d.st.live.Misrouted++
+		}
 		d.st.keep(h)
 	case d.legal&(1<<p.QoS) == 0:
-		d.odd().wrongQoS.Add(h.Seq)
+		if d.odd().wrongQoS.Add(h.Seq) {
+			d.st.live.WrongQoS++
+		}
 		d.st.keep(h)
 	}
 	if p.Retain { // sent for a SUBSCRIBE, not for the publish (3.3.1.3)

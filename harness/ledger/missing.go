@@ -1,5 +1,7 @@
 package ledger
 
+import "slices"
+
 // subscriber closes one stream at one client over all epochs and gives what
 // the client read.
 func (c *closing) subscriber(s *closingStream, client string, accounts []*DeliveryAccount) Set {
@@ -85,8 +87,24 @@ func (c *closing) acknowledged(s *closingStream, ep epoch, d *DeliveryAccount, o
 	default:
 		l.lost, l.open, l.why = gap, tail, "sentinel not read"
 	}
+	l.forgotten = c.forgotten(s, l.lost)
+	l.lost = l.lost.Minus(l.forgotten)
 	c.owed(l, owed, read)
 }
+
+// forgotten gives those of the messages that a restart of the broker may have
+// undone, by the instant of their acknowledgement.
+func (c *closing) forgotten(s *closingStream, lost Set) (out Set) {
+	for seq := range lost.Intersect(s.timed).All() {
+		at := s.open[seq].Acked
+		if at != 0 && slices.ContainsFunc(c.Lapses, func(l Lapse) bool { return l.Holds(at) }) {
+			out.Add(seq)
+		}
+	}
+	return out
+}
+
+const whyForgotten = "the broker was restarted without it"
 
 const whyUnreleased = "PUBREC read, PUBREL not written or not answered"
 
@@ -95,6 +113,7 @@ type losses struct {
 	s                 *closingStream
 	d                 *DeliveryAccount
 	lost, legal, open Set
+	forgotten         Set    // a legal loss too: by a restart of the broker
 	why               string // of open
 }
 
@@ -112,12 +131,13 @@ func (c *closing) owed(l losses, owed, read Set) {
 	m.Expected += owed.Len()
 	m.Delivered += owed.Intersect(read).Len()
 	m.Lost += l.lost.Len()
-	m.LegalLoss += l.legal.Len()
+	m.LegalLoss += l.legal.Len() + l.forgotten.Len()
 	m.Undetermined += l.open.Len() + waiting.Len()
 	m.Scripted += scripted.Len()
 	c.excused[q] += scripted.Len()
 	c.missing(s, d, Lost, l.lost, "acknowledged")
 	c.missing(s, d, LegalLoss, l.legal, "session ended")
+	c.missing(s, d, LegalLoss, l.forgotten, whyForgotten)
 	c.missing(s, d, Undetermined, l.open, l.why)
 	c.missing(s, d, Undetermined, waiting, whyUnreleased)
 	c.missing(s, d, Scripted, scripted, "a frame fault swallowed a packet of it")
@@ -160,6 +180,8 @@ func (c *closing) missing(s *closingStream, d *DeliveryAccount, v Verdict, seqs 
 			e.Warn = true // 3.1.1 does not know shared groups
 		case v == Undetermined && why == whyUnreleased:
 			e.Cause = CauseUnreleased
+		case v == LegalLoss && why == whyForgotten:
+			e.Cause = CauseRestart
 		case v == LegalLoss:
 			e.At = d.Ended
 			e.Cause = CauseSession

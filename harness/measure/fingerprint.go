@@ -147,6 +147,24 @@ func (m machine) ci() string {
 	return ""
 }
 
+// Ports is how many ephemeral ports there are for each pair of addresses, which
+// is how many connections this host can have from one of its addresses to one
+// port of another; 0 = not known.
+func Ports() int { return thisMachine().ports() }
+
+func (m machine) ports() int {
+	f := strings.Fields(m.text("proc/sys/net/ipv4/ip_local_port_range"))
+	if len(f) != 2 {
+		return 0
+	}
+	low, err1 := strconv.Atoi(f[0])
+	high, err2 := strconv.Atoi(f[1])
+	if err1 != nil || err2 != nil || high < low {
+		return 0
+	}
+	return high - low + 1
+}
+
 // FDs gives the soft and hard limit of open file descriptors of this process
 // and how many are open; 0 = not known.
 func FDs() (soft, hard, used uint64) {

@@ -35,6 +35,9 @@ type Metric struct {
 	Better Better
 	// Timed metrics are the ones that a saturated harness makes unknown.
 	Timed bool
+	// Live metrics are counted while the run goes on and never fall: on_fail
+	// abort may watch them.
+	Live bool
 	// Check is the check that judges the same findings, "" = none: a known
 	// defect that explains the check explains this metric's value, too.
 	Check string
@@ -81,8 +84,17 @@ func Metrics() []Metric {
 	for _, d := range distributions() {
 		table = append(table, d.rows()...)
 	}
-	return append(table, slices.Concat(times(), counts(), herds(), messages(), connections())...)
+	table = append(table, slices.Concat(times(), counts(), herds(), messages(), connections())...)
+	for i := range table {
+		table[i].Live = slices.Contains(live, table[i].Name)
+	}
+	return table
 }
+
+// live metrics are those of which the harness keeps a count that is never above
+// what the evidence will say. Lost messages are none of them: what is missing
+// may yet come.
+var live = []string{"censored", "misrouted", "wrong_qos", "unexpected", "unscripted", "control_unscripted"}
 
 // Lookup finds a metric by name.
 func Lookup(name string) (Metric, bool) {

@@ -38,6 +38,19 @@ type Info struct {
 	Abilities reports.Abilities // the row's static ability record
 }
 
+// Login is how clients log in at a broker (MQTT 3.1.1 section 3.1.3.4). It goes
+// into no evidence and no message.
+type Login struct {
+	Username string `json:"-"`
+	Password []byte `json:"-"` // nil = none
+}
+
+// String tells nothing.
+func (Login) String() string { return "login" }
+
+// GoString tells nothing.
+func (Login) GoString() string { return "target.Login{}" }
+
 // Closed is what a closer of connections knows after it has closed one.
 type Closed struct {
 	Found *bool            // whether the client was online; nil = the closer can't say

@@ -323,7 +323,9 @@ func TestLatestOfFaults(t *testing.T) {
 		return Event{Action: &Action{Fault: "blackhole", Phase: "p", Wave: 1, Fleet: "f", Client: client, Intended: intended, Lasting: true, Until: until}}
 	}
 	kick := Event{Action: &Action{Fault: "close", Phase: "p", Wave: 1, Fleet: "f", Intended: 5}}
-	extent := func(id int, healed Instant) Event { return Event{Extent: &Extent{ID: id, Fault: "slow-auth", Healed: healed}} }
+	extent := func(id int, healed Instant) Event {
+		return Event{Extent: &Extent{ID: id, Fault: "slow-auth", Healed: healed}}
+	}
 	in := []Event{hold(1, 5, 0), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 0), extent(2, 0), hold(1, 5, 7), extent(1, 8)}
 	want := []Event{hold(1, 5, 7), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 8), extent(2, 0)}
 	if diff := cmp.Diff(want, Latest(in)); diff != "" {

@@ -149,9 +149,10 @@ type Extent struct {
 	ID       int     `json:"extent"` // of this run, from 1
 	Fault    string  `json:"fault"`  // row of the fault table, or "mark"
 	Phase    string  `json:"phase"`
-	Wave     int     `json:"wave,omitempty"` // from 1; 0 = of no wave, an outside event
-	Intended Instant `json:"intended"`       // when the plan wanted it
-	Issued   Instant `json:"issued"`         // our call began
+	Wave     int     `json:"wave,omitempty"`  // from 1; 0 = of no wave, an outside event
+	Fleet    string  `json:"fleet,omitempty"` // the only one that it can reach; "" = any client
+	Intended Instant `json:"intended"`        // when the plan wanted it
+	Issued   Instant `json:"issued"`          // our call began
 	Taken    Instant `json:"taken,omitempty"`
 	Healing  Instant `json:"healing,omitempty"` // our call to lift it began; 0 = it was not yet
 	Healed   Instant `json:"healed,omitempty"`  // it was lifted; 0 = it was not yet
@@ -159,10 +160,24 @@ type Extent struct {
 	Err      string  `json:"err,omitempty"`
 	Detail   string  `json:"detail,omitempty"`  // what it did, in words and counts
 	Skipped  string  `json:"skipped,omitempty"` // why this machine can not do it; then nothing was done
+	// Bars says that it may keep clients from connecting: an attempt that it
+	// turned away is no fault of the broker.
+	Bars bool `json:"bars,omitempty"`
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
+	// Process is what was done to the broker's process (Killed, …); "" = nothing. Then the control connections were its victims too, beside the
+	// clients, each of which has an action.
+	Process string `json:"process,omitempty"`
+	Kept    bool   `json:"kept,omitempty"` // it was started again with what the one before it had kept
 }
+
+// What a fault did to the broker's process.
+const (
+	Killed  = "kill"   // SIGKILL
+	Stopped = "stop"   // ended in good order
+	Frozen  = "freeze" // SIGSTOP
+)
 
 // Frame is one control packet that a scripted frame fault kept from passing,
 // or around which it ended the connection. What a swallowed packet would have
@@ -211,6 +226,8 @@ type Wave struct {
 	Wave  int     `json:"wave"`  // from 1
 	Start Instant `json:"start"` // first intended instant
 	End   Instant `json:"end"`   // horizon: start + timeout, cut at the next wave
+	// Overlap: the wave goes on when the next one of its phase begins.
+	Overlap bool `json:"overlap,omitempty"`
 }
 
 // Phase is one phase as it really ran.
@@ -219,6 +236,8 @@ type Phase struct {
 	Start  Instant `json:"start"`
 	End    Instant `json:"end"`
 	Reason string  `json:"reason"` // for | until | timeout | interrupted | aborted
+	// Quiet is, of the drain, for how long no client had read a message at its end.
+	Quiet int64 `json:"quiet_ns,omitempty"`
 }
 
 // Mark is the frame of the run. The first event of a file is a Mark with

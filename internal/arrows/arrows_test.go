@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	"harness/closeconn/acs": {},
 	"harness/wire":          {},
 	"harness/netfault":      {},
+	"harness/kernel":        {},
 	"harness/fleet":         {"harness/protocol"},
-	"harness/fault":         {"harness/netfault"},
+	"harness/fault":         {"harness/netfault", "harness/kernel"},
 	"harness/measure":       {},
 	"harness/protocol":      {},
 	"harness/ledger":        {},
@@ -40,6 +41,7 @@ var arrows = map[string][]string{
 	// a tool of the house, which runs the command and reads its reports
 	"internal/soundness": {"harness", "scenarios", "reports", "harness/timeline"},
 	// tests only
+	"internal/netns":   {"harness/kernel"},
 	"internal/samples": {"reports"},
 	"internal/arrows":  nil,
 	"internal/docs":    nil,

@@ -1,9 +1,8 @@
 //go:build !linux
 
-package broker
+package fault
 
 import "syscall"
 
-// dieWithParent can not be had here: after a kill -9 of this process the
-// program lives on.
+// dieWithParent has no equal outside Linux.
 func dieWithParent(a *syscall.SysProcAttr) *syscall.SysProcAttr { return a }

@@ -1,0 +1,125 @@
+package harness
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/target"
+	"github.com/rebound-mqtt/rebound/reports"
+	"github.com/rebound-mqtt/rebound/scenarios"
+)
+
+// IsTargetFile tells the path of a target file from the name of a target and
+// from an address, by its form.
+func IsTargetFile(name string) bool {
+	if strings.Contains(name, "://") {
+		return false
+	}
+	ext := filepath.Ext(name)
+	return strings.ContainsRune(name, os.PathSeparator) || ext == ".yaml" || ext == ".yml"
+}
+
+// LoadTarget reads a target file and gives its text beside it. A mistake in it
+// is a scenarios.Errors.
+func LoadTarget(path string) (*scenarios.Target, []byte, error) {
+	text, err := readFile(path, "target")
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := scenarios.LoadTarget(path, text)
+	return t, text, err
+}
+
+// readFile reads a file of the user, of bounded size; what names it in messages.
+func readFile(path, what string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, Usage(fmt.Errorf("%s: no such %s file", path, what))
+	case err != nil:
+		return nil, Usage(err)
+	case info.IsDir():
+		return nil, Usage(fmt.Errorf("%s is a folder, want a %s file", path, what))
+	case !info.Mode().IsRegular():
+		return nil, Usage(fmt.Errorf("%s is no regular file, want a %s file", path, what))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Usage(err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(io.LimitReader(f, maxScenario+1))
+	switch {
+	case err != nil:
+		return nil, Usage(err)
+	case len(text) > maxScenario:
+		return nil, Usage(fmt.Errorf("%s: more than %d bytes are too many for a %s", path, maxScenario, what))
+	}
+	return text, nil
+}
+
+// abilitiesOf is the ability record of a row with what a target file promises.
+func abilitiesOf(row broker.Row, file *scenarios.Target) reports.Abilities {
+	a := row.Abilities
+	if file == nil {
+		return a
+	}
+	a.Persistence, a.Queued = file.Limits.Persistence, file.Limits.Queued
+	a.RedeliveryWait = file.Limits.RedeliveryWait.Seconds()
+	for _, d := range file.Defects {
+		a.KnownDefects = append(a.KnownDefects, reports.KnownDefect(d))
+	}
+	return a
+}
+
+// fileTarget makes the target of a file: a broker that already runs.
+func (r *run) fileTarget(file *scenarios.Target) (target.Target, error) {
+	row, err := r.opts.target(file.Addresses[0])
+	if err != nil {
+		return nil, err
+	}
+	settings := map[string]string{"target": file.Name}
+	if d := file.Limits.SessionExpiry; d > 0 {
+		settings["session_expiry"] = d.String()
+	}
+	return broker.Running(target.Info{
+		Addresses: file.Addresses, Endpoint: r.opts.Endpoint, Settings: settings, Abilities: abilitiesOf(row, file),
+	})
+}
+
+// maxPassword is the longest password of a CONNECT (MQTT 3.1.1 section 3.1.3.5).
+const maxPassword = 65535
+
+// Login reads the password of a target from where its file says it is; nil =
+// clients do not log in. It is kept in memory only.
+func Login(file *scenarios.Target) (*target.Login, error) {
+	if file == nil || file.Auth == nil {
+		return nil, nil
+	}
+	a := file.Auth
+	l := &target.Login{Username: a.Username}
+	switch {
+	case a.PasswordEnv != "":
+		text, found := os.LookupEnv(a.PasswordEnv)
+		if !found {
+			return nil, Usage(fmt.Errorf("target %s: the environment variable %s, which holds its password, is not set", file.Name, a.PasswordEnv))
+		}
+		l.Password = []byte(text)
+	case a.PasswordFile != "":
+		text, err := readFile(a.PasswordFile, "password")
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", file.Name, err)
+		}
+		l.Password = bytes.TrimRight(text, "\r\n")
+	}
+	if len(l.Password) > maxPassword {
+		return nil, Usage(fmt.Errorf("target %s: its password is longer than %d bytes", file.Name, maxPassword))
+	}
+	return l, nil
+}
