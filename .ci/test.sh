@@ -24,6 +24,7 @@ need() {
     || echo "$* could not be installed" >&2
 }
 need mosquitto mosquitto       # a real broker
+need nft nftables              # faults of the kernel, in a network namespace of their own
 need promtool prometheus       # reads metrics.prom
 need xmllint libxml2-utils     # holds junit.xml against its schema
 need npm nodejs npm            # the vendor's clients of compat/, hdr-histogram-js, the driver of the browser

@@ -60,7 +60,7 @@ func (c clients) done(fleet string, client int, err error) error {
 }
 
 // isFrame reports whether a kind of fault acts on single packets.
-func isFrame(kind string) bool { return kind == "cut" || kind == "swallow" }
+func isFrame(kind string) bool { return kind == "cut" || kind == "truncate" || kind == "swallow" }
 
 // framed notes a packet that a frame fault is about to act on, and records it.
 func (r *run) framed(f timeline.Frame) {

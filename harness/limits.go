@@ -82,7 +82,26 @@ func CheckClients(plan *scenarios.Plan, t Tables) error {
 	if err != nil {
 		return err
 	}
-	return roomHere().check(plan.Clients, row)
+	return roomHere().check(plan.Clients+lingering(plan), row)
+}
+
+// lingering is how many connections can be open of clients that are on another
+// one already: the ghosts of a slow close, and those in a blackhole whose clients
+// may dial.
+func lingering(plan *scenarios.Plan) int {
+	most := 0
+	for _, ph := range plan.Phases {
+		for _, w := range ph.Waves {
+			n := 0
+			for _, f := range w.Faults {
+				if f.Kind == "slow-close" || f.Kind == "blackhole" && f.Params["dials"] == "false" {
+					n += f.Count
+				}
+			}
+			most = max(most, n)
+		}
+	}
+	return most
 }
 
 // check refuses a fleet that does not fit.

@@ -220,7 +220,7 @@ func (m *marks) enter(o markOrder) markAnswer {
 			return markAnswer{Err: fmt.Sprintf("the run has taken %d marks, which is all it takes", maxMarks)}
 		}
 		e = &timeline.Extent{
-			Fault: markName, Phase: m.run.currentPhase(), Intended: now, Issued: now, Taken: now, OK: true, Detail: o.Text, Ends: true,
+			Fault: markName, Phase: m.run.currentPhase(), Intended: now, Issued: now, Taken: now, OK: true, Detail: o.Text, Ends: true, Bars: true, Outside: true,
 		}
 		if o.Edge == MarkBegin {
 			m.open[o.Text] = e

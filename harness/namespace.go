@@ -27,6 +27,10 @@ func NeedsNamespace(plan *scenarios.Plan, t Tables) bool {
 	})
 }
 
+// InNamespace reports whether this process is in a network namespace that
+// EnterNamespace made: nothing outside reaches its addresses.
+func InNamespace() bool { return kernel.Inside() }
+
 // EnterNamespace runs this program again, with the same arguments, in a network
 // namespace of its own, hands the signals on to it and gives its exit code. If
 // there can be none it says why, and nothing was run. The program must call

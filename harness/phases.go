@@ -210,7 +210,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 // cuts is how many connections a frame fault ends when each of its packets
 // passes; 0 for every other fault, whose actions come by the timetable.
 func cuts(pf scenarios.PlanFault) int {
-	if pf.Kind == "cut" || pf.Kind == "swallow" && pf.Params["then"] == "close" && pf.Params["share"] == "" {
+	if pf.Kind == "cut" || pf.Kind == "truncate" || pf.Kind == "swallow" && pf.Params["then"] == "close" && pf.Params["share"] == "" {
 		return pf.Count
 	}
 	return 0
@@ -223,7 +223,7 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		Pace:     r.pace,
 		Before:   r.traffic.Before,
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
-		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed,
+		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed, Links: r.links,
 		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
 		Exec: r.execs(), Kernel: r.kernel,
 		Record: func(a timeline.Action) {

@@ -29,6 +29,15 @@ func TestPlantedBrokerMessages(t *testing.T) {
 			turns: map[string]string{"lost": "broker 1"},
 		},
 		{
+			// The debt is never paid: the drain waits in vain, and that tells.
+			name: "lost at QoS 1, with a drain that waits for it", text: []string{pbStorm, "", "{quiet: 300ms}, timeout: 20s", "{drained: true}, timeout: 4s"},
+			plant: pbWhen(pbRead("a", 1, 10), func(c *pbConn, _ bool, p *mqtt.Packet, _ []byte) [][]byte {
+				c.reply(mqtt.AppendPuback(nil, p.ID))
+				return nil
+			}),
+			turns: map[string]string{"lost": "broker 1"},
+		},
+		{
 			name: "lost at QoS 2", text: qos2, plant: pbSwallowExactly,
 			turns: map[string]string{"lost": "broker 1"},
 		},

@@ -110,8 +110,8 @@ type run struct {
 	closePool func() error
 	// pace holds back its calls; nil = it has none.
 	pace      func(context.Context) error
-	closing   CloseOptions // of its API, defaults filled in
-	fins      *netfault.Registry
+	closing   CloseOptions     // of its API, defaults filled in
+	links     *netfault.Links  // nil = nothing of the plan acts on connections from below
 	frames    *netfault.Frames // nil = the plan has no frame fault
 	kernel    *kernel.Kernel   // nil = the plan has no fault of the kernel
 	output    execOutput       // of the programs of the plan

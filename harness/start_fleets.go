@@ -118,21 +118,30 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	if err != nil {
 		return nil, "", "", fmt.Errorf("target address: %w", err)
 	}
-	d := net.Dialer{LocalAddr: r.source(clientID)}
-	raw, err := d.DialContext(ctx, "tcp", u.Host)
+	raw := func(ctx context.Context) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: r.source(clientID)}
+		conn, err := d.DialContext(ctx, "tcp", u.Host)
+		if err == nil && r.opts.WrapConn != nil {
+			conn = r.opts.WrapConn(clientID, conn)
+		}
+		return conn, err
+	}
+	// What is armed on a client is for its own connections; a closer ends
+	// whichever is the newest.
+	rival, ok := tap.(interface{ Rival() bool })
+	own := !(ok && rival.Rival())
+	var conn net.Conn
+	if r.links != nil && (own || r.plan.Closer == CloserFIN) {
+		conn, err = r.links.Dial(ctx, clientID, raw)
+	} else {
+		conn, err = raw(ctx)
+	}
 	if err != nil {
 		return nil, "", "", err
 	}
-	local, remote := raw.LocalAddr().String(), raw.RemoteAddr().String()
-	var conn net.Conn = raw
-	if r.opts.WrapConn != nil {
-		conn = r.opts.WrapConn(clientID, conn)
-	}
-	if r.plan.Closer == CloserFIN {
-		conn = r.fins.Wrap(clientID, conn)
-	}
-	if rival, ok := tap.(interface{ Rival() bool }); r.frames != nil && !(ok && rival.Rival()) {
-		conn = r.frames.Wrap(clientID, n, conn) // a rule armed on a client is for its own connections
+	local, remote := conn.LocalAddr().String(), conn.RemoteAddr().String()
+	if r.frames != nil && own {
+		conn = r.frames.Wrap(clientID, n, conn)
 	}
 	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
 }

@@ -88,12 +88,15 @@ func (r *run) startTarget(ctx context.Context) error {
 	if err := r.openKernel(ctx); err != nil {
 		return err
 	}
-	r.fins = netfault.NewRegistry(r.clock.Now)
+	if r.plan.Closer == CloserFIN || r.plan.HasFault(r.opts.Tables.isLink) {
+		r.links = netfault.NewLinks(r.clock.Now)
+		r.later(r.links.Close) // after the fleets, before the broker
+	}
 	if r.plan.HasFault(isFrame) {
 		r.frames = netfault.NewFrames(r.clock.Now)
 	}
 	if r.plan.Closer == CloserFIN {
-		r.closer = r.fins
+		r.closer = r.links
 	} else {
 		if err := r.startClient(ctx, info, closing); err != nil {
 			return err

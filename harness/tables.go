@@ -90,6 +90,12 @@ func (t Tables) TargetsFor(sc *scenarios.Scenario) []string {
 	return names
 }
 
+// isLink reports whether a kind of fault acts on connections from below.
+func (t Tables) isLink(kind string) bool {
+	k, err := t.fault(kind)
+	return err == nil && k.Link
+}
+
 func (t Tables) newFault(pf scenarios.PlanFault) (fault.Fault, error) {
 	k, err := t.fault(pf.Kind)
 	if err != nil {

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/check"
+	"github.com/rebound-mqtt/rebound/harness/judge"
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/reports"
 	"github.com/rebound-mqtt/rebound/scenarios"
@@ -33,7 +36,27 @@ func LoadTarget(path string) (*scenarios.Target, []byte, error) {
 		return nil, nil, err
 	}
 	t, err := scenarios.LoadTarget(path, text)
-	return t, text, err
+	if err != nil {
+		return nil, text, err
+	}
+	if mistakes := unknownDefects(t); len(mistakes) > 0 {
+		return nil, text, mistakes
+	}
+	return t, text, nil
+}
+
+// unknownDefects refuses known defects that would excuse nothing.
+func unknownDefects(t *scenarios.Target) (mistakes scenarios.Errors) {
+	for _, d := range t.Defects {
+		if !slices.ContainsFunc(check.Table(), func(c check.Check) bool { return c.Name == d.Check }) {
+			mistakes = append(mistakes, scenarios.Error{Pos: d.CheckPos, Msg: fmt.Sprintf("no check is named %q", d.Check)})
+		}
+		if known := judge.Conditions(); !slices.Contains(known, d.Condition) {
+			mistakes = append(mistakes, scenarios.Error{Pos: d.ConditionPos, Msg: fmt.Sprintf(
+				"no condition of known defects is named %q, want one of %s", d.Condition, strings.Join(known, ", "))})
+		}
+	}
+	return mistakes
 }
 
 // readFile reads a file of the user, of bounded size; what names it in messages.
@@ -73,7 +96,9 @@ func abilitiesOf(row broker.Row, file *scenarios.Target) reports.Abilities {
 	a.Persistence, a.Queued = file.Limits.Persistence, file.Limits.Queued
 	a.RedeliveryWait = file.Limits.RedeliveryWait.Seconds()
 	for _, d := range file.Defects {
-		a.KnownDefects = append(a.KnownDefects, reports.KnownDefect(d))
+		a.KnownDefects = append(a.KnownDefects, reports.KnownDefect{
+			Check: d.Check, Condition: d.Condition, Doc: d.Doc, Reference: d.Reference, Versions: d.Versions,
+		})
 	}
 	return a
 }

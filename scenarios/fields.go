@@ -78,6 +78,14 @@ func (f *Fields) refuse(key, format string, args ...any) {
 // at gives the place of a key itself, for a mistake in its name.
 func (f *Fields) at(key string) *Fields { return newFields(f.file, f.keys[key], f.bad, f.errs) }
 
+// pos is the place of the value of a key.
+func (f *Fields) pos(key string) Pos {
+	if n := f.vals[key]; n != nil {
+		return Pos{f.file, n.Line, n.Column}
+	}
+	return Pos{File: f.file}
+}
+
 func (f *Fields) hint(key, hint, format string, args ...any) {
 	n := f.vals[key]
 	if n == nil {

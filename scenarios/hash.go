@@ -53,7 +53,7 @@ func canonical(sc *Scenario) string {
 	}
 	defaults := make([]Phase, len(sc.Phases))
 	for i, ph := range sc.Phases {
-		defaults[i] = Phase{Timeout: ph.Timeout, Faults: ph.Faults}
+		defaults[i] = Phase{Timeout: ph.Timeout, Faults: ph.Faults, Until: ph.Until}
 	}
 	defaultOnTimeout(defaults)
 	for i := range sc.Phases {

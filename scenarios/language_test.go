@@ -40,7 +40,7 @@ func TestLibrary(t *testing.T) {
 		if len(sc.Expect) == 0 {
 			t.Errorf("%s expects nothing", s.Name)
 		}
-		if last := sc.Phases[len(sc.Phases)-1].Until; last == nil || last.Quiet == nil {
+		if last := sc.Phases[len(sc.Phases)-1].Until; !last.Drains() {
 			t.Errorf("%s does not end with a drain: what is still on its way would be lost", s.Name)
 		}
 		if !strings.Contains(readme, "\n| `"+s.Name+"` | "+s.Summary+" |\n") {

@@ -280,7 +280,7 @@ func defaultOnTimeout(phases []Phase) {
 			continue
 		}
 		phases[i].OnTimeout = "abort"
-		if faulted {
+		if u := phases[i].Until; faulted || u != nil && u.Drained { // what is owed for ever is a result, too
 			phases[i].OnTimeout = "continue"
 		}
 	}

@@ -43,12 +43,16 @@ type Auth struct {
 type TargetLimits struct {
 	Queued         int           // messages kept for an absent session; 0 = no limit is known
 	SessionExpiry  time.Duration // 0 = not known
-	Persistence    string        // none | sessions | unknown
+	Persistence    string        // none | lazy | sync | unknown
 	RedeliveryWait time.Duration // longest time until an unacknowledged message is sent again
 }
 
 // Defect is a known defect of the broker, as in the ability record of a report.
-type Defect struct{ Check, Condition, Doc, Reference, Versions string }
+type Defect struct {
+	Check, Condition, Doc, Reference, Versions string
+
+	CheckPos, ConditionPos Pos // of the names, which other rooms know
+}
 
 // composedTarget is the schema of target files, with the words of the language.
 var composedTarget = sync.OnceValues(func() (Schema, error) {
@@ -119,6 +123,7 @@ func (l *loader) target(f *Fields) *Target {
 		t.Defects = append(t.Defects, Defect{
 			Check: d.Text("check", ""), Condition: d.Text("condition", ""), Doc: d.Text("doc", ""),
 			Reference: d.Text("reference", ""), Versions: d.Text("versions", ""),
+			CheckPos: d.pos("check"), ConditionPos: d.pos("condition"),
 		})
 	}
 	return t

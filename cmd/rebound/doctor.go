@@ -21,9 +21,9 @@ func doctorCommand(io streams) *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this machine can do: its limits, its kernel, and the largest fleets that fit",
 		Long: `Say what this machine can do: open files, ports, cores and memory; network
-namespaces, and the faults that its kernel can bring about in them, each of which
-is tried; the brokers that are installed; and the largest fleet that fits each
-target, by the same numbers by which 'rebound run' refuses a larger one.
+namespaces, and the faults that its kernel can bring about in them, each of
+which is tried; the brokers that are installed; and the largest fleet that fits
+each target, by the same numbers by which 'rebound run' refuses a larger one.
 
 It changes nothing and needs no rights. Exit code 0 whatever it finds.`,
 		Example: `  rebound doctor

@@ -32,8 +32,16 @@ type arm struct {
 // newArm tells a target from a binary. The path of a binary that has the name
 // of a target needs a slash.
 func newArm(name string, f runFlags) (arm, error) {
-	err := harness.CheckTarget(name, f.endpoint, f.kick)
-	if err == nil || strings.Contains(name, "://") {
+	where := name
+	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" { // a target file; with a slash alone it may be a binary
+		file, text, err := harness.LoadTarget(name)
+		if err != nil {
+			return arm{}, withSource(err, text)
+		}
+		where = file.Addresses[0]
+	}
+	err := harness.CheckTarget(where, f.endpoint, f.kick)
+	if err == nil || strings.Contains(where, "://") {
 		if err == nil && f.given("target") {
 			err = usagef("--interleave %s: it is a target, and so is --target %s: leave one out", name, f.target)
 		}

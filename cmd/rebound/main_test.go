@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -87,13 +89,17 @@ func TestScripts(t *testing.T) {
 }
 
 // condition knows [mountns], this process may mount in a namespace of its own,
-// and [mosquitto], the broker is installed.
+// [mosquitto], the broker is installed, and [nft], this machine can lay down the
+// kernel's rules in a network namespace.
 func condition(name string) (bool, error) {
 	switch name {
 	case "mosquitto":
 		// The tests of harness/broker skip or fail aloud without it.
 		_, err := os.Stat("/usr/sbin/mosquitto")
 		return err == nil, nil
+	case "nft":
+		// The tests of harness/kernel skip or fail aloud without it.
+		return nftWorks(), nil
 	case "mountns":
 	default:
 		return false, fmt.Errorf("unknown condition %s", name)
@@ -105,6 +111,16 @@ func condition(name string) (bool, error) {
 	defer os.Remove(dir) //nolint:errcheck // an empty folder
 	return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", dir).Run() == nil, nil
 }
+
+// nftWorks asks the command itself, whose doctor tries it.
+var nftWorks = sync.OnceValue(func() bool {
+	for _, a := range harness.Doctor(context.Background(), harness.DefaultTables()).Abilities {
+		if a.Name == "nft-reject" {
+			return a.Missing == ""
+		}
+	}
+	return false
+})
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

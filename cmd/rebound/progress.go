@@ -57,6 +57,9 @@ func (p *progress) target(t harness.TargetInfo, client string) {
 	if len(t.Addresses) > 0 {
 		p.say("broker     %s · %s", strings.TrimSpace(t.Broker+" "+t.Version), strings.Join(t.Addresses, " "))
 	}
+	if harness.InNamespace() {
+		p.say("network    a namespace of its own: nothing outside reaches these addresses")
+	}
 	switch {
 	case t.Endpoint == "":
 	case p.signed: // an unsigned line would be refused

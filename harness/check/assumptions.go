@@ -65,7 +65,7 @@ func unmetPhases(ev Evidence) []string {
 			}
 		case p.Until.Drains() && !Drained(p, r, ev.Target.Abilities.RedeliveryWait):
 			unmet = append(unmet, fmt.Sprintf("phase %s did not become quiet: it ended by %s", p.Name, r.Reason))
-		case !faulted && r.Reason != "until" && r.Reason != "for":
+		case !faulted && !p.Until.Drains() && r.Reason != "until" && r.Reason != "for":
 			unmet = append(unmet, fmt.Sprintf("phase %s, before the first fault, did not reach its condition: it ended by %s", p.Name, r.Reason))
 		}
 	}
@@ -157,7 +157,9 @@ func unmetActions(ev Evidence) []string {
 // plannedActions counts the actions that the plan issues at an instant.
 func plannedActions(p *scenarios.Plan) (n int) {
 	for _, f := range faults(p, func(kind string) bool { return !frameFault(kind) }) {
-		n += f.Count
+		if !f.Extent { // else its clients are not acted on
+			n += f.Count
+		}
 	}
 	return n
 }

@@ -17,7 +17,7 @@ type Evidence struct {
 	// The frame of the run.
 	Complete    bool             // the events end with the closing mark
 	Interrupted bool             // stopped by hand
-	Aborted     string           // why a phase before any fault gave up
+	Aborted     string           // why a phase gave up, or which expectation had failed for good
 	Missing     []string         // evidence that is not there or cut, in words
 	Phases      []timeline.Phase // as they ran
 	Health      bool             // there are health samples

@@ -46,7 +46,7 @@ func keepAlive(ev Evidence) Result {
 			until := ev.until(c)
 			gap := silence(c, until)
 			if gap > limit(c) { // nobody could close it while a fault held it
-				gap -= held.within(c.ClientID, c.Connack, until)
+				gap -= held.within(c.ClientID, c.Connect, until)
 			}
 			if late := limit(c) + limit(c)/10 + timeline.Instant(time.Second); gap <= late {
 				continue

@@ -36,7 +36,7 @@ func (ev Evidence) kicker(a Action) timeline.Charge {
 	switch {
 	case a.Fault == "disconnect":
 		return timeline.ChargeClient
-	case ev.Plan.Closer == "fin", ofProcess(a.Fault):
+	case ev.Plan.Closer == "fin", ofProcess(a.Fault), fromBelow(a.Fault):
 		return timeline.ChargeHarness // the FIN is ours, and so is the signal
 	}
 	return timeline.ChargeBroker

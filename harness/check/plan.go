@@ -61,7 +61,9 @@ func retains(p *scenarios.Plan) string {
 
 // frameFault reports whether a kind of fault waits for a packet instead of
 // acting at an instant.
-func frameFault(kind string) bool { return kind == "swallow" || kind == "cut" }
+func frameFault(kind string) bool {
+	return kind == "swallow" || kind == "cut" || kind == "truncate"
+}
 
 // faults lists the planned faults of these kinds.
 func faults(p *scenarios.Plan, kind func(string) bool) (out []planned) {
@@ -91,10 +93,13 @@ func ends(kind string) bool { return kind != "swallow" }
 // ended a connection. A takeover ends the old connection too, and has a check
 // of its own.
 func kicks(kind string) bool {
-	return kind == "close" || kind == "disconnect" || ofProcess(kind)
+	return kind == "close" || kind == "disconnect" || ofProcess(kind) || fromBelow(kind)
 }
 
 // ofProcess reports whether a kind of fault ends the broker's process.
 func ofProcess(kind string) bool {
 	return kind == "broker-kill" || kind == "broker-stop" || kind == "broker-restart"
 }
+
+// fromBelow reports whether the harness itself ends the connection.
+func fromBelow(kind string) bool { return kind == "fin" || kind == "rst" || kind == "slow-close" }

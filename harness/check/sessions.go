@@ -59,10 +59,26 @@ func sessionForgotten(ev Evidence) Result {
 		return f == nil || kept(*f)
 	}):
 		otherwise = unknown("no client came back to a kept session")
+		if ev.riddenOut() {
+			otherwise = notApplicable("each client rode its faults out: no connection ended")
+		}
 	default:
 		otherwise = notApplicable("nothing in the plan ends a connection of a fleet that keeps its session")
 	}
 	return t.verdict(fmt.Sprintf("kept sessions that the broker had forgotten: %d of %d", t.count, resumed), otherwise)
+}
+
+// riddenOut reports whether each issued action was lifted before its client
+// noticed.
+func (ev Evidence) riddenOut() bool {
+	issued := false
+	for _, a := range ev.Actions {
+		if a.Outcome != "rode-out" && a.Outcome != "" {
+			return false
+		}
+		issued = issued || a.Outcome != ""
+	}
+	return issued
 }
 
 // lapsed reports whether the broker was free to forget, by an instant, a session

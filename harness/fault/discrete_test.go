@@ -25,7 +25,7 @@ func TestRepeats(t *testing.T) {
 			continue // it hits once
 		}
 		own := map[string]string{
-			"swallow": "packet: PUBACK, direction: in, ", "cut": "packet: PUBACK, direction: in, side: after, ",
+			"swallow": "packet: PUBACK, direction: in, ", "cut": "packet: PUBACK, direction: in, side: after, ", "truncate": "packet: PUBACK, direction: in, ",
 		}[kind.Name]
 		for jitter, most := range map[string]time.Duration{"0%": 0, "50%": every / 2, "100%": every} {
 			params := "{" + own + "who: {count: 4}, after: 1s, times: 50, every: 100ms, jitter: " + jitter + "}"

@@ -96,6 +96,7 @@ func newExec(pf scenarios.PlanFault) (Fault, error) {
 }
 
 func (x *execFault) take(ctx context.Context, env *Env, e *timeline.Extent) error {
+	e.Bars, e.Outside = true, true
 	if env.Exec == nil {
 		return ErrNotOffered
 	}

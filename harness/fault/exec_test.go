@@ -101,7 +101,7 @@ func execConforms(t *testing.T, make func(inject, heal string) Fault) error {
 			go func() {
 				defer cancel()
 				for {
-					if _, err := os.Stat(marks); err == nil || ctx.Err() != nil {
+					if info, err := os.Stat(marks); err == nil && info.Size() > 0 || ctx.Err() != nil {
 						return
 					}
 					time.Sleep(time.Millisecond)

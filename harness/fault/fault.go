@@ -38,6 +38,7 @@ type Env struct {
 	Wave     int                                   // for the records, from 1
 	Start    timeline.Instant                      // intended start of the wave: offsets count from here
 	Frames   *netfault.Frames                      // where frame faults are armed
+	Links    *netfault.Links                       // where connections are ended and impaired from below; nil = no kind of the plan has Link
 	Clients  Clients                               // what a fault may have a client do
 	// Frame records a packet that a frame fault acted on; safe for concurrent
 	// use, quick.
@@ -121,6 +122,8 @@ type Kind struct {
 	// Needs are the abilities that the target must have, in the words of
 	// reports.Abilities.Can.
 	Needs []string
+	// Link says that it acts through Env.Links.
+	Link bool
 	// Note is what a reader of a report must know of how the fault is made, in a
 	// sentence: where it differs from what its name suggests. "" = nothing.
 	Note string

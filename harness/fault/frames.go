@@ -13,7 +13,7 @@ import (
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
-// Of swallow and cut: rules about packets that are armed on the victims and
+// Of swallow, cut and truncate: rules about packets that are armed on the victims and
 // act when such a packet comes.
 
 const (
@@ -97,7 +97,7 @@ func fieldsOf(pf scenarios.PlanFault, keys ...string) *scenarios.Fields {
 	return scenarios.FaultSpec{Kind: pf.Kind, Params: node, Pos: scenarios.Pos{File: "plan"}}.Fields()
 }
 
-// frameFault is one planned swallow or cut.
+// frameFault is one planned swallow, cut or truncate.
 type frameFault struct {
 	*discrete
 	rule  netfault.Rule
@@ -150,7 +150,7 @@ func (f *frameFault) Heal(context.Context, *Env) error {
 
 func (f *frameFault) arm(env *Env, client int) {
 	at, rule := env.Clock.Now(), f.rule
-	rule.Seed = f.seed ^ uint64(client+1)*0x9e37_79b9_7f4a_7c15 // each victim has draws of its own
+	rule.Seed = seedFor(f.seed, client)
 	rule.Hit = func(h netfault.Hit) { f.hit(env, client, h) }
 	if rule.Act != netfault.Swallow || rule.Close {
 		rule.Done = func(h netfault.Hit) { f.ended(env, client, h) }
@@ -194,7 +194,7 @@ func (f *frameFault) unmet(env *Env, client int, at timeline.Instant) {
 
 // describe says what is done at a packet: "before PUBREL out, id 7".
 func (f *frameFault) describe(id uint16) string {
-	where := map[netfault.Act]string{netfault.Swallow: "instead of", netfault.CutBefore: "before", netfault.CutAfter: "after"}[f.rule.Act]
+	where := map[netfault.Act]string{netfault.Swallow: "instead of", netfault.CutBefore: "before", netfault.CutAfter: "after", netfault.Truncate: "inside"}[f.rule.Act]
 	text := fmt.Sprintf("%s %s %s", where, f.rule.Packet, directionOf(f.rule.Out))
 	if id != 0 {
 		text += fmt.Sprintf(", id %d", id)

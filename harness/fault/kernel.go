@@ -115,6 +115,7 @@ type kernelFault struct {
 
 // take lays the rule down. What this machine can not do is skipped, and said.
 func (k *kernelFault) take(ctx context.Context, env *Env, e *timeline.Extent) (err error) {
+	e.Bars, e.Outside = true, k.rule.Kind == kernel.Netem // the others spare the control fleet
 	if env.Kernel == nil {
 		return ErrNotOffered
 	}

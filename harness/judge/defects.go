@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,6 +40,9 @@ var conditions = map[string]condition{
 	"republished-after-clean":        {(*judgement).republishedAfterClean, (*judgement).anyCleanPublisherBack},
 	"redelivered-before-pubrel":      {(*judgement).handledAgain, (*judgement).anyResumedQueue},
 }
+
+// Conditions gives the names of the conditions that a known defect may have.
+func Conditions() []string { return slices.Sorted(maps.Keys(conditions)) }
 
 // defects gives the known defects of the target and of the driver, each of
 // the version that ran.

@@ -37,7 +37,7 @@ func explainLasting(conns []*timeline.Conn, a *timeline.Action, causes map[*time
 		return LateHit, ended[0]
 	case at == nil:
 		return NoOp, nil
-	case unscripted(at) && (causes[at] != nil || at.End < a.Issued):
+	case unscripted(at) && (at.End < a.Issued || causes[at] != nil && (a.Until == 0 || at.End <= a.Until)):
 		return Missed, nil
 	}
 	return RodeOut, nil
@@ -109,4 +109,11 @@ func (x extents) cause(fleet string, at timeline.Instant) *timeline.Extent {
 		}
 	}
 	return nil
+}
+
+// struckOutside reports whether a fault from outside may have ended a control
+// connection: it knows no fleets.
+func (x extents) struckOutside(c *timeline.Conn) bool {
+	e := x.cause(ControlFleet, c.End)
+	return e != nil && e.Outside
 }

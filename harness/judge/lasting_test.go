@@ -133,7 +133,7 @@ func TestLastingNotice(t *testing.T) {
 
 func TestExtents(t *testing.T) {
 	extent := func(f func(*timeline.Extent)) timeline.Extent {
-		e := timeline.Extent{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Intended: 2000 * ms, Issued: 2000 * ms, OK: true, Ends: true}
+		e := timeline.Extent{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Intended: 2000 * ms, Issued: 2000 * ms, OK: true, Ends: true, Outside: true}
 		f(&e)
 		return e
 	}
@@ -144,7 +144,10 @@ func TestExtents(t *testing.T) {
 	}{
 		"none":                      {nil, 3000, Unscripted},
 		"an end after it":           {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 3000, "exec"},
+		"not from outside":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Outside = false })}, 3000, "exec"},
 		"an end before it":          {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 1900, Unscripted},
+		"one of its fleet":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fleet = "devices" })}, 3000, "exec"},
+		"one of another fleet":      {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fleet = "others" })}, 3000, Unscripted},
 		"one that ends nothing":     {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Ends = false })}, 3000, Unscripted},
 		"a skipped one":             {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Skipped = "no nft" })}, 3000, Unscripted},
 		"an end after its wave":     {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 62_000, Unscripted},
@@ -159,12 +162,13 @@ func TestExtents(t *testing.T) {
 			h.extents = tc.extents
 			h.ended(0, 1, 0, tc.end)
 			h.last(0, 2, tc.end+100)
+			h.ended(0, 1, 0, tc.end).Fleet = "control" // whoever acts on the broker acts on it, too
 			ev := Events{Conns: h.conns, Extents: h.extents, Waves: h.waves, Stop: h.stop,
 				Phases: []timeline.Phase{{Name: "storm", Start: 1000 * ms, End: 65_000 * ms}}}
 			s := Trace(ev, testRules("first-message"))
 			o := only(t, s.Outages)
-			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) {
-				t.Errorf("caused by %s, %d unexplained ends; want %s", o.Cause, len(s.Unscripted), tc.cause)
+			if o.Cause != tc.cause || (tc.cause == Unscripted) != (len(s.Unscripted) == 1) || (len(s.Control) == 1) != (tc.cause == Unscripted || name == "not from outside") {
+				t.Errorf("caused by %s, %d unexplained ends, %d of control; want %s", o.Cause, len(s.Unscripted), len(s.Control), tc.cause)
 			}
 			if o.Start != tc.end*ms {
 				t.Errorf("it starts at %d", o.Start)

@@ -56,9 +56,11 @@ func Trace(ev Events, rules Rules) *Storm {
 	s := &Storm{Stop: ev.Stop}
 	clients, control := sortConns(ev.Conns)
 	s.Clients, s.Controls = clients, control
+	horizon := horizons(ev.Waves, ev.Stop)
+	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
 	for _, cl := range control {
 		for _, c := range cl.Conns {
-			if unscripted(c) && !struckWithAll(c, ev.Extents) {
+			if unscripted(c) && !struckWithAll(c, ev.Extents) && !faults.struckOutside(c) {
 				s.Control = append(s.Control, c)
 			}
 		}
@@ -73,8 +75,6 @@ func Trace(ev Events, rules Rules) *Storm {
 		k := clientKey{a.Fleet, a.Client}
 		byClient[k] = append(byClient[k], a)
 	}
-	horizon := horizons(ev.Waves, ev.Stop)
-	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
 	for _, cl := range clients {
 		k := clientKey{cl.Fleet, cl.Index}
 		acted, causes := explain(cl.Conns, cl.Rivals, byClient[k])

@@ -173,6 +173,22 @@ func TestHorizon(t *testing.T) {
 	}
 }
 
+// TestOverlappingWaves: the next wave of its phase does not cut the horizon of
+// one that overlaps it; that of another phase does.
+func TestOverlappingWaves(t *testing.T) {
+	wave := func(phase string, n int, start, end timeline.Instant, overlap bool) timeline.Wave {
+		return timeline.Wave{Phase: phase, Wave: n, Start: start, End: end, Overlap: overlap}
+	}
+	ends := horizons([]timeline.Wave{
+		wave("a", 1, 0, 100, true), wave("a", 2, 10, 110, false), wave("b", 1, 90, 200, false), wave("b", 2, 95, 200, false),
+	}, 0)
+	for key, want := range map[waveKey]timeline.Instant{{"a", 1}: 90, {"a", 2}: 90, {"b", 1}: 95, {"b", 2}: 200} {
+		if ends[key] != want {
+			t.Errorf("%v ends at %d, want %d", key, ends[key], want)
+		}
+	}
+}
+
 // TestWaveStartsWithItsFirstIntended moves a wave whose fault comes after its
 // start, and its horizon with it.
 func TestWaveStartsWithItsFirstIntended(t *testing.T) {

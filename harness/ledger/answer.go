@@ -7,17 +7,13 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 )
 
-// handling is what a client did with what it read: on the wire (it answered),
-// or in the application (its handler was called).
+// handling is how often the application's handler was called.
 type handling struct {
 	done  Set
 	calls map[uint64]int // how often, of what was done more than once
-
-	doneConn int // highest connection on which something was done
-	doneHere Set // done on it
 }
 
-// did notes one more time that the client dealt with a message.
+// did notes one more call of the handler.
 func (g *handling) did(seq uint64) {
 	if g.done.Add(seq) {
 		return
@@ -28,22 +24,29 @@ func (g *handling) did(seq uint64) {
 	g.calls[seq] = max(g.calls[seq], 1) + 1
 }
 
-// on is did, on a connection.
-func (g *handling) on(seq uint64, conn int) {
-	g.done.Add(seq)
-	if conn > g.doneConn {
-		g.doneConn = conn
-		g.doneHere.clear()
+// answers is what the client answered on the wire.
+type answers struct {
+	done Set
+	conn int // highest connection on which something was answered
+	here Set // answered on it
+}
+
+// on notes an answer on a connection.
+func (a *answers) on(seq uint64, conn int) {
+	a.done.Add(seq)
+	if conn > a.conn {
+		a.conn = conn
+		a.here.clear()
 	}
-	if conn == g.doneConn {
-		g.doneHere.Add(seq)
+	if conn == a.conn {
+		a.here.Add(seq)
 	}
 }
 
 // lately reports whether a message was answered on this connection, which so
 // lives on: nothing calls for another copy.
-func (g *handling) lately(seq uint64, conn int) bool {
-	return conn == g.doneConn && g.doneHere.Contains(seq)
+func (a *answers) lately(seq uint64, conn int) bool {
+	return conn == a.conn && a.here.Contains(seq)
 }
 
 // unanswered keeps on which connection a copy was read that wants an answer.
@@ -153,26 +156,26 @@ func (b *Book) lockCurrent(client string, id uint32, seq uint64, at timeline.Ins
 	return b.current(st, client)
 }
 
-func answering(d *delivery) *handling { return &d.answers }
-func calling(d *delivery) *handling   { return &d.application }
+func answering(d *delivery) *Set { return &d.answers.done }
+func calling(d *delivery) *Set   { return &d.application.done }
 
 // holder gives the account of the client that has a message: of several the
 // latest in which it was not yet dealt with, else the latest. nil = none.
-func (d *delivery) holder(seq uint64, what func(*delivery) *handling) *delivery {
+func (d *delivery) holder(seq uint64, what func(*delivery) *Set) *delivery {
 	if d.delivered.Contains(seq) && len(d.shared) == 0 && d.prev == nil {
 		return d
 	}
 	var any *delivery
 	for p := d; p != nil; p = p.prev {
 		if p.delivered.Contains(seq) {
-			if !what(p).done.Contains(seq) {
+			if !what(p).Contains(seq) {
 				return p
 			}
 			any = cmp.Or(any, p)
 		}
 		for _, md := range p.shared {
 			if md.delivered.Contains(seq) {
-				if !what(md).done.Contains(seq) {
+				if !what(md).Contains(seq) {
 					return md
 				}
 				any = cmp.Or(any, md)

@@ -44,24 +44,42 @@ func NewBook(run uint64) *Book {
 
 // stream is the publisher's side of one stream, and holds the lock of all its
 // deliveries.
+//
+// In a large fleet each message finds its stream and its delivery out of the
+// cache, and costs as much time as it touches cache lines. So in both the fields
+// that every message touches come first, and what these point to lies between
+// them as long as there is one of it.
 type stream struct {
-	id        uint32
-	publisher *subscriber
 	topic     string
+	publisher *subscriber
+	id        uint32
 	qos       byte
 
-	mu                                 sync.Mutex // guards all below, and deliveries of this stream
-	scheduled, missed, refused, queued int64
-	attempted, acked, late, resent     Set
-	released, completed                Set // at QoS 2
+	mu        sync.Mutex // guards all below, and deliveries of this stream
+	attempted Set
+	written   uint64 // transmissions so far: gives each its place in the publisher's order
+	conn      int    // highest connection number of the publisher that wrote
+	expecting []*delivery
+	hot       *delivery // the current account that was used last
+	open      window    // messages in doubt
+	acked     Set
+	room      struct { // where these slices begin: they move out when they grow
+		expecting [1]*delivery
+		open      [1]message
+	}
+	live                               Totals // but Unexpected, Attempted and Acked
+	released, completed                Set    // at QoS 2
+	late, resent                       Set
 	republished, carried               Set
-	conn                               int    // highest connection number of the publisher that wrote
-	written                            uint64 // transmissions so far: gives each its place in the publisher's order
-	open                               window // messages in doubt
-	expecting                          []*delivery
-	hot                                *delivery // the current account that was used last
-	live                               Totals    // but Unexpected, Attempted and Acked
+	scheduled, missed, refused, queued int64
 	sentinelSent, sentinelAcked        timeline.Instant
+}
+
+// newStream makes a stream without messages.
+func newStream(id uint32, publisher *subscriber, topic string, qos byte) *stream {
+	st := &stream{id: id, publisher: publisher, topic: topic, qos: qos}
+	st.expecting, st.open.buf = st.room.expecting[:0], st.room.open[:0]
+	return st
 }
 
 // subscriber is one client's side, or that of a shared group.
@@ -113,15 +131,15 @@ type wildcard struct {
 // Totals are the live figures of a book, for the status line. The judgement is
 // made from the accounts.
 type Totals struct {
+	Delivered  int64    // first copies, over all subscribers
+	InDoubt    int64    // messages not settled
 	Attempted  int64    // messages
 	Acked      int64    // messages
-	Delivered  int64    // first copies, over all subscribers
 	Duplicated int64    // further copies; at QoS 2 further deliveries
 	Reordered  int64    // first copies out of order
 	Unexpected int64    // strays
 	Misrouted  int64    // messages read without a matching filter
 	WrongQoS   int64    // messages read at a QoS that no filter explains
-	InDoubt    int64    // messages not settled
 	Lost       [3]int64 // by expected QoS: missing copies that a later message of the stream has passed; some may yet come
 }
 
@@ -188,7 +206,7 @@ func (st *stream) lacking(seq uint64) bool {
 func (b *Book) AddStream(id uint32, publisher, topic string, qos byte) {
 	b.topics.mu.Lock()
 	defer b.topics.mu.Unlock()
-	st := &stream{id: id, publisher: b.clients.open(publisher), topic: topic, qos: qos}
+	st := newStream(id, b.clients.open(publisher), topic, qos)
 	if !b.streams.add(st) {
 		return
 	}

@@ -7,38 +7,48 @@ import (
 
 // delivery is the account of one stream at one subscriber in one epoch, or the
 // part of an epoch from which another QoS was granted. Its stream's lock
-// guards it.
+// guards it. Its layout is as that of a stream.
 type delivery struct {
 	st         *stream
 	sub        *subscriber
 	prev, next *delivery   // the accounts before and after it, of the same stream and client
 	shared     []*delivery // of the same stream, client and epoch: what came through its groups
 	group      *delivery   // set in those: the group's own account
-	epoch      int
-	first      int // number of the epoch's first connection
-	began      timeline.Instant
-	over       bool // nothing more is booked on it, but what an old connection still reads
-	closed     bool // over, and its epoch too
-	ended      timeline.Instant
-	last       int // once the epoch is over: the client's last connection in it
-	granted    byte
-	filters    int
-	exact      int              // of filters: at QoS 2
-	legal      byte             // a bit for each QoS that a matching filter explains
-	place      int              // in st.expecting, from 1; 0 = nothing more is expected
-	since      timeline.Instant // SUBACK read: expected is what is attempted later
+
+	over     bool // nothing more is booked on it, but what an old connection still reads
+	closed   bool // over, and its epoch too
+	overtook bool // an old connection was still read while this account was open
+	granted  byte
+	legal    byte // a bit for each QoS that a matching filter explains
+	filters  int
+	since    timeline.Instant // SUBACK read: expected is what is attempted later
+	high     uint64           // highest expected number that was delivered
+	recopied uint64           // the last further copy, if no first one was read since
 
 	expected, delivered Set
-	strange             *strange // nil for most
-	answers             handling
-	unanswered          unanswered
+	answers             answers
 	application         handling // handler calls
 	order               order
-	behind              Set    // once the epoch is over: unordered
-	high                uint64 // highest expected number that was delivered
-	recopied            uint64 // the last further copy, if no first one was read since
-	overtook            bool   // an old connection was still read while this account was open
-	sentinel            timeline.Instant
+	room                [1]witness // where order.witnesses begins: it moves out when it grows
+	unanswered          unanswered
+
+	strange  *strange // nil for most
+	exact    int      // of filters: at QoS 2
+	place    int      // in st.expecting, from 1; 0 = nothing more is expected
+	epoch    int
+	first    int // number of the epoch's first connection
+	began    timeline.Instant
+	ended    timeline.Instant
+	last     int // once the epoch is over: the client's last connection in it
+	behind   Set // once the epoch is over: unordered
+	sentinel timeline.Instant
+}
+
+// newDelivery makes an account without messages.
+func newDelivery(st *stream, sub *subscriber) *delivery {
+	d := &delivery{st: st, sub: sub}
+	d.order.witnesses = d.room[:0]
+	return d
 }
 
 // strange is what most accounts have nothing of.
@@ -95,7 +105,7 @@ func (d *delivery) finished(last int, at timeline.Instant) {
 // course needs goes: of a fleet without kept sessions there are many of them.
 func (d *delivery) shut() {
 	d.closed, d.behind = true, d.unordered()
-	d.order, d.unanswered, d.answers.doneHere = order{}, unanswered{}, Set{}
+	d.order, d.room, d.unanswered, d.answers.here = order{}, [1]witness{}, unanswered{}, Set{}
 }
 
 // seen reports whether any account of this client or group has the message.
@@ -277,7 +287,7 @@ func (d *delivery) arrived(h *mqtt.Header, inOrder bool, at timeline.Instant) {
 	if inOrder {
 		// Where QoS 0 is owed a resend may be the first copy that the
 		// subscriber could get at all, so it can not be out of order.
-		if after := d.order.overtaken(m); after != 0 && (d.qos() > 0 || len(m.publish.more) == 0) {
+		if after := d.order.overtaken(m); after != 0 && (d.qos() > 0 || m.publish.more == nil) {
 			d.odd().reordered = append(d.odd().reordered, Reorder{Seq: m.seq, After: after, At: at})
 			m.kept = true
 			d.st.live.Reordered++

@@ -91,10 +91,8 @@ func (sub *subscriber) joinLocked(d *delivery, g *subscriber) {
 	gd := g.account(d.st)
 	d.st.mu.Lock()
 	defer d.st.mu.Unlock()
-	md := &delivery{
-		st: d.st, sub: sub, group: gd, epoch: d.epoch, began: d.began, first: d.first,
-		filters: 1,
-	}
+	md := newDelivery(d.st, sub)
+	md.group, md.epoch, md.began, md.first, md.filters = gd, d.epoch, d.began, d.first, 1
 	md.grant(sub.filters[g.client])
 	d.shared = append(d.shared, md)
 	sub.all = append(sub.all, md)

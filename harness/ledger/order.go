@@ -20,8 +20,16 @@ const (
 // time it was written, and when it was answered.
 type track struct {
 	first tx // place 0 = never written
-	more  []tx
+	more  *resend
 	done  uint64 // packets of the stream written when the answer was read, 0 = not answered
+}
+
+// resend is a further transmission, and those before it. It never changes, so
+// that a witness shares it with its message.
+type resend struct {
+	tx
+	n      int // how many there were, with this one
+	before *resend
 }
 
 // all reports whether ok holds for each transmission.
@@ -32,8 +40,8 @@ func (k *track) all(ok func(tx) bool) bool {
 	if !ok(k.first) {
 		return false
 	}
-	for _, t := range k.more {
-		if !ok(t) {
+	for r := k.more; r != nil; r = r.before {
+		if !ok(r.tx) {
 			return false
 		}
 	}
@@ -45,10 +53,12 @@ func (k *track) wrote(t tx) bool {
 	switch {
 	case k.first.place == 0:
 		k.first = t
-	case len(k.more) == maxResends:
+	case k.more == nil:
+		k.more = &resend{tx: t, n: 1}
+	case k.more.n == maxResends:
 		return false
 	default:
-		k.more = append(k.more, t)
+		k.more = &resend{tx: t, n: k.more.n + 1, before: k.more}
 	}
 	return true
 }
@@ -70,22 +80,24 @@ func (k *track) before(other *track) bool { return other.all(k.reached) }
 // covers reports whether k makes as good a witness as o and a better one: sent
 // on the same connections, later on each.
 func (k *track) covers(o *track) bool {
-	if k.first.conn != o.first.conn || k.first.place < o.first.place || len(k.more) != len(o.more) {
+	if !k.first.covers(o.first) {
 		return false
 	}
-	for i := range k.more {
-		if k.more[i].conn != o.more[i].conn || k.more[i].place < o.more[i].place {
-			return false
-		}
+	a, b := k.more, o.more
+	for a != nil && b != nil && a.tx.covers(b.tx) {
+		a, b = a.before, b.before
 	}
-	return true
+	return a == nil && b == nil
 }
+
+// covers reports whether t was sent on the same connection, not earlier.
+func (t tx) covers(o tx) bool { return t.conn == o.conn && t.place >= o.place }
 
 // witness is a delivered message with the transmissions that can have caused
 // its delivery.
 type witness struct {
 	seq     uint64
-	publish track // more is shared with the message: never changed in place
+	publish track
 	release track
 }
 
@@ -96,11 +108,6 @@ type witness struct {
 // broker is one that sends on the PUBLISH.
 func (w *witness) follows(m *message) bool {
 	return m.publish.before(&w.publish) && m.release.before(&w.release)
-}
-
-// covers reports whether w is a witness at least as good as o.
-func (w *witness) covers(o *witness) bool {
-	return w.publish.covers(&o.publish) && w.release.covers(&o.release)
 }
 
 // order finds first deliveries that come after one that was certainly sent
@@ -136,7 +143,7 @@ func (o *order) follow(m *message) bool {
 
 // plain reports whether a packet was written once and answered: its place in
 // the order is that of its number.
-func (k *track) plain() bool { return k.first.place != 0 && len(k.more) == 0 && k.done != 0 }
+func (k *track) plain() bool { return k.first.place != 0 && k.more == nil && k.done != 0 }
 
 // unordered gives the messages that the account expects and lacks and that
 // nothing it got was certainly sent after. A publisher sends what was on its
@@ -166,22 +173,21 @@ func (o *order) delivered(m *message) {
 		return
 	}
 	o.last = max(o.last, m.publish.first.place)
-	for _, t := range m.publish.more {
-		o.last = max(o.last, t.place)
+	if m.publish.more != nil {
+		o.last = max(o.last, m.publish.more.place)
 	}
-	w := witness{seq: m.seq, publish: m.publish, release: m.release}
-	w.publish.more, w.release.more = slices.Clip(w.publish.more), slices.Clip(w.release.more)
 	for i := range o.witnesses {
-		if w.covers(&o.witnesses[i]) {
-			o.witnesses[i] = w
+		w := &o.witnesses[i]
+		if m.publish.covers(&w.publish) && m.release.covers(&w.release) {
+			w.seq, w.publish, w.release = m.seq, m.publish, m.release
 			return
 		}
-		if o.witnesses[i].covers(&w) {
+		if w.publish.covers(&m.publish) && w.release.covers(&m.release) {
 			return
 		}
 	}
 	if len(o.witnesses) == maxWitnesses {
 		o.witnesses = slices.Delete(o.witnesses, 0, 1)
 	}
-	o.witnesses = append(o.witnesses, w)
+	o.witnesses = append(o.witnesses, witness{m.seq, m.publish, m.release})
 }

@@ -7,7 +7,13 @@ import (
 
 // A witness takes the place of another where it says as much and is later.
 func TestCovers(t *testing.T) {
-	k := func(conn int, place uint64, more ...tx) *track { return &track{first: tx{place, conn}, more: more} }
+	k := func(conn int, place uint64, more ...tx) *track {
+		k := &track{first: tx{place, conn}}
+		for _, t := range more {
+			k.more = &resend{tx: t, before: k.more}
+		}
+		return k
+	}
 	for _, c := range []struct {
 		name string
 		k, o *track
@@ -28,6 +34,23 @@ func TestCovers(t *testing.T) {
 		if got := c.k.covers(c.o); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
+	}
+}
+
+// A packet's transmissions are all kept, up to a bound.
+func TestTransmissionsAreBounded(t *testing.T) {
+	var k track
+	for place := uint64(1); place <= 1+maxResends; place++ {
+		if !k.wrote(tx{place, 1}) {
+			t.Fatalf("transmission %d was not kept", place)
+		}
+	}
+	if k.wrote(tx{2 + maxResends, 1}) {
+		t.Error("one more than the bound was kept")
+	}
+	seen := map[uint64]bool{}
+	if k.all(func(t tx) bool { seen[t.place] = true; return true }); len(seen) != 1+maxResends {
+		t.Errorf("%d transmissions are kept", len(seen))
 	}
 }
 

@@ -20,7 +20,8 @@ func (s Set) String() string { return string(s.appendText(nil)) }
 func (s Set) MarshalText() ([]byte, error) { return s.appendText([]byte{}), nil }
 
 func (s Set) appendText(b []byte) []byte {
-	for i, sp := range s.spans {
+	for i := range s.size() {
+		sp := s.at(i)
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -53,16 +54,16 @@ func ParseSet(text string) (Set, error) {
 	if len(text) > MaxSetText {
 		return Set{}, fmt.Errorf("%w: %d bytes", ErrSetText, len(text))
 	}
-	s := Set{spans: make([]span, 0, strings.Count(text, ",")+1)}
+	var s Set
 	for part := range strings.SplitSeq(text, ",") {
 		sp, ok := parseSpan(part)
 		if !ok {
 			return Set{}, fmt.Errorf("%w: %.50q", ErrSetText, part)
 		}
-		if k := len(s.spans); k > 0 && (sp.lo <= s.spans[k-1].hi || sp.lo-1 == s.spans[k-1].hi) {
+		if !s.IsZero() && (sp.lo <= s.hi || sp.lo-1 == s.hi) {
 			return Set{}, fmt.Errorf("%w: %q is out of order or touches the interval before it", ErrSetText, part)
 		}
-		s.spans = append(s.spans, sp)
+		s.push(sp)
 	}
 	return s, nil
 }

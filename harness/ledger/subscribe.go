@@ -264,7 +264,8 @@ func (sub *subscriber) account(st *stream) *delivery {
 // and not the stream's.
 func (sub *subscriber) open(st *stream, prev *delivery) *delivery {
 	sub.epoch = max(sub.epoch, 1)
-	d := &delivery{st: st, sub: sub, prev: prev, epoch: sub.epoch, began: sub.began, first: sub.first}
+	d := newDelivery(st, sub)
+	d.prev, d.epoch, d.began, d.first = prev, sub.epoch, sub.began, sub.first
 	if prev != nil {
 		st.mu.Lock()
 		prev.next = d

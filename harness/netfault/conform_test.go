@@ -135,7 +135,7 @@ func conformsToFin(t testing.TB, network string, s closer, patience time.Duratio
 func TestFinConforms(t *testing.T) {
 	for _, network := range []string{"tcp", "pipe"} {
 		t.Run(network, func(t *testing.T) {
-			if err := conformsToFin(t, network, NewRegistry(timeline.NewClock().Now), 10*time.Second); err != nil {
+			if err := conformsToFin(t, network, NewLinks(timeline.NewClock().Now), 10*time.Second); err != nil {
 				t.Error(err)
 			}
 		})
@@ -145,14 +145,14 @@ func TestFinConforms(t *testing.T) {
 // wrongCloser is a closer with a planted fault: it ends connections as its
 // function does.
 type wrongCloser struct {
-	*Registry
+	*Links
 	fault func(all map[string]net.Conn, c net.Conn)
 	all   map[string]net.Conn
 }
 
 func (w *wrongCloser) Wrap(id string, c net.Conn) net.Conn {
 	w.all[id] = c
-	return w.Registry.Wrap(id, c)
+	return w.Links.Wrap(id, c)
 }
 
 func (w *wrongCloser) CloseConnection(_ context.Context, id string) (target.Closed, error) {
@@ -190,7 +190,7 @@ func TestConformanceCatchesWrongFaults(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &wrongCloser{Registry: NewRegistry(timeline.NewClock().Now), fault: fault, all: map[string]net.Conn{}}
+			w := &wrongCloser{Links: NewLinks(timeline.NewClock().Now), fault: fault, all: map[string]net.Conn{}}
 			if err := conformsToFin(t, "tcp", w, 50*time.Millisecond); err == nil {
 				t.Error("not caught")
 			} else {

@@ -109,7 +109,7 @@ func (f *flow) take(b []byte) {
 		if start >= 0 {
 			f.acting = f.framed.client.ask(f.framed, f.out, b[start])
 		}
-		if f.acting != nil && f.acting.Act != CutAfter && f.pass(start) {
+		if f.acting != nil && f.acting.Act != CutAfter && f.pass(min(start+f.acting.Keep, len(b))) {
 			f.done = len(b) // the beginning of what is not to pass
 		}
 	}
@@ -142,7 +142,7 @@ func (f *flow) packet(p *mqtt.Packet) {
 	if a == nil {
 		return
 	}
-	upTo := start
+	upTo := min(start+a.Keep, f.end-1)
 	if passes {
 		upTo = f.end
 	}

@@ -19,6 +19,7 @@ const (
 	Swallow   Act = "swallow"    // the packet does not pass; the connection lives on unless Rule.Close
 	CutBefore Act = "cut-before" // the connection ends right before the packet, which does not pass
 	CutAfter  Act = "cut-after"  // the connection ends right after the packet, which passes
+	Truncate  Act = "truncate"   // the connection ends inside the packet, of which Rule.Keep bytes pass
 )
 
 // Rule is one armed frame fault on the connections of one client.
@@ -28,6 +29,7 @@ type Rule struct {
 	QoS    int  // of a PUBLISH; -1 = any
 	Act    Act
 	Close  bool // after a swallowed packet the connection ends
+	Keep   int  // of a truncated packet: how many bytes pass, at most all but the last
 
 	Nth   int     // acts on the nth such packet since it was armed, from 1, and is then spent; 0 = by Share
 	Share float64 // acts on each such packet with this probability, 0..1, by Seed
@@ -76,7 +78,7 @@ func NewFrames(now func() timeline.Instant) *Frames {
 
 // Wrap registers connection number n that clientID just dialled and returns it
 // wrapped. The connection must be fresh: its first bytes are a CONNECT and a
-// CONNACK. It may come from Registry.Wrap.
+// CONNACK. It may come from Links.Wrap.
 func (f *Frames) Wrap(clientID string, n int, c net.Conn) net.Conn {
 	below, registered := c.(*conn)
 	if !registered {

@@ -111,7 +111,7 @@ func TestUnderTheTap(t *testing.T) {
 			<-read
 			c.Close()
 			want := []mqtt.Type{mqtt.PINGREQ}
-			if rule.Act == CutBefore {
+			if rule.Act == CutBefore || rule.Act == Truncate {
 				want = []mqtt.Type{mqtt.PUBREL, mqtt.PINGREQ}
 			}
 			if !slices.Equal(w.unsent, want) || !slices.Equal(w.got, []timeline.EndKind{timeline.EndEOF}) {

@@ -58,9 +58,12 @@ func ruleSamples(out bool) *rapid.Generator[Rule] {
 			Packet: rapid.SampledFrom([]mqtt.Type{mqtt.PUBLISH, mqtt.PUBACK, mqtt.PUBREL, mqtt.SUBSCRIBE, mqtt.PINGREQ}).Draw(t, "packet"),
 			Out:    out,
 			QoS:    rapid.IntRange(-1, 2).Draw(t, "qos"),
-			Act:    rapid.SampledFrom([]Act{Swallow, Swallow, Swallow, CutBefore, CutAfter}).Draw(t, "act"),
+			Act:    rapid.SampledFrom([]Act{Swallow, Swallow, Swallow, CutBefore, CutAfter, Truncate}).Draw(t, "act"),
 			Nth:    rapid.IntRange(0, 3).Draw(t, "nth"),
 			Seed:   rapid.Uint64().Draw(t, "seed"),
+		}
+		if r.Act == Truncate {
+			r.Keep = rapid.SampledFrom([]int{1, 2, 5, 60, 30_000}).Draw(t, "keep")
 		}
 		r.Close = r.Act == Swallow && rapid.IntRange(0, 5).Draw(t, "close") == 0
 		if r.Nth == 0 {
@@ -89,8 +92,10 @@ func passes(packets []sample, rules []Rule) (want []byte, hits []Hit, ends bool)
 				break
 			}
 		}
-		if acting < 0 || rules[acting].Act == CutAfter {
+		if acting < 0 {
 			want = append(want, p.bytes...)
+		} else {
+			want = append(want, rules[acting].part(p.bytes)...)
 		}
 		if acting >= 0 {
 			hits = append(hits, Hit{N: 1, Out: rules[acting].Out, Packet: p.kind, ID: p.id, Passed: rules[acting].Act == CutAfter})

@@ -56,13 +56,13 @@ func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
 // registry, as in a run.
 type framesCloser struct {
 	*Frames
-	*Registry
+	*Links
 	n int
 }
 
 func (f framesCloser) Wrap(id string, c net.Conn) net.Conn {
-	if f.Registry != nil {
-		c = f.Registry.Wrap(id, c)
+	if f.Links != nil {
+		c = f.Links.Wrap(id, c)
 	}
 	return f.Frames.Wrap(id, f.n, c)
 }
@@ -85,6 +85,19 @@ var acts = map[string]Rule{
 	"swallow and close": {Act: Swallow, Close: true},
 	"cut before":        {Act: CutBefore},
 	"cut after":         {Act: CutAfter},
+	"truncate":          {Act: Truncate, Keep: 3},
+	"truncate late":     {Act: Truncate, Keep: 1 << 20},
+}
+
+// part is what passes of a packet that a rule acts on.
+func (r *Rule) part(b []byte) []byte {
+	switch r.Act {
+	case CutAfter:
+		return b
+	case Truncate:
+		return b[:min(r.Keep, len(b)-1)]
+	}
+	return nil
 }
 
 // memory is a connection that reads from and writes to memory.

@@ -42,7 +42,7 @@ func testAct(t *testing.T, network string, rule Rule) {
 	clock := timeline.NewClock()
 	f, h := NewFrames(clock.Now), new(hits)
 	remember(t, f, rule)
-	r := NewRegistry(clock.Now)
+	r := NewLinks(clock.Now)
 	l := newLink(t, network, framesCloser{f, r, 4}, "c")
 	f.Arm("c", h.rule(rule))
 	from, to := l.client, l.broker
@@ -56,8 +56,9 @@ func testAct(t *testing.T, network string, rule Rule) {
 		pass, accepted = head, len(head)
 	}
 	switch {
-	case rule.Act == CutAfter:
-		pass, accepted = join(head, x), len(head)+len(x)
+	case rule.Act == CutAfter, rule.Act == Truncate:
+		pass = join(head, rule.part(x))
+		accepted = len(pass)
 	case rule.Close:
 		accepted = len(head) + len(x)
 	}

@@ -166,6 +166,9 @@ type Extent struct {
 	// Ends says that it may end connections: an end after Issued that no action
 	// explains is charged to it.
 	Ends bool `json:"ends,omitempty"`
+	// Outside says that it acts from outside on whatever it reaches: an end of the
+	// control fleet may be its doing, too.
+	Outside bool `json:"outside,omitempty"`
 	// Process is what was done to the broker's process (Killed, …); "" = nothing. Then the control connections were its victims too, beside the
 	// clients, each of which has an action.
 	Process string `json:"process,omitempty"`
@@ -248,7 +251,7 @@ type Mark struct {
 	Monotonic   int64   `json:"monotonic_ns,omitempty"`
 	Stop        Instant `json:"stop,omitempty"` // the harness stopped its clients here: the horizon of all that is open
 	Interrupted bool    `json:"interrupted,omitempty"`
-	Aborted     string  `json:"aborted,omitempty"`  // why a phase before any fault gave up
+	Aborted     string  `json:"aborted,omitempty"`  // why a phase gave up, or which expectation had failed for good
 	Events      int     `json:"events,omitempty"`   // with Stop: lines of events.jsonl.gz before this one, so that one that went missing is missed; 0 = a version that did not count
 	Findings    int     `json:"findings,omitempty"` // with Stop: lines that were written to findings.jsonl.gz, which a run without any does not have
 }

@@ -385,6 +385,13 @@ func TestRowsAreDocumented(t *testing.T) {
 			t.Errorf("docs/measuring.md has no row for metric %s (%s, %s)", m.Name, units[m.Unit], m.Scope)
 		}
 	}
+	_, live, _ := strings.Cut(measuring, "*Live* ones")
+	live, _, _ = strings.Cut(live, "\n\n")
+	for _, m := range measure.Metrics() {
+		if strings.Contains(live, "`"+m.Name+"`") != m.Live {
+			t.Errorf("docs/measuring.md: metric %s is live: %t", m.Name, m.Live)
+		}
+	}
 	for _, part := range measure.WaterfallParts() {
 		wants(t, "docs/measuring.md", measuring, "waterfall part", part)
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/rebound-mqtt/rebound/harness/wire"
 )
 
-func registry() *Registry { return NewRegistry(timeline.NewClock().Now) }
+func links() *Links { return NewLinks(timeline.NewClock().Now) }
 
-func closeIt(t *testing.T, r *Registry, id string) bool {
+func closeIt(t *testing.T, r *Links, id string) bool {
 	t.Helper()
 	closed, err := r.CloseConnection(t.Context(), id)
 	if err != nil || closed.Found == nil {
@@ -31,7 +31,7 @@ func closeIt(t *testing.T, r *Registry, id string) bool {
 }
 
 func TestNewestFirst(t *testing.T) {
-	r := registry()
+	r := links()
 	old, mid, newest := newLink(t, "pipe", r, "c"), newLink(t, "pipe", r, "c"), newLink(t, "pipe", r, "c")
 	newLink(t, "pipe", r, "d")
 	mid.client.Close() // from the middle of the chain
@@ -59,7 +59,7 @@ func TestForgets(t *testing.T) {
 		"write to the ended": func(l link) { l.broker.Close(); _, _ = l.client.Write([]byte("x")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := registry()
+			r := links()
 			end(newLink(t, "pipe", r, "c"))
 			if len(r.live) != 0 || closeIt(t, r, "c") {
 				t.Errorf("%d are live", len(r.live))
@@ -70,7 +70,7 @@ func TestForgets(t *testing.T) {
 
 // A deadline that passes does not end a connection.
 func TestADeadlineIsNoEnd(t *testing.T) {
-	r := registry()
+	r := links()
 	l := newLink(t, "tcp", r, "c")
 	_ = l.client.SetDeadline(time.Unix(1, 0))
 	if _, err := l.client.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -115,7 +115,7 @@ func TestWhatCanNotBeClosed(t *testing.T) {
 		{"no time left", half{end, nil}, cancelled, false, context.Canceled},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := registry()
+			r := links()
 			w := r.Wrap("c", tc.c)
 			closed, err := r.CloseConnection(tc.ctx, "c")
 			if !errors.Is(err, tc.err) || (closed.Found != nil && *closed.Found) != tc.found {
@@ -142,7 +142,7 @@ func (c chatty) Read(b []byte) (int, error) {
 }
 
 func TestTheEndIsFinal(t *testing.T) {
-	r := registry()
+	r := links()
 	w := r.Wrap("c", chatty{reads: new(int)})
 	closeIt(t, r, "c")
 	for range 3 {
@@ -158,7 +158,7 @@ func TestTheEndIsFinal(t *testing.T) {
 
 // A writer that the peer's full window blocks is woken too.
 func TestWakesABlockedWriter(t *testing.T) {
-	r := registry()
+	r := links()
 	l := newLink(t, "tcp", r, "c")
 	started, done := make(chan struct{}), make(chan error)
 	go func() {
@@ -193,7 +193,7 @@ func (k *kinds) End(e timeline.End) {
 // The tap above must see a FIN, whichever goroutine of a busy library notices
 // first, and although the broker answers the FIN with a reset.
 func TestTheTapSeesAFin(t *testing.T) {
-	r, k := registry(), &kinds{}
+	r, k := links(), &kinds{}
 	const rounds = 100
 	for range rounds {
 		l := newLink(t, "tcp", r, "c")
@@ -238,7 +238,7 @@ func TestCostOfAWrapper(t *testing.T) {
 		t.Errorf("a wrapper is %d bytes", n)
 	}
 	const n = 10_000
-	r, goroutines, stub := registry(), runtime.NumGoroutine(), net.Conn(half{})
+	r, goroutines, stub := links(), runtime.NumGoroutine(), net.Conn(half{})
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = strconv.Itoa(i)
@@ -263,7 +263,7 @@ func allocated() uint64 {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	r := registry()
+	r := links()
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {

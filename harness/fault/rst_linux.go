@@ -1,0 +1,4 @@
+package fault
+
+// rstNote: the reset is the kernel's own.
+const rstNote = ""

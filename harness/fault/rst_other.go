@@ -1,0 +1,5 @@
+//go:build !linux
+
+package fault
+
+const rstNote = "the RST is real for the broker and synthetic for the client: this system can not abort a socket"
