@@ -20,7 +20,7 @@ const helperVar = "REBOUND_TEST_HELPER"
 func outsider(do string) string {
 	own := func(arg string) string { return `["` + os.Args[0] + `", "-test.run=^TestExecHelper$", ` + arg + `]` }
 	return strings.NewReplacer("dev-{run}-", "dev-", "for: 2500ms", fmt.Sprintf(
-		"for: 2500ms, faults: [{exec: {inject: %s, heal: %s, env: [%s], after: 300ms, for: 500ms}}]", own(do), own("heal"), helperVar,
+		"until: {back: 100%%}, timeout: 60s, faults: [{exec: {inject: %s, heal: %s, env: [%s], after: 300ms, for: 500ms}}]", own(do), own("heal"), helperVar,
 	)).Replace(outside)
 }
 
@@ -42,7 +42,8 @@ func TestExecHelper(t *testing.T) {
 }
 
 // TestExec: what a program of the scenario ends is charged to exec; what it
-// says is in exec.log.
+// says is in exec.log. A phase that waits until all are back is not over before
+// the time of its fault, of which nobody is a victim.
 func TestExec(t *testing.T) {
 	t.Setenv(helperVar, "dev-000000")
 	r, dir := play(t, scenario(t, outsider("close")), PlanOptions{}, Options{AllowExec: true})
@@ -99,7 +100,7 @@ func TestExecAsksFirst(t *testing.T) {
 // is stopped by hand.
 func TestExecInterrupted(t *testing.T) {
 	t.Setenv(helperVar, "dev-000000")
-	text := strings.NewReplacer(", for: 500ms}}]", "}}]", "for: 2500ms", "for: 60s").Replace(outsider("close"))
+	text := strings.NewReplacer(", for: 500ms}}]", "}}]", "until: {back: 100%}, timeout: 60s", "for: 60s").Replace(outsider("close"))
 	plan, err := NewPlan(scenario(t, text), PlanOptions{Tables: DefaultTables()})
 	if err != nil {
 		t.Fatal(err)

@@ -193,6 +193,9 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 		})
 	}
 	err := group.Wait()
+	if !w.HasVictims() {
+		outlast(ctx, faults)
+	}
 	issued()
 	if err == nil {
 		end := start + timeline.Instant(w.Horizon)
@@ -205,6 +208,20 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), env))
 	}
 	return err
+}
+
+// outlast waits until the time of each fault that has one is over, or ctx ends:
+// nobody is missed while a fault without victims lasts, so that a phase that
+// waits until all are back would be over before its fault.
+func outlast(ctx context.Context, faults []fault.Fault) {
+	for _, f := range faults {
+		if timed, ok := f.(interface{ Over() <-chan struct{} }); ok && timed.Over() != nil {
+			select {
+			case <-timed.Over():
+			case <-ctx.Done():
+			}
+		}
+	}
 }
 
 // cuts is how many connections a frame fault ends when each of its packets

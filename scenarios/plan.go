@@ -1,6 +1,9 @@
 package scenarios
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Plan is the resolved, seeded timetable of one run: a Scenario with every
 // default filled in, fleets counted out, waves laid down and victims chosen.
@@ -55,6 +58,11 @@ type PlanWave struct {
 	// Overlap: it goes on when the next wave of the phase begins.
 	Overlap bool        `yaml:"overlap,omitempty"`
 	Faults  []PlanFault `yaml:"faults"`
+}
+
+// HasVictims reports whether the plan knows whom a fault of the wave hits.
+func (w PlanWave) HasVictims() bool {
+	return slices.ContainsFunc(w.Faults, func(f PlanFault) bool { return f.Count > 0 || f.Everyone })
 }
 
 // PlanFault is one fault of one wave with its victims. The plan holds the

@@ -74,7 +74,12 @@ type extent struct {
 	quit   chan struct{} // closed by Heal
 	once   sync.Once     // of quit
 	timer  sync.WaitGroup
+	over   chan struct{} // closed when its time is over; nil = it has none
 }
+
+// Over is closed when the fault was lifted because its time was over; nil where
+// it lasts until Heal. It is for after Inject.
+func (x *extent) Over() <-chan struct{} { return x.over }
 
 // newExtent makes one; ends says that it may end connections.
 func newExtent(pf scenarios.PlanFault, ends bool, take, heal func(ctx context.Context, env *Env, e *timeline.Extent) error) (*extent, error) {
@@ -110,7 +115,11 @@ func (x *extent) Inject(ctx context.Context, env *Env) error {
 	x.healed = x.e.Skipped != "" || !x.e.OK && !x.always // nothing to lift
 	env.Extent(x.e)
 	if !x.healed && x.last > 0 {
-		x.timer.Go(func() { x.healInTime(context.WithoutCancel(ctx), env) })
+		x.over = make(chan struct{})
+		x.timer.Go(func() {
+			defer close(x.over)
+			x.healInTime(context.WithoutCancel(ctx), env)
+		})
 	}
 	return nil
 }
