@@ -403,7 +403,11 @@ func TestBrokerFaultsNeedAProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(DefaultTables().TargetsFor(sc)); got != map[bool]string{true: "[]", false: "[child mosquitto]"}[name == "kick-all"] {
+		cost, err := CostOf(sc, DefaultTables())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(cost.Needs); got != map[bool]string{true: "[]", false: "[--target child or mosquitto]"}[name == "kick-all"] {
 			t.Errorf("%s needs %s", name, got)
 		}
 	}
