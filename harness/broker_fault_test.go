@@ -209,6 +209,20 @@ func TestBrokerStaysDown(t *testing.T) {
 	nobodyWhile(t, bfEvents(t, dir))
 }
 
+// TestBrokerFaultsOverlap: a frozen broker can be killed and started again, and
+// the end of the freeze leaves the new one alone.
+func TestBrokerFaultsOverlap(t *testing.T) {
+	t.Parallel()
+	onProcessTargets(t, func(t *testing.T, on string) {
+		text := strings.ReplaceAll(bfText, "FAULT", "{broker-freeze: {for: 1s}}, {broker-restart: {after: 200ms, down: 300ms}}")
+		r, _ := bfPlay(t, text, on, Options{})
+		onlyInvalid(t, r)
+		if w := r.Waves[0]; w.Victims != 24 || w.Hit != 12 || w.Missed != 12 || w.Back != 12 || r.ExitCode != ExitPass {
+			t.Errorf("exit %d: %d hit, %d missed, %d back of %d: %+v", r.ExitCode, w.Hit, w.Missed, w.Back, w.Victims, r.Checks)
+		}
+	})
+}
+
 // TestPlantedLossOverARestart: a message that was acknowledged and thrown away
 // before the restart is a legal loss if the broker was started empty, and lost if
 // it had to keep what it had.
@@ -389,7 +403,11 @@ func TestBrokerFaultsNeedAProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(DefaultTables().TargetsFor(sc)); got != map[bool]string{true: "[]", false: "[child mosquitto]"}[name == "kick-all"] {
+		cost, err := CostOf(sc, DefaultTables())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(cost.Needs); got != map[bool]string{true: "[]", false: "[--target child or mosquitto]"}[name == "kick-all"] {
 			t.Errorf("%s needs %s", name, got)
 		}
 	}

@@ -171,10 +171,12 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	r.ev.add(timeline.Event{Wave: &timeline.Wave{
 		Phase: ph.Name, Wave: w.Wave, Start: start, End: start + timeline.Instant(w.Horizon), Overlap: w.Overlap,
 	}})
-	env := r.env(ph.Name, w.Wave, start)
 	var group errgroup.Group
 	var faults []fault.Fault
-	for _, pf := range w.Faults {
+	envs := make([]*fault.Env, len(w.Faults))
+	for i, pf := range w.Faults {
+		env := r.env(ph.Name, w.Wave, start)
+		env.Number, envs[i] = i+1, env
 		f, err := r.opts.Tables.newFault(pf)
 		if err != nil {
 			return err
@@ -204,8 +206,8 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 		}
 		<-ctx.Done()
 	}
-	for _, f := range faults {
-		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), env))
+	for i, f := range faults {
+		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), envs[i]))
 	}
 	return err
 }

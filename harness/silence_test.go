@@ -77,6 +77,16 @@ func muted(t *testing.T, dir string, slack time.Duration) error {
 	return errors.Join(wrong...)
 }
 
+// knows is the known defect that explains a check.
+func (r pcRun) knows(check string) string {
+	for _, c := range r.Checks {
+		if c.Name == check {
+			return c.Known
+		}
+	}
+	return ""
+}
+
 // TestKeepaliveStop: each client library on two brokers.
 func TestKeepaliveStop(t *testing.T) {
 	for target, slack := range map[string]time.Duration{
@@ -95,6 +105,9 @@ func TestKeepaliveStop(t *testing.T) {
 				}
 				if w := r.Total; w.Victims != 4 || w.Hit != 4 || w.Back != 4 {
 					t.Errorf("%d victims, %d hit, %d back", w.Victims, w.Hit, w.Back)
+				}
+				if v := verdicts(r.Report)["keep-alive"]; v != reports.Valid && r.knows("keep-alive") == "" {
+					t.Errorf("the check keep-alive is %s", v)
 				}
 				if r.Unscripted.Ends != 0 || verdicts(r.Report)["collateral"] != reports.Valid {
 					t.Errorf("unscripted %+v", r.Unscripted)

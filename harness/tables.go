@@ -72,24 +72,6 @@ func (t Tables) targetsWith(needs []string) (names []string) {
 	return names
 }
 
-// TargetsFor names the targets that have what the faults of a scenario need;
-// none = all have, the default one too.
-func (t Tables) TargetsFor(sc *scenarios.Scenario) []string {
-	var needs []string
-	for _, ph := range sc.Phases {
-		for _, f := range ph.Faults {
-			if k, err := t.fault(f.Kind); err == nil {
-				needs = append(needs, k.Needs...)
-			}
-		}
-	}
-	names := t.targetsWith(needs)
-	if slices.Contains(names, broker.KindEmbedded) {
-		return nil
-	}
-	return names
-}
-
 // isLink reports whether a kind of fault acts on connections from below.
 func (t Tables) isLink(kind string) bool {
 	k, err := t.fault(kind)

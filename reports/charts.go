@@ -48,7 +48,7 @@ type LatencyPoint struct {
 type FaultSpan struct {
 	Kind    string  `json:"kind"` // close, takeover, …
 	Phase   string  `json:"phase"`
-	Wave    int     `json:"wave"` // from 1
+	Wave    int     `json:"wave"` // from 1; 0 = of no wave, an outside event
 	Fleet   string  `json:"fleet"`
 	Start   float64 `json:"start_seconds"`
 	End     float64 `json:"end_seconds"`

@@ -196,6 +196,9 @@ func fail(t testing.TB) *Report {
 		{Fault: "nft-drop", Phase: "storm", Wave: 1, Start: 13, Skipped: "nft: no such program"},
 		{Fault: "exec", Phase: "storm", Wave: 1, Start: 14, Err: "exit status 3"},
 		{Fault: "mark", Phase: "storm", Start: 15, OK: true, Detail: "the switch was | rebooted", Ended: 7},
+		{Fault: "broker-restart", Phase: "storm", Wave: 1, Start: 16, Seconds: f(1.035), OK: true, Broker: &BrokerLife{Ended: "kill", Kept: true, Ready: f(0.035)}},
+		{Fault: "broker-freeze", Phase: "storm", Wave: 1, Start: 17, Seconds: f(5), OK: true, Broker: &BrokerLife{Ended: "freeze"}},
+		{Fault: "broker-stop", Phase: "storm", Wave: 1, Start: 18, Err: "not lifted: port in use", Broker: &BrokerLife{Ended: "stop"}},
 	}
 	r.Notes = []string{"blackhole: bytes are held in this process, and the kernel goes on to acknowledge: it exercises keep alive, not TCP retransmission."}
 	return r

@@ -222,7 +222,10 @@ func (b *reportPage) phases() htmlBlock {
 func (b *reportPage) bands() []svg.Band {
 	var bands []svg.Band
 	for _, f := range b.charts.Faults {
-		label := fmt.Sprintf("%s, %s wave %d", f.Kind, f.Phase, f.Wave)
+		label := fmt.Sprintf("%s, %s", f.Kind, f.Phase)
+		if f.Wave > 0 { // else it came from outside
+			label += fmt.Sprintf(" wave %d", f.Wave)
+		}
 		bands = append(bands, svg.Band{From: f.Start, To: f.End, Label: oneLine(label, 60)})
 	}
 	slices.SortStableFunc(bands, func(a, b svg.Band) int { return cmp.Compare(a.From, b.From) }) // those that touch are drawn as one

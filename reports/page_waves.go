@@ -148,10 +148,10 @@ func (b *reportPage) herd() error {
 		w := x.Wave
 		h := shapes[phaseWave(w.Phase, w.Wave)]
 		rows = append(rows, row(x.label, commas(w.Herd.Connects), commas(w.Herd.Peak), oneDigit(w.Herd.PeakToMean), fmt.Sprintf("%.2f", w.Herd.Amplification),
-			known(h.Fano, three), known(h.Period, seconds), known(h.Correlation, three)))
+			known(h.Fano, three), known(h.Period, seconds), known(h.Correlation, three), cmp.Or(w.Regime, "–")))
 	}
-	table := newTable("The herd of each wave", 1, []string{"wave", "CONNECTs", "peak per 10 ms", "peak ÷ mean", "CONNECTs per hit", "variance ÷ mean", "period", "autocorrelation"}, rows)
-	words := para("CONNECTs in each 10 ms at the tap, from the first intended instant of the wave. A variance far above the mean says that they come in bursts, a period that the bursts repeat: clients that back off in step. A period stands only where the autocorrelation reaches 0.3. The 10 ms of the peak are counted from the first CONNECT on, so that it can be higher than the chart.")
+	table := newTable("The herd of each wave", 1, []string{"wave", "CONNECTs", "peak per 10 ms", "peak ÷ mean", "CONNECTs per hit", "variance ÷ mean", "period", "autocorrelation", "regime"}, rows)
+	words := para("CONNECTs in each 10 ms at the tap, from the first intended instant of the wave. A variance far above the mean says that they come in bursts, a period that the bursts repeat: clients that back off in step. A period stands only where the autocorrelation reaches 0.3. The regime is that of paho's backoff when the wave hit: first, it dials again at once; continual, it sleeps. The 10 ms of the peak are counted from the first CONNECT on, so that it can be higher than the chart.")
 	if !b.drawn() {
 		b.add("herd", title, words, notHere(), htmlBlock{Table: table})
 		return nil

@@ -209,3 +209,12 @@ func quantileName(name string) string {
 func (p LatencyPoint) get(name string) *float64 {
 	return Quantile{P50: p.P50, P99: p.P99, Max: p.Max}.get(name)
 }
+
+// proberAway says how much of the first message was owed to a prober that was
+// itself not back, as when the broker is the victim.
+func (w Wave) proberAway() string {
+	if w.ProberAway == nil || w.ProberAway.Max == nil {
+		return ""
+	}
+	return fmt.Sprintf(" · of the first message, prober away %s, at most %s", known(w.ProberAway.P50, seconds), seconds(*w.ProberAway.Max))
+}

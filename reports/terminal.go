@@ -146,15 +146,6 @@ func (t *terminal) wave(w Wave, label string) {
 	t.row("herd", herd)
 }
 
-// proberAway says how much of the first message was owed to a prober that was
-// itself not back, as when the broker is the victim.
-func (w Wave) proberAway() string {
-	if w.ProberAway == nil || w.ProberAway.Max == nil {
-		return ""
-	}
-	return fmt.Sprintf(" · of the first message, prober away %s, at most %s", known(w.ProberAway.P50, seconds), seconds(*w.ProberAway.Max))
-}
-
 func oneDigit(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 // rmta writes the restricted mean time away.

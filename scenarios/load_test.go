@@ -19,10 +19,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // testParts stands in for the harness's tables; the faults are the real ones.
 func testParts() scenarios.Parts {
-	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed", "full-jitter", "none"}}
+	parts := scenarios.Parts{Faults: fault.Parts(), Policies: []string{"paho", "immediate", "fixed", "full-jitter", "decorrelated", "percent-jitter", "truncated-exponential", "none"}}
 	for unit, names := range map[string]string{
-		"s": "outage.p50 outage.p90 outage.p99 outage.max back.p50 back.p99 back.all rmta connect.p99",
-		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification",
+		"s": "outage.p50 outage.p90 outage.p99 outage.max back.p50 back.p99 back.all rmta connect.p99 waterfall.notice.p99",
+		"":  "censored victims unaffected absent unscripted lost.qos0 lost.qos1 lost.qos2 duplicated.qos1 duplicated.qos2 reordered unexpected missed_slots herd.amplification herd.peak_to_mean",
 	} {
 		for _, n := range strings.Fields(names) {
 			parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: n, Unit: unit, Live: n == "unscripted" || n == "censored"})

@@ -113,6 +113,60 @@ func (p *Plan) HasFault(kind func(string) bool) bool {
 	return false
 }
 
+// Shortest is the shortest time that a run of the plan takes: its timetable,
+// without what it waits for.
+func (p *Plan) Shortest() time.Duration {
+	var connect, sum time.Duration
+	for _, f := range p.Fleets {
+		if f.Connect.Rate > 0 {
+			connect = max(connect, time.Duration(float64(f.Clients)/f.Connect.Rate*float64(time.Second)))
+		}
+	}
+	for i := range p.Phases {
+		if u := p.Phases[i].Until; i == 0 && u != nil && (u.Connected != nil || u.ConnectedCount > 0) {
+			sum += connect
+		}
+		sum += p.Phases[i].shortest()
+	}
+	return sum
+}
+
+func (ph *PlanPhase) shortest() time.Duration {
+	if ph.Until == nil {
+		return ph.For
+	}
+	var last time.Duration
+	for _, w := range ph.Waves {
+		for _, f := range w.Faults {
+			last = max(last, w.At+f.lasts())
+		}
+	}
+	if ph.Until.Quiet != nil {
+		last += *ph.Until.Quiet
+	}
+	return last
+}
+
+// lasts is how long the fault goes on, from the start of its wave, as far as
+// its timetable says.
+func (f *PlanFault) lasts() time.Duration {
+	var last time.Duration
+	for _, v := range f.Victims {
+		last = max(last, v.Offset)
+	}
+	for _, key := range []string{"for", "down"} {
+		d, err := time.ParseDuration(f.Params[key])
+		if err != nil {
+			continue
+		}
+		if after, err := time.ParseDuration(f.Params["after"]); err == nil {
+			d += after
+		}
+		last = max(last, d)
+	}
+	return last
+}
+
 // Phase finds a phase by name; nil if there is none.
 func (p *Plan) Phase(name string) *PlanPhase {
 	for i := range p.Phases {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ func scenariosCommand(io streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "scenarios [NAME]",
 		Short:   "List the shipped scenarios, or print one",
-		Long:    "List the shipped scenarios, or print the file of one, to read it or to make an\nown one of it.",
+		Long:    "List the shipped scenarios with what they cost and need, or print the file of one,\nto read it or to make an own one of it.\n\nFROM is the shortest time that a run takes; a fleet that takes its time makes it\nlonger. What a scenario needs besides a target is said behind it.",
 		Example: "  rebound scenarios kick-all > my.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -31,16 +32,21 @@ func scenariosCommand(io streams) *cobra.Command {
 			}
 			w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
 			tables := harness.DefaultTables()
+			fmt.Fprintln(w, "NAME\tCLIENTS\tFROM\tWHAT HAPPENS")
 			for _, s := range scenarios.Library() {
 				sc, _, err := harness.LoadScenario(s.Name, tables)
 				if err != nil {
 					return err
 				}
-				needs := ""
-				if targets := tables.TargetsFor(sc); len(targets) > 0 {
-					needs = " Needs --target " + strings.Join(targets, " or ") + "."
+				cost, err := harness.CostOf(sc, tables)
+				if err != nil {
+					return err
 				}
-				fmt.Fprintf(w, "%s\t%s%s\n", s.Name, s.Summary, needs)
+				needs := ""
+				if len(cost.Needs) > 0 {
+					needs = " Needs " + strings.Join(cost.Needs, ", ") + "."
+				}
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s%s\n", s.Name, cost.Clients, cost.AtLeast.Round(time.Second), s.Summary, needs)
 			}
 			return w.Flush()
 		},

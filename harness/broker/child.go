@@ -217,7 +217,7 @@ func (c *Child) start(ctx context.Context, keep bool) error {
 	case c.closed:
 		return ErrDown
 	case !last.isDone():
-		return ErrRuns
+		return nil // another fault has started it
 	}
 	if !keep && c.o.Store != "" {
 		if err := os.RemoveAll(c.o.Store); err != nil {

@@ -300,7 +300,7 @@ func (c *Command) start(ctx context.Context, keep bool) error {
 	case c.closed:
 		return ErrDown
 	case !c.current().isDone():
-		return ErrRuns
+		return nil // another fault has started it
 	}
 	if !keep {
 		if err := errors.Join(os.RemoveAll(c.state()), os.Mkdir(c.state(), 0o700)); err != nil {

@@ -38,6 +38,10 @@ func mosquitto() program {
 				Doc:       "the silence of a client and 1.5 times its keep alive are counted in whole seconds",
 				Reference: "docs/track-record.md#mosquitto-keepalive-seconds", Versions: "2.0.11",
 			}, {
+				Check: "keep-alive", Condition: "closed-at-a-look-in-5-s",
+				Doc:       "it looks for silent clients once in 5 s, and closes them up to 6 s late",
+				Reference: "docs/track-record.md#mosquitto-keepalive-seconds", Versions: "2.0.11",
+			}, {
 				Check: "publish-after-pubrel", Condition: "sent-by-the-broker-at-a-resume",
 				Doc:       "after a resume whose packets were never written, the next one sends PUBLISH again after its PUBREL",
 				Reference: "docs/track-record.md#mosquitto-republish", Versions: "2.0.11",

@@ -46,8 +46,6 @@ var (
 	ErrTLS = errors.New("TLS certificate")
 	// ErrDown says that the broker's process is not there to be asked.
 	ErrDown = errors.New("the broker is down")
-	// ErrRuns says that a broker that is to be started has not ended.
-	ErrRuns = errors.New("the broker runs")
 	// ErrMoved says that a broker is back at other addresses than before.
 	ErrMoved = errors.New("the broker moved")
 	// ErrStore says that the store can't be used.

@@ -127,7 +127,10 @@ func (p *process) end(ask func() error, patience time.Duration) error {
 // or lets it go on.
 func (p *process) pause(pid int, paused bool) error {
 	if !paused {
-		return p.signal(syscall.SIGCONT)
+		if err := p.signal(syscall.SIGCONT); !errors.Is(err, os.ErrProcessDone) { // else another fault has ended it
+			return err
+		}
+		return nil
 	}
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return err

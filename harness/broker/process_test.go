@@ -305,11 +305,18 @@ func TestChildAfterARestart(t *testing.T) {
 func TestStartAgainRefuses(t *testing.T) {
 	onProcesses(t, func(t *testing.T, b living) {
 		ctx := testContext(t)
-		if err := b.Start(ctx, true); !errors.Is(err, ErrRuns) {
-			t.Errorf("of one that runs: %v", err)
+		pid := b.PID()
+		if err := b.Start(ctx, true); err != nil || b.PID() != pid {
+			t.Errorf("of one that runs: %v, pid %d after %d", err, b.PID(), pid)
 		}
 		if err := b.Kill(); err != nil {
 			t.Fatal(err)
+		}
+		if err := b.Pause(false); err != nil {
+			t.Errorf("letting one go on that is dead: %v", err)
+		}
+		if err := b.Pause(true); !errors.Is(err, os.ErrProcessDone) {
+			t.Errorf("pausing one that is dead: %v", err)
 		}
 		// Its port is taken meanwhile: an error, and the next try is free to work.
 		l, err := net.Listen("tcp", strings.TrimPrefix(b.Info().Addresses[0], "tcp://"))

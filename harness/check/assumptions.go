@@ -157,7 +157,7 @@ func unmetActions(ev Evidence) []string {
 // plannedActions counts the actions that the plan issues at an instant.
 func plannedActions(p *scenarios.Plan) (n int) {
 	for _, f := range faults(p, func(kind string) bool { return !frameFault(kind) }) {
-		if !f.Extent { // else its clients are not acted on
+		if !f.Extent || f.Everyone { // else its clients are not acted on
 			n += f.Count
 		}
 	}

@@ -66,6 +66,26 @@ func TestRodeOut(t *testing.T) {
 	}
 }
 
+// TestSilence: a client that a fault silences on its connection holds nothing back
+// from its broker, which must close it; one that is held altogether does.
+func TestSilence(t *testing.T) {
+	for name, c := range map[string]struct {
+		n    int // connection that the action names
+		want reports.Verdict
+	}{"silent": {1, reports.Invalid}, "held": {0, reports.Valid}} {
+		ev := clean()
+		lone := ev.lone()
+		lone.LastOut = stopped - 17_500*ms - 1
+		ev.Actions = append(ev.Actions, Action{Outcome: "hit", Action: timeline.Action{
+			Fault: "x", Fleet: lone.Fleet, Client: lone.Client, ClientID: lone.ClientID, N: c.n,
+			Lasting: true, OK: true, Issued: lone.LastOut, Until: stopped,
+		}})
+		if got := verdicts(ev)["keep-alive"]; got.Verdict != c.want {
+			t.Errorf("%s: %s: %s", name, got.Verdict, got.Detail)
+		}
+	}
+}
+
 // TestLeftForGood: that a client is away whose policy never has it dial again is
 // nobody's fault, unless its last connection did not come to be accepted.
 func TestLeftForGood(t *testing.T) {

@@ -36,7 +36,7 @@ func keepAlive(ev Evidence) Result {
 		return notApplicable("no fleet of the plan has a keep alive")
 	}
 	var t tally
-	looked, held := 0, ev.holds()
+	looked, held := 0, ev.holdsOfBroker()
 	for i := range ev.Clients {
 		for _, c := range ev.Clients[i].all() {
 			if !accepted(c) || c.KeepAlive == 0 {

@@ -72,7 +72,7 @@ func (b *onBroker) strike(_ context.Context, env *Env, e *timeline.Extent) error
 		}
 		b.actions = append(b.actions, timeline.Action{
 			Fault: b.kind, Phase: env.Phase, Wave: env.Wave, Fleet: fleet, Client: client,
-			ClientID: env.ClientID(fleet, client), Intended: e.Intended, Lasting: b.process == timeline.Frozen,
+			ClientID: env.ClientID(fleet, client), Intended: e.Intended, Lasting: b.process == timeline.Frozen, Number: env.Number,
 		})
 	}
 	e.Process, e.Kept = b.process, b.keep

@@ -36,6 +36,7 @@ type Env struct {
 	ClientID func(fleet string, client int) string // of client number client (from 0) of a fleet
 	Phase    string                                // for the records
 	Wave     int                                   // for the records, from 1
+	Number   int                                   // for the records: which fault of its wave it is, from 1
 	Start    timeline.Instant                      // intended start of the wave: offsets count from here
 	Frames   *netfault.Frames                      // where frame faults are armed
 	Links    *netfault.Links                       // where connections are ended and impaired from below; nil = no kind of the plan has Link

@@ -9,7 +9,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/kernel"
+	"github.com/rebound-mqtt/rebound/harness/measure"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
@@ -21,12 +23,14 @@ func TestMain(m *testing.M) {
 // TestKinds demands for each row: a doc, a schema that composes, functions, and
 // an example in the shipped library.
 func TestKinds(t *testing.T) {
-	schema, err := scenarios.Compose(scenarios.Parts{
-		Faults:   Parts(),
-		Policies: []string{"paho", "immediate", "fixed"},
-		Metrics: []scenarios.MetricPart{{Name: "outage.p99", Unit: "s"}, {Name: "connect.p99", Unit: "s"}, {Name: "censored"},
-			{Name: "lost.qos1"}, {Name: "lost.qos2"}, {Name: "duplicated.qos1"}, {Name: "duplicated.qos2"}, {Name: "reordered"}, {Name: "unscripted"}},
-	})
+	parts := scenarios.Parts{Faults: Parts()}
+	for _, p := range fleet.Policies() {
+		parts.Policies = append(parts.Policies, p.Name)
+	}
+	for _, m := range measure.Metrics() {
+		parts.Metrics = append(parts.Metrics, scenarios.MetricPart{Name: m.Name, Unit: m.Unit})
+	}
+	schema, err := scenarios.Compose(parts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (l *lasting) Inject(ctx context.Context, env *Env) error {
 	}
 	return l.run(ctx, env, func(v scenarios.Victim) {
 		a := l.action(env, v.Client)
-		a.Intended, a.Lasting = env.Start+timeline.Instant(v.Offset), true
+		a.Intended, a.Lasting, a.Number = env.Start+timeline.Instant(v.Offset), true, env.Number
 		if env.Before != nil {
 			env.Before(l.fleet, v.Client)
 		}

@@ -100,13 +100,13 @@ func TestLastingReleasesInTime(t *testing.T) {
 func TestLastingHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, params := range []map[string]string{{}, {"for": "1h"}} {
-			l, now := held(t, params)
+			fresh, _ := held(t, params)
 			c := &clients{}
 			env, actions := testEnv(c)
-			if err := l.Heal(t.Context(), env); err != nil {
+			if err := fresh.Heal(t.Context(), env); err != nil {
 				t.Error(err)
 			}
-			l, now = held(t, params)
+			l, now := held(t, params)
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(1150*time.Millisecond, cancel)
 			if err := l.Inject(ctx, env); !errors.Is(err, ErrStopped) {

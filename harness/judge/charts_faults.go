@@ -12,6 +12,7 @@ import (
 type spanKey struct {
 	kind, phase, fleet string
 	wave               int
+	mark               int // number of an outside event, each of which is a stretch of its own
 }
 
 // spans collects the stretch of each wave of each fault.
@@ -33,12 +34,12 @@ func (s spans) add(k spanKey, from, to timeline.Instant, actions int) {
 }
 
 // faultSpans lays the faults on the time line. Besides the issued actions there
-// are packets that a frame fault swallowed, which are no actions of their own,
-// and faults that were planned for a wave and did nothing in it.
+// are faults without victims, for as long as they lasted, packets that a frame
+// fault swallowed, which are no actions of their own, and faults that were planned for a wave and did nothing in it.
 func (j *judgement) faultSpans() []reports.FaultSpan {
 	all := spans{}
 	for _, a := range j.storm.Acted {
-		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave}, a.Action.Intended, max(a.Action.Issued, a.Action.Answered), 1)
+		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave, 0}, a.Action.Intended, max(a.Action.Issued, a.Action.Answered), 1)
 	}
 	acted := make(map[spanKey]bool, len(all))
 	for k := range all {
@@ -46,9 +47,19 @@ func (j *judgement) faultSpans() []reports.FaultSpan {
 	}
 	for i := range j.e.frames {
 		f := &j.e.frames[i]
-		if k := (spanKey{f.Fault, f.Phase, f.Fleet, f.Wave}); !acted[k] {
+		if k := (spanKey{f.Fault, f.Phase, f.Fleet, f.Wave, 0}); !acted[k] {
 			all.add(k, f.At, f.At, 1)
 		}
+	}
+	for _, x := range j.e.extents {
+		if x.Issued == 0 || x.Skipped != "" {
+			continue
+		}
+		k := spanKey{kind: x.Fault, phase: x.Phase, fleet: x.Fleet, wave: x.Wave}
+		if x.Wave == 0 {
+			k.mark = x.ID
+		}
+		all.add(k, x.Issued, max(x.Taken, x.Healed), 1)
 	}
 	for _, w := range j.waves {
 		for _, k := range j.planned(w.wave) {
@@ -72,7 +83,7 @@ func (j *judgement) planned(w timeline.Wave) []spanKey {
 			continue
 		}
 		for _, f := range pw.Faults {
-			keys = append(keys, spanKey{f.Kind, w.Phase, f.Fleet, w.Wave})
+			keys = append(keys, spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0})
 		}
 	}
 	return keys

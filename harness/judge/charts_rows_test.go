@@ -11,8 +11,8 @@ import (
 	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// TestFaultSpans: what was issued, what a frame fault swallowed, and what was
-// planned and did nothing, each on the line.
+// TestFaultSpans: what was issued, what a frame fault swallowed, what lasted
+// without victims, each mark, and what was planned and did nothing, on the line.
 func TestFaultSpans(t *testing.T) {
 	f := newFolder()
 	f.plan.Phases[2].Waves[0].Faults = append(f.plan.Phases[2].Waves[0].Faults,
@@ -23,11 +23,21 @@ func TestFaultSpans(t *testing.T) {
 		return timeline.Frame{Fault: fault, Phase: "storm", Wave: 1, Fleet: "devices", At: at * ms}
 	}
 	f.frames = []timeline.Frame{frame(1100, "swallow"), frame(1300, "swallow"), frame(1003, "close")}
+	f.extents = []timeline.Extent{ // the second record of one is the one that counts
+		{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1210 * ms, OK: true},
+		{ID: 1, Fault: "exec", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1210 * ms, Healed: 1800 * ms, OK: true},
+		{ID: 2, Fault: "netem", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1210 * ms, Skipped: "no netem"},
+		{ID: 3, Fault: "mark", Phase: "storm", Issued: 1900 * ms, Taken: 1900 * ms, OK: true},
+		{ID: 4, Fault: "mark", Phase: "storm", Issued: 1950 * ms, Taken: 1950 * ms, OK: true},
+	}
 	got := f.judge(t).Charts.Faults
 	want := []reports.FaultSpan{
 		{Kind: "close", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1.006, Actions: clients}, // a frame of a fault with actions is no further one
 		{Kind: "takeover", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1},
 		{Kind: "swallow", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1.1, End: 1.3, Actions: 2},
+		{Kind: "exec", Phase: "storm", Wave: 1, Start: 1.2, End: 1.8, Actions: 1},
+		{Kind: "mark", Phase: "storm", Start: 1.9, End: 1.9, Actions: 1},
+		{Kind: "mark", Phase: "storm", Start: 1.95, End: 1.95, Actions: 1},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -45,7 +55,7 @@ func TestJoinedSpans(t *testing.T) {
 			for wave := range rapid.IntRange(1, 60).Draw(t, "waves") {
 				at := timeline.Instant(wave) * 1000 * ms
 				n := rapid.IntRange(0, 9).Draw(t, "actions")
-				all.add(spanKey{kind, "storm", "devices", wave + 1}, at, at+5*ms, n)
+				all.add(spanKey{kind, "storm", "devices", wave + 1, 0}, at, at+5*ms, n)
 				actions[kind] += n
 				last = max(last, at+5*ms)
 			}
@@ -79,7 +89,7 @@ func TestJoinedSpansAreFew(t *testing.T) {
 	all := spans{}
 	for wave := range 5 {
 		at := timeline.Instant(wave) * 1000 * ms
-		all.add(spanKey{"close", "storm", "devices", wave + 1}, at, at+5*ms, 1+wave)
+		all.add(spanKey{"close", "storm", "devices", wave + 1, 0}, at, at+5*ms, 1+wave)
 	}
 	span := func(wave int, start, end float64, actions int) reports.FaultSpan {
 		return reports.FaultSpan{Kind: "close", Phase: "storm", Wave: wave, Fleet: "devices", Start: start, End: end, Actions: actions}

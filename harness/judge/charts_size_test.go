@@ -31,7 +31,7 @@ func TestChartsStaySmall(t *testing.T) {
 			w.outages, outages = append(w.outages, o), append(outages, o)
 		}
 		for f := range 20 {
-			all.add(spanKey{"takeover", w.wave.Phase, fmt.Sprintf("fleet-%d", f), k + 1}, start+1, start+second, each)
+			all.add(spanKey{"takeover", w.wave.Phase, fmt.Sprintf("fleet-%d", f), k + 1, 0}, start+1, start+second, each)
 		}
 		list = append(list, w)
 	}

@@ -29,6 +29,7 @@ var conditions = map[string]condition{
 	"acknowledged-by-a-resume":       {(*judgement).ackedByResume, (*judgement).anyPublisherBack},
 	"sent-by-the-broker-at-a-resume": {(*judgement).brokerAtResume, (*judgement).anyResumedQueue},
 	"keep-alive-in-whole-seconds":    {(*judgement).keepAliveCut, (*judgement).anyOddKeepAlive},
+	"closed-at-a-look-in-5-s":        {(*judgement).closedAtALook, (*judgement).anyKeepAliveOver},
 	"connects-overlap":               {(*judgement).connectsOverlap, (*judgement).anyOverlap},
 	"clean-connect-at-an-end":        {(*judgement).cleanAtEnd, (*judgement).anyCleanAtEnd},
 	"disconnect-at-a-takeover":       {(*judgement).toldOfTakeover, (*judgement).anyOverlap},

@@ -194,6 +194,20 @@ func (j *judgement) keepAliveCut(f check.Fault) bool {
 	return c.KeepAlive%2 == 1 && silent >= (keep+keep/2)*second && 2*silent < 3*keep*second
 }
 
+// closedAtALook: the connection outlived 1.5 times its keep alive in silence, and
+// the broker closed it, no later than a broker does that looks once in 5 s and
+// counts whole seconds. One that it closed later or never, and one that the
+// client closed, refute it.
+func (j *judgement) closedAtALook(f check.Fault) bool {
+	c := f.Conn
+	if c == nil || c.End == 0 || c.LastOut == 0 || (c.EndKind != timeline.EndEOF && c.EndKind != timeline.EndReset) {
+		return false
+	}
+	const second = timeline.Instant(time.Second)
+	silent, limit := c.End-c.LastOut, timeline.Instant(c.KeepAlive)*3*second/2
+	return silent > limit && silent <= limit+6*second+routeSlack
+}
+
 // connectsOverlap: another connection of the client was on its way through
 // the broker at the same time: between our writing its CONNECT and our reading
 // its CONNACK. Two that came one after the other refute it.
@@ -283,6 +297,12 @@ func (j *judgement) carries(qos byte, such func(scenarios.Traffic) bool) bool {
 func (j *judgement) anyOddKeepAlive() bool {
 	return j.anyConn(func(c *timeline.Conn) bool {
 		return c.KeepAlive%2 == 1 && time.Duration(c.MaxOutGap) >= time.Duration(c.KeepAlive+c.KeepAlive/2)*time.Second
+	})
+}
+
+func (j *judgement) anyKeepAliveOver() bool {
+	return j.anyConn(func(c *timeline.Conn) bool {
+		return c.KeepAlive != 0 && 2*time.Duration(c.MaxOutGap) > 3*time.Duration(c.KeepAlive)*time.Second
 	})
 }
 

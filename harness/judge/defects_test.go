@@ -120,6 +120,15 @@ func conditionCases() map[string][]conditionCase {
 			{"the library closed it", false, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndLocal })},
 			{"a client on a live connection", false, nil, check.Fault{Client: clientID(0)}},
 		},
+		"closed-at-a-look-in-5-s": {
+			{"a second late", true, nil, end(15_500)},
+			{"by a reset", true, nil, ended(func(c *timeline.Conn) { c.EndKind, c.End = timeline.EndReset, 20_400*ms })},
+			{"later than a look", false, nil, end(20_600)},
+			{"in time", false, nil, end(14_400)},
+			{"never", false, nil, ended(func(c *timeline.Conn) { c.End = 0 })},
+			{"by its library", false, nil, ended(func(c *timeline.Conn) { c.EndKind, c.End = timeline.EndLocal, 15_500*ms })},
+			{"about a client", false, nil, check.Fault{Client: clientID(0)}},
+		},
 		"connects-overlap": {
 			{"one after the other", false, nil, check.Fault{Conn: &timeline.Conn{ClientID: clientID(0), N: 9, Connect: 1020 * ms, Connack: 1030 * ms}}},
 			{"both at once", true, nil, check.Fault{Conn: &timeline.Conn{ClientID: clientID(0), N: 9, Connect: 1013 * ms, Connack: 1030 * ms}}},

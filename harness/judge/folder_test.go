@@ -27,6 +27,7 @@ type folder struct {
 	records []ledger.Record
 	found   []timeline.Finding
 	frames  []timeline.Frame
+	extents []timeline.Extent
 	latency []timeline.Latency
 	canary  map[string]time.Duration // phase -> lateness; nil = no health.csv
 	drop    []string                 // files that are left out
@@ -195,7 +196,7 @@ func (f *folder) fs(t *testing.T) fstest.MapFS {
 
 // events counts what is written before the closing mark.
 func (f *folder) events() int {
-	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.frames) + len(f.latency) + len(f.conns)
+	n := len(f.phases) + len(f.waves) + len(f.actions) + len(f.frames) + len(f.extents) + len(f.latency) + len(f.conns)
 	if f.open.RunID != "" {
 		n++
 	}
@@ -215,6 +216,9 @@ func (f *folder) writeEvents(w io.Writer) error {
 	}
 	for i := range f.actions {
 		out.Add(timeline.Event{Action: &f.actions[i]})
+	}
+	for i := range f.extents {
+		out.Add(timeline.Event{Extent: &f.extents[i]})
 	}
 	for i := range f.frames {
 		out.Add(timeline.Event{Frame: &f.frames[i]})

@@ -54,6 +54,12 @@ func TestLastingOutcomes(t *testing.T) {
 			h.last(0, 2, 21_000)
 			h.hold(0, 2000, 8000)
 		}, RodeOut, 1, 1},
+		"it named its connection, and a later one ended under it": {func(h *history) {
+			h.ended(0, 1, 0, 4000)
+			h.ended(0, 2, 4100, 6000)
+			h.last(0, 3, 9000)
+			h.hold(0, 2000, 8000).N = 1
+		}, Hit, 2, 1},
 		"it was away already": {func(h *history) {
 			h.ended(0, 1, 0, 1500)
 			h.last(0, 2, 9000)

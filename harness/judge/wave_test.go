@@ -223,3 +223,21 @@ func TestCurvesShareTheirPoints(t *testing.T) {
 		}
 	}
 }
+
+// TestHerdOfAFleet: the herd of one fleet is its own CONNECTs, not those of the
+// fleets beside it, so that policies can be held against each other.
+func TestHerdOfAFleet(t *testing.T) {
+	clients := []*Client{
+		{Fleet: "step", Conns: []*timeline.Conn{{Fleet: "step", Connect: 1000 * ms}, {Fleet: "step"}}},
+		{Fleet: "step", Conns: []*timeline.Conn{{Fleet: "step", Connect: 1001 * ms}}},
+		{Fleet: "spread", Conns: []*timeline.Conn{{Fleet: "spread", Connect: 1005 * ms}, {Fleet: "spread", Connect: 1500 * ms}}},
+	}
+	sum := summer{rules: testRules("connack"), connects: connectsOf(clients)}
+	w := &waveFacts{wave: timeline.Wave{Wave: 1}, end: 9000 * ms, full: 9000 * ms}
+	for fleet, want := range map[string]string{"": "4 3", "step": "2 2", "spread": "2 1", "none": "0 0"} {
+		h := sum.wave(w.of(fleet)).Herd
+		if got := fmt.Sprint(h.Connects, h.Peak); got != want {
+			t.Errorf("fleet %q: CONNECTs and peak %s, want %s", fleet, got, want)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (s *Set) size() int {
 	return len(*s.below) + 1
 }
 
-// at gives an interval, 0 is the lowest.
+// at gives an interval, 0 is the lowest. There must be one.
 func (s *Set) at(i int) span {
 	if s.below != nil && i < len(*s.below) {
 		return (*s.below)[i]

@@ -1,6 +1,10 @@
 package ledger
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/rebound-mqtt/rebound/harness/mqtt"
+)
 
 // TestSettled: a book is settled when nothing of QoS 1 and 2 is under way or
 // owed; what the publisher can not complete any more is no debt.
@@ -34,5 +38,26 @@ func TestSettled(t *testing.T) {
 	h.Connected("p", 2, false, h.tick())
 	if !h.Settled() {
 		t.Error("a publisher whose session was lost is waited for")
+	}
+}
+
+// TestNotOwedAtQoS0: what is expected at QoS 0 only may never come.
+func TestNotOwedAtQoS0(t *testing.T) {
+	h := newHistory(1)
+	h.Subscribed("other", "t", 0, h.tick())
+	if !h.write(1).ack(1).read(1).Settled() {
+		t.Error("a copy at QoS 0 is waited for")
+	}
+}
+
+// TestLiveStrangers: the live figures count messages, not copies.
+func TestLiveStrangers(t *testing.T) {
+	h := newHistory(1).write(1)
+	for range 2 {
+		h.deliver("stranger", mqtt.Delivery{Header: header(1), QoS: 1, Conn: 1})
+		h.deliver("s", mqtt.Delivery{Header: header(1), QoS: 2, Conn: 1})
+	}
+	if got := h.Totals(); got.Misrouted != 1 || got.WrongQoS != 1 {
+		t.Errorf("%d misrouted, %d at a wrong QoS", got.Misrouted, got.WrongQoS)
 	}
 }

@@ -173,16 +173,19 @@ func (c *conn) final() error {
 
 // Write writes; after the FIN or a reset it fails.
 func (c *conn) Write(b []byte) (int, error) {
+	taken := 0
 	if c.slow.Load() != nil {
-		if n, err, done := c.writeSlow(b); done {
+		n, err, done := c.writeSlow(b)
+		if done {
 			return n, err
 		}
+		taken = n
 	}
-	n, err := c.Conn.Write(b)
+	n, err := c.Conn.Write(b[taken:])
 	if err != nil {
 		err = c.writeFailed(err)
 	}
-	return n, err
+	return taken + n, err
 }
 
 // writeFailed gives what the library is told of an error of the socket.

@@ -305,7 +305,7 @@ func (c *conn) pull(s *slow, until time.Time) {
 }
 
 // writeSlow is Write while the connection is slow; not done says that it is fast
-// again.
+// again, for the rest.
 func (c *conn) writeSlow(b []byte) (n int, err error, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,9 +19,9 @@ type Stopper interface {
 }
 
 // Starter starts a broker that was killed or stopped, at the same addresses and
-// with the same endpoint. It returns when the broker takes connections. With
-// keep it finds what the one before it left behind, as far as the target keeps
-// anything; else it starts empty.
+// with the same endpoint, and leaves one alone that runs. It returns when the
+// broker takes connections. With keep it finds what the one before it left
+// behind, as far as the target keeps anything; else it starts empty.
 type Starter interface {
 	Start(ctx context.Context, keep bool) error
 }

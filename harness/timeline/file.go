@@ -164,7 +164,7 @@ func Latest(events []Event) []Event {
 // subject is what several records may be about; zero = there is only one.
 type subject struct {
 	what, fleet, phase string
-	client, n          int
+	client, n, number  int
 	intended           Instant
 }
 
@@ -174,7 +174,7 @@ func (e *Event) subject() subject {
 		return subject{what: "conn", fleet: e.Conn.Fleet, client: e.Conn.Client, n: e.Conn.N}
 	case e.Action != nil && e.Action.Lasting:
 		a := e.Action
-		return subject{what: a.Fault, fleet: a.Fleet, phase: a.Phase, client: a.Client, n: a.Wave, intended: a.Intended}
+		return subject{what: a.Fault, fleet: a.Fleet, phase: a.Phase, client: a.Client, n: a.Wave, number: a.Number, intended: a.Intended}
 	case e.Extent != nil:
 		return subject{what: "extent", n: e.Extent.ID}
 	}

@@ -326,8 +326,11 @@ func TestLatestOfFaults(t *testing.T) {
 	extent := func(id int, healed Instant) Event {
 		return Event{Extent: &Extent{ID: id, Fault: "slow-auth", Healed: healed}}
 	}
-	in := []Event{hold(1, 5, 0), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 0), extent(2, 0), hold(1, 5, 7), extent(1, 8)}
-	want := []Event{hold(1, 5, 7), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 8), extent(2, 0)}
+	other := hold(1, 5, 0)
+	other.Action = new(*other.Action)
+	other.Action.Number = 2 // another fault of the kind, in the same wave
+	in := []Event{other, hold(1, 5, 0), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 0), extent(2, 0), hold(1, 5, 7), extent(1, 8)}
+	want := []Event{other, hold(1, 5, 7), hold(2, 5, 0), hold(1, 9, 0), kick, kick, extent(1, 8), extent(2, 0)}
 	if diff := cmp.Diff(want, Latest(in)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -139,7 +139,8 @@ type Action struct {
 	// A lasting fault holds the client from Issued to Until; its record is
 	// written when it has taken effect, and again when it was lifted.
 	Lasting bool    `json:"lasting,omitempty"`
-	Until   Instant `json:"until,omitempty"` // when it was lifted; 0 = it was not yet
+	Number  int     `json:"number,omitempty"` // which fault of its wave it is, from 1: two of a kind may hold one client
+	Until   Instant `json:"until,omitempty"`  // when it was lifted; 0 = it was not yet
 }
 
 // Extent is a fault without victims of its own: it acts on the broker's door,

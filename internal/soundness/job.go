@@ -30,7 +30,7 @@ func (j job) String() string {
 
 // args are the command line after `rebound`, without the folder.
 func (j job) args() []string {
-	a := []string{"run", j.scenario, "--driver", j.driver, "--target", j.target, "--seed", strconv.Itoa(j.seed), "--quiet"}
+	a := []string{"run", j.scenario, "--driver", j.driver, "--target", j.target, "--seed", strconv.Itoa(j.seed), "--quiet", "--allow-exec"}
 	if j.clients > 0 {
 		a = append(a, "--clients", strconv.Itoa(j.clients))
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -37,6 +38,7 @@ type options struct {
 	scenarios []string // empty = all shipped
 	drivers   []string
 	target    string
+	clients   int // at most so many
 	jobs      int
 	out       string
 	binary    string
@@ -90,7 +92,8 @@ func parse(args []string, errs io.Writer) (options, error) {
 	f.IntVar(&o.seeds, "seeds", 10, "run each scenario with seeds 1 to `N`")
 	f.StringVar(&names, "scenarios", "", "comma-separated `NAMES` (default: all shipped ones)")
 	f.StringVar(&drivers, "drivers", "paho,strict", "comma-separated client `LIBRARIES`")
-	f.StringVar(&o.target, "target", "mosquitto", "the broker that keeps the rules: `WHERE`, as for rebound run")
+	f.StringVar(&o.target, "target", "mosquitto", "the broker that keeps the rules: `WHERE`, as for rebound run; a scenario that it can not do is run on the first target that can")
+	f.IntVar(&o.clients, "clients", fewClients, "at most `N` clients in a run")
 	f.IntVar(&o.jobs, "jobs", 1, "`N` runs at the same time; more than one starve each other on few cores")
 	f.StringVar(&o.out, "out", "soundness-out", "`DIR` of the runs and of summary.txt")
 	f.StringVar(&o.binary, "rebound", "bin/rebound", "`PATH` of the command")
@@ -101,8 +104,8 @@ func parse(args []string, errs io.Writer) (options, error) {
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case o.seeds < 1 || o.jobs < 1:
-		return o, errors.New("--seeds and --jobs: want at least 1")
+	case o.seeds < 1 || o.jobs < 1 || o.clients < 1:
+		return o, errors.New("--seeds, --clients and --jobs: want at least 1")
 	case len(o.drivers) == 0:
 		return o, errors.New("--drivers: want at least one")
 	}
@@ -133,26 +136,31 @@ func matrix(o options) ([]job, error) {
 	var jobs []job
 	for seed := range o.seeds {
 		for _, s := range shipped {
-			clients, err := clientsOf(s.Name)
+			clients, target, err := fit(s.Name, o)
 			if err != nil {
 				return nil, err
 			}
 			for _, driver := range o.drivers {
-				jobs = append(jobs, job{scenario: s.Name, text: s.Data, driver: driver, seed: seed + 1, target: o.target, clients: clients})
+				jobs = append(jobs, job{scenario: s.Name, text: s.Data, driver: driver, seed: seed + 1, target: target, clients: clients})
 			}
 		}
 	}
 	return jobs, nil
 }
 
-// clientsOf gives the number to ask for; 0 = the scenario's own.
-func clientsOf(name string) (int, error) {
+// fit gives the number of clients to ask for, 0 = the scenario's own, and a
+// target that can do what the scenario's faults need.
+func fit(name string, o options) (clients int, target string, err error) {
 	sc, _, err := harness.LoadScenario(name, harness.DefaultTables())
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	if sc.Clients > fewClients {
-		return fewClients, nil
+	if sc.Clients > o.clients {
+		clients = max(o.clients, len(sc.Fleets))
 	}
-	return 0, nil
+	target = o.target
+	if can := harness.DefaultTables().TargetsFor(sc); len(can) > 0 && !slices.Contains(can, target) && !strings.Contains(target, "://") {
+		target = can[0]
+	}
+	return clients, target, nil
 }

@@ -301,7 +301,7 @@ func TestMatrix(t *testing.T) {
 	if len(jobs) != 8 || jobs[0].seed != 1 || jobs[4].seed != 2 {
 		t.Fatalf("%d jobs: %v", len(jobs), jobs)
 	}
-	if got := strings.Join(jobs[0].args(), " "); got != "run kick-all --driver paho --target mosquitto --seed 1 --quiet --clients 100" {
+	if got := strings.Join(jobs[0].args(), " "); got != "run kick-all --driver paho --target mosquitto --seed 1 --quiet --allow-exec --clients 100" {
 		t.Error(got)
 	}
 	if got := strings.Join(jobs[2].args(), " "); strings.Contains(got, "--clients") {

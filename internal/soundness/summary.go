@@ -106,6 +106,11 @@ func (o outcome) line() string {
 		return fmt.Sprintf("exit %d without a report", o.Exit)
 	}
 	s := fmt.Sprintf("%-8s exit %d", o.report.Verdict, o.Exit)
+	if why := o.skipped(); why != "" {
+		s += " · SKIPPED " + why
+	} else if o.unmet() {
+		s += " · !! premises not met"
+	}
 	if o.Repeated {
 		s += " · repeated"
 	}
@@ -155,11 +160,34 @@ func summarize(outcomes []outcome, wanted int) summary {
 	return s
 }
 
-// sound reports whether every run left a report and every invalid verdict is
-// one against a library under test, with its evidence, or a known defect.
+// sound reports whether every run left a report, met its premises, and every
+// invalid verdict is one against a library under test, with its evidence, or a
+// known defect.
 func (s summary) sound() bool {
 	return !slices.ContainsFunc(s.finds, func(f find) bool { return f.excuse == unexcused }) &&
-		!slices.ContainsFunc(s.outcomes, func(o outcome) bool { return o.report == nil })
+		!slices.ContainsFunc(s.outcomes, func(o outcome) bool { return o.report == nil || o.unmet() })
+}
+
+// skipped gives the reason for which this machine could not do a fault of the
+// run; "" = there was none.
+func (o outcome) skipped() string {
+	if o.report == nil {
+		return ""
+	}
+	for _, e := range o.report.Extents {
+		if e.Skipped != "" {
+			return e.Fault + ": " + e.Skipped
+		}
+	}
+	return ""
+}
+
+// unmet reports whether the run shows nothing, for another reason than that this
+// machine can not do its faults.
+func (o outcome) unmet() bool {
+	return o.skipped() == "" && slices.ContainsFunc(o.report.Checks, func(c reports.Check) bool {
+		return c.Name == "assumptions" && c.Verdict != reports.Valid
+	})
 }
 
 func (s summary) text(stopped bool) string {
@@ -180,6 +208,11 @@ func (s summary) text(stopped bool) string {
 	fmt.Fprintf(&sb, "exit codes    %s\n", counted(exits))
 	fmt.Fprintf(&sb, "verdicts      %s\n", counted(verdicts))
 	fmt.Fprintf(&sb, "repeated      %d, because the machine was too busy to decide\n", repeated)
+	for _, o := range s.outcomes {
+		if why := o.skipped(); why != "" {
+			fmt.Fprintf(&sb, "SKIPPED       %s  %s\n", o.job, why)
+		}
+	}
 	if lost > 0 {
 		fmt.Fprintf(&sb, "no report     %d\n", lost)
 	}
@@ -191,7 +224,7 @@ func (s summary) text(stopped bool) string {
 	fmt.Fprintln(&sb)
 	switch {
 	case !s.sound():
-		fmt.Fprintln(&sb, "UNSOUND, or a find in the broker: look at each line above")
+		fmt.Fprintln(&sb, "UNSOUND, a run without its premises, or a find in the broker: look at each line above")
 	case stopped:
 		fmt.Fprintln(&sb, "STOPPED   nothing wrong so far; the same command goes on from here")
 	default:

@@ -62,6 +62,20 @@ func TestWhatIsExcused(t *testing.T) {
 	}
 }
 
+// TestPremises: a run that shows nothing is sound only where the machine could
+// not do its faults, and then it is told.
+func TestPremises(t *testing.T) {
+	unmet := reports.Check{Name: "assumptions", Verdict: reports.Unknown, Detail: "only 1 of 2 clients"}
+	o := outcome{job: job{scenario: "s", driver: "paho", seed: 1}, report: &reports.Report{Checks: []reports.Check{unmet}}}
+	if s := summarize([]outcome{o}, 1); s.sound() || !strings.Contains(o.line(), "!! premises not met") {
+		t.Error(o.line())
+	}
+	o.report.Extents = []reports.Extent{{Fault: "netem", Skipped: "no such qdisc"}}
+	if s := summarize([]outcome{o}, 1); !s.sound() || !strings.Contains(s.text(false), "netem: no such qdisc") || !strings.Contains(o.line(), "SKIPPED netem") {
+		t.Error(o.line(), s.text(false))
+	}
+}
+
 // TestARunWithoutAReportIsNotSound: what left nothing has shown nothing.
 func TestARunWithoutAReportIsNotSound(t *testing.T) {
 	s := summarize([]outcome{{job: job{scenario: "s", driver: "paho"}, state: state{Exit: 7}}}, 1)
@@ -106,7 +120,7 @@ unknown
   expect outage.p99 below 5s  strict  resume    1     the harness was saturated
   will                        strict  resume    1     findings that a starved harness explains: 3
 
-UNSOUND, or a find in the broker: look at each line above
+UNSOUND, a run without its premises, or a find in the broker: look at each line above
 `
 	if d := cmp.Diff(want, s.text(false)); d != "" {
 		t.Error(d)
