@@ -206,10 +206,19 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 		}
 		<-ctx.Done()
 	}
+	return errors.Join(err, healAll(context.WithoutCancel(ctx), faults, envs))
+}
+
+// healAll heals the faults of a wave, all at once: one at the door of a broker
+// that another has frozen can be lifted only when that one is.
+func healAll(ctx context.Context, faults []fault.Fault, envs []*fault.Env) error {
+	errs := make([]error, len(faults))
+	var healing sync.WaitGroup
 	for i, f := range faults {
-		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), envs[i]))
+		healing.Go(func() { errs[i] = f.Heal(ctx, envs[i]) })
 	}
-	return err
+	healing.Wait()
+	return errors.Join(errs...)
 }
 
 // outlast waits until the time of each fault that has one is over, or ctx ends:
