@@ -144,8 +144,8 @@ func TestOnBrokerFails(t *testing.T) {
 		calls []string
 		heal  bool // fails
 	}{
-		"broker-kill":    {"kill", []string{"kill"}, false},
-		"broker-stop":    {"stop", []string{"stop"}, false},
+		"broker-kill":    {"kill", []string{"kill", "start false"}, false},
+		"broker-stop":    {"stop", []string{"stop", "start false"}, false},
 		"broker-restart": {"start false", []string{"kill", "start false"}, true},
 		"broker-freeze":  {"pause true", []string{"pause true", "pause false"}, false},
 	} {
