@@ -253,7 +253,7 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed, Links: r.links,
 		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
-		Exec: r.execs(), Kernel: r.kernel,
+		Exec: r.execs(), Kernel: r.kernel, Freezes: &r.freezes,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)

@@ -113,10 +113,7 @@ func (b *onBroker) act(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Pause(true); err != nil {
-		return errors.Join(err, p.Pause(false)) // half of it may stand
-	}
-	return nil
+	return env.Freezes.freeze(p)
 }
 
 // end ends the broker. One that did not end as it should may have ended all the
@@ -144,7 +141,7 @@ func (b *onBroker) undo(ctx context.Context, env *Env, _ *timeline.Extent) error
 	}
 	p, err := abilityOf[target.Pauser](env)
 	if err == nil {
-		err = p.Pause(false)
+		err = env.Freezes.thaw(p)
 	}
 	until := env.Clock.Now()
 	for i := range b.actions {
