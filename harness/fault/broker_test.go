@@ -183,6 +183,7 @@ func TestFreezesOverlap(t *testing.T) {
 		p := new(process)
 		env, _, _, _ := brokerEnv(t, p)
 		env.Freezes = new(Freezes)
+		env.Record, env.Extent = func(timeline.Action) {}, func(*timeline.Extent) {} // those of brokerEnv are for one fault
 		var faults []Fault
 		for _, params := range []string{"{for: 1s}", "{}"} {
 			pf, err := planAs(t, "broker-freeze", params, 3, 1)
