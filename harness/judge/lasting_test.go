@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // hold adds a lasting action on a client in wave 1, from s to until (0 = never
@@ -77,6 +78,14 @@ func TestLastingOutcomes(t *testing.T) {
 			h.last(0, 3, 9000)
 			h.hold(0, 2000, 8000)
 		}, Hit, 2, 0},
+		"it and a close took turns": {func(h *history) {
+			h.ended(0, 1, 0, 3000)
+			h.ended(0, 2, 3500, 3600).FirstMessage = 0
+			h.ended(0, 3, 3700, 5000).FirstMessage = 0
+			h.last(0, 4, 9000)
+			h.hold(0, 2000, 8000)
+			h.kick(0, 3590, 3590, 3595)
+		}, Hit, 3, 0},
 		"a retry under it belongs to the outage": {func(h *history) {
 			h.ended(0, 1, 0, 3000)
 			c := h.ended(0, 2, 4000, 5000)
@@ -110,6 +119,12 @@ func TestLastingOutcomes(t *testing.T) {
 			}
 			if len(s.Outages) != tc.outages || len(s.Unscripted) != tc.loose {
 				t.Errorf("%d outages, %d unexplained ends; want %d and %d", len(s.Outages), len(s.Unscripted), tc.outages, tc.loose)
+			}
+			for _, w := range wavesOf(s, h.waves) {
+				sum := summer{rules: testRules(scenarios.BackFirstMessage), connects: connectsOf(s.Clients)}
+				if err := checkVictims(sum.wave(w)); err != nil {
+					t.Error(err)
+				}
 			}
 			for _, o := range s.Outages {
 				if sum := o.Parts.Sum(); o.Back() && sum != int64(o.Returned-o.Start) {
