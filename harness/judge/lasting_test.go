@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -203,4 +205,54 @@ func TestLastingEndsWithIt(t *testing.T) {
 	if s := h.trace(); len(s.Unscripted) != 1 || s.Acted[0].Outcome != NoOp {
 		t.Errorf("%d unexplained ends, %s", len(s.Unscripted), s.Acted[0].Outcome)
 	}
+}
+
+// TestLastingAddsUp draws random histories of one client under lasting faults and
+// extents that overlap each other and closes, and holds every outage and every
+// wave to what TestPartsAddUp holds those of closes alone to.
+func TestLastingAddsUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := randomHistory(t)
+		h.waves = append(h.waves, timeline.Wave{Phase: "storm", Wave: 2, Start: 1010 * ms, End: 61_010 * ms, Overlap: rapid.Bool().Draw(t, "overlap")})
+		h.waves[0].Overlap = h.waves[1].Overlap
+		for i := range rapid.IntRange(1, 3).Draw(t, "holds") {
+			a := randomKick(t, func(name string) timeline.Instant {
+				return timeline.Instant(rapid.IntRange(0, 6).Draw(t, name)) * ms / 2
+			}, h.conns)
+			a.Fault, a.Lasting, a.Number, a.Closed, a.Found = "blackhole", true, i+1, 0, nil
+			a.Wave = rapid.IntRange(1, 2).Draw(t, "wave")
+			if rapid.IntRange(0, 4).Draw(t, "lifted") > 0 {
+				a.Until = a.Issued + timeline.Instant(rapid.IntRange(0, 60).Draw(t, "held"))*ms
+			}
+			h.actions = append(h.actions, a)
+		}
+		for i := range rapid.IntRange(0, 2).Draw(t, "extents") {
+			h.extents = append(h.extents, timeline.Extent{
+				ID: i + 1, Fault: "exec", Phase: "storm", Wave: rapid.IntRange(1, 2).Draw(t, "wave"), OK: true, Ends: true,
+				Issued: timeline.Instant(rapid.IntRange(900, 1100).Draw(t, "issued")) * ms,
+			})
+		}
+		s := h.trace()
+		for _, o := range s.Outages {
+			if err := checkOutage(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sum, inWaves := summer{rules: testRules(scenarios.BackFirstMessage)}, 0
+		for _, w := range wavesOf(s, h.waves) {
+			r := sum.wave(w)
+			inWaves += r.Back + r.Censored
+			if err := checkVictims(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, o := range s.Outages {
+			if o.Cause == Unscripted {
+				inWaves++
+			}
+		}
+		if inWaves != len(s.Outages) {
+			t.Fatalf("%d outages in the waves or unscripted, of %d", inWaves, len(s.Outages))
+		}
+	})
 }
