@@ -200,7 +200,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	}
 	issued()
 	if err == nil {
-		end := start + timeline.Instant(w.Horizon)
+		end := start + timeline.Instant(firstOffset(w)+w.Horizon)
 		if sleepUntil(ctx, r.clock, end) || r.clock.Now() >= end {
 			r.victims.overdue(ph.Name, w.Wave)
 		}
