@@ -195,6 +195,19 @@ func TestExtents(t *testing.T) {
 	}
 }
 
+// TestChargedEnds: an end on the way back is charged to the extent, too, and is
+// no outage of its own.
+func TestChargedEnds(t *testing.T) {
+	h := newHistory()
+	h.extents = []timeline.Extent{{ID: 7, Fault: "exec", Phase: "storm", Wave: 1, Issued: 2000 * ms, OK: true, Ends: true}}
+	h.ended(0, 1, 0, 3000)
+	h.ended(0, 2, 3100, 3105).FirstMessage = 0
+	h.last(0, 3, 3200)
+	if s := h.trace(); len(s.Outages) != 1 || len(s.Unscripted) != 0 || s.Charged[7] != 2 {
+		t.Errorf("%d outages, %d unexplained ends, %v charged", len(s.Outages), len(s.Unscripted), s.Charged)
+	}
+}
+
 // TestLastingEndsWithIt: an action explains no end of a connection that
 // began after it was lifted.
 func TestLastingEndsWithIt(t *testing.T) {
