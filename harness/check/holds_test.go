@@ -42,7 +42,9 @@ func TestHoldsMoveWhatIsDue(t *testing.T) {
 			ev.at(b, 1).MaxOutGap = int64(20*sec + 17_500*ms + by)
 		}, hold("b", from, from+20*sec)},
 		"silence to the end": {"keep-alive", func(ev *Evidence, by timeline.Instant) {
-			ev.at(b, 1).LastOut = stopped - (20*sec + 17_500*ms + by)
+			r := ev.at(b, 1)
+			r.LastOut = stopped - (20*sec + 17_500*ms + by)
+			r.MaxOutGap = int64(max(stopped, r.End) - r.LastOut)
 		}, hold("b", stopped-25*sec, stopped-5*sec)},
 		"an old connection": {"takeover", func(ev *Evidence, by timeline.Instant) {
 			ev.at(a, 1).End = second + 4*sec + patience + by

@@ -13,14 +13,18 @@ import (
 // silence is the longest gap between two packets from client to broker, the
 // one up to the given instant included, without the time in which a fault held
 // the client: nobody could close the connection then. Of a gap between two
-// packets it is not known where it lay, so that all that was held counts.
+// packets it is not known where it lay, so that all that was held before the last
+// one counts; a record's longest gap may be the one up to its end.
 func silence(c *timeline.Conn, held holds, until timeline.Instant) timeline.Instant {
 	gap := timeline.Instant(c.MaxOutGap)
 	if c.LastOut == 0 {
 		return gap - held.within(c.ClientID, c.Connect, until)
 	}
-	gap -= held.within(c.ClientID, c.Connect, c.LastOut)
-	return max(gap, until-c.LastOut-held.within(c.ClientID, c.LastOut, until))
+	last := until - c.LastOut - held.within(c.ClientID, c.LastOut, until)
+	if gap <= max(until, c.End)-c.LastOut {
+		return last
+	}
+	return max(last, gap-held.within(c.ClientID, c.Connect, c.LastOut))
 }
 
 // limit is the silence after which the broker must close a connection: 1.5
