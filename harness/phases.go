@@ -200,16 +200,25 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	}
 	issued()
 	if err == nil {
-		end := start + timeline.Instant(w.Horizon)
+		end := start + timeline.Instant(firstOffset(w)+w.Horizon)
 		if sleepUntil(ctx, r.clock, end) || r.clock.Now() >= end {
 			r.victims.overdue(ph.Name, w.Wave)
 		}
 		<-ctx.Done()
 	}
+	return errors.Join(err, heal(context.WithoutCancel(ctx), faults, envs))
+}
+
+// heal heals all faults of a wave at once: what one of them lets go may have to
+// pass what another one still holds.
+func heal(ctx context.Context, faults []fault.Fault, envs []*fault.Env) error {
+	var wg sync.WaitGroup
+	failed := make([]error, len(faults))
 	for i, f := range faults {
-		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), envs[i]))
+		wg.Go(func() { failed[i] = f.Heal(ctx, envs[i]) })
 	}
-	return err
+	wg.Wait()
+	return errors.Join(failed...)
 }
 
 // outlast waits until the time of each fault that has one is over, or ctx ends:
