@@ -14,7 +14,7 @@ func validateCommand(io streams) *cobra.Command {
 		Short: "Check scenario files; prints every mistake with its place",
 		Long: `Check scenario files without running them. Every mistake of every file is
 printed as file:line:col: message, with the line and a caret; then the exit code
-is 2.`,
+is 2. A scenario is valid if some target can do its faults.`,
 		Example: "  rebound validate scenarios/*.yaml",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -41,7 +41,7 @@ func validate(path string) error {
 	tables := harness.DefaultTables()
 	sc, text, err := loadScenario(path, tables)
 	if err == nil {
-		_, err = harness.NewPlan(sc, harness.PlanOptions{Tables: tables})
+		_, err = harness.NewPlan(sc, harness.PlanOptions{Tables: tables, Target: tables.TargetOf(sc)})
 	}
 	return withSource(err, text)
 }
