@@ -30,11 +30,7 @@ func CostOf(sc *scenarios.Scenario, t Tables) (Cost, error) {
 	if slices.Contains(needs, fault.NeedsNamespace) {
 		c.Needs = append(c.Needs, "a network namespace (rebound doctor)")
 	}
-	target := broker.KindEmbedded
-	if len(c.Targets) > 0 && !slices.Contains(c.Targets, target) {
-		target = c.Targets[0]
-	}
-	plan, err := NewPlan(sc, PlanOptions{Tables: t, Target: target})
+	plan, err := NewPlan(sc, PlanOptions{Tables: t, Target: t.TargetFor(sc)})
 	if err != nil {
 		return Cost{}, err
 	}
@@ -59,3 +55,13 @@ func (t Tables) needs(sc *scenarios.Scenario) (needs []string) {
 
 // TargetsFor names the targets that have what the faults of a scenario need.
 func (t Tables) TargetsFor(sc *scenarios.Scenario) []string { return t.targetsWith(t.needs(sc)) }
+
+// TargetFor names a target that can do the faults of a scenario: the default one,
+// unless only others can.
+func (t Tables) TargetFor(sc *scenarios.Scenario) string {
+	names := t.TargetsFor(sc)
+	if len(names) == 0 || slices.Contains(names, broker.KindEmbedded) {
+		return broker.KindEmbedded
+	}
+	return names[0]
+}
