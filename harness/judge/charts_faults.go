@@ -33,13 +33,13 @@ func (s spans) add(k spanKey, from, to timeline.Instant, actions int) {
 	at.actions += actions
 }
 
-// faultSpans lays the faults on the time line. Besides the issued actions there
-// are faults without victims, for as long as they lasted, packets that a frame
+// faultSpans lays the faults on the time line. Besides the issued actions, which
+// go on until a lasting one was lifted, there are faults without victims, for as long as they lasted, packets that a frame
 // fault swallowed, which are no actions of their own, and faults that were planned for a wave and did nothing in it.
 func (j *judgement) faultSpans() []reports.FaultSpan {
 	all := spans{}
 	for _, a := range j.storm.Acted {
-		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave, 0}, a.Action.Intended, max(a.Action.Issued, a.Action.Answered), 1)
+		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave, 0}, a.Action.Intended, max(a.Action.Issued, a.Action.Answered, a.Action.Until), 1)
 	}
 	acted := make(map[spanKey]bool, len(all))
 	for k := range all {
@@ -83,7 +83,11 @@ func (j *judgement) planned(w timeline.Wave) []spanKey {
 			continue
 		}
 		for _, f := range pw.Faults {
-			keys = append(keys, spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0})
+			k := spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0}
+			if f.Extent && f.Count > 0 { // its record names no fleet: it may act on some clients of one only
+				k.fleet = ""
+			}
+			keys = append(keys, k)
 		}
 	}
 	return keys
