@@ -145,7 +145,7 @@ type run struct {
 
 	issued atomic.Int64 // kicks
 	// Ends that no fault explains, for on_fail abort: never more than the
-	// evidence will say. wide: a fault that names no fleet took effect.
+	// evidence will say. wide: a fault that names no fleet took effect, or a mark was entered.
 	loose, looseControl atomic.Int64
 	wide                atomic.Bool
 	extents             atomic.Int64 // faults without victims
