@@ -59,6 +59,9 @@ func (t Tables) able(kind fault.Kind, target string) error {
 	if slices.Contains(others, row.Name) {
 		return nil
 	}
+	if i := slices.Index(others, broker.KindAddress); i >= 0 {
+		others[i] = "tcp://HOST:PORT" // as it is written
+	}
 	return fmt.Errorf("%s: target %s can not do this: run it with --target %s", kind.Name, target, strings.Join(others, " or --target "))
 }
 
