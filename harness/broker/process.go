@@ -60,6 +60,12 @@ func (p *process) isDone() bool {
 	}
 }
 
+// exited reports whether the program itself has ended; a descendant may still
+// hold its output, so that it is not done.
+func (p *process) exited() bool {
+	return errors.Is(p.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
+
 // whileRuns calls f with a context that ends with the process.
 func (p *process) whileRuns(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
