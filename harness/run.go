@@ -157,6 +157,7 @@ type run struct {
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
+	opts.Tables = opts.With(opts.TargetFile)
 	if err := errors.Join(CheckExec(plan, opts.AllowExec), CheckClients(plan, opts.Tables)); err != nil {
 		return nil, err
 	}
