@@ -237,6 +237,7 @@ func (m *marks) enter(o markOrder) markAnswer {
 	default:
 		return markAnswer{Err: fmt.Sprintf("edge %q: want begin or end", o.Edge)}
 	}
+	m.run.wide.Store(true) // whom it ends, only the evidence tells
 	m.run.extent(e)
 	return markAnswer{At: now, Phase: m.run.currentPhase()}
 }

@@ -200,7 +200,7 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	}
 	issued()
 	if err == nil {
-		end := start + timeline.Instant(w.Horizon)
+		end := start + timeline.Instant(firstOffset(w)+w.Horizon)
 		if sleepUntil(ctx, r.clock, end) || r.clock.Now() >= end {
 			r.victims.overdue(ph.Name, w.Wave)
 		}
@@ -209,7 +209,8 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	return errors.Join(err, healAll(context.WithoutCancel(ctx), faults, envs))
 }
 
-// healAll heals the faults of a wave, all at once: one at the door of a broker
+// healAll heals the faults of a wave, all at once: what one lets go may have to
+// pass what another still holds, and one at the door of a broker
 // that another has frozen can be lifted only when that one is.
 func healAll(ctx context.Context, faults []fault.Fault, envs []*fault.Env) error {
 	errs := make([]error, len(faults))

@@ -145,7 +145,7 @@ type run struct {
 
 	issued atomic.Int64 // kicks
 	// Ends that no fault explains, for on_fail abort: never more than the
-	// evidence will say. wide: a fault that names no fleet took effect.
+	// evidence will say. wide: a fault that names no fleet took effect, or a mark was entered.
 	loose, looseControl atomic.Int64
 	wide                atomic.Bool
 	extents             atomic.Int64 // faults without victims
@@ -157,6 +157,7 @@ type run struct {
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
+	opts.Tables = opts.With(opts.TargetFile)
 	if err := errors.Join(CheckExec(plan, opts.AllowExec), CheckClients(plan, opts.Tables)); err != nil {
 		return nil, err
 	}
