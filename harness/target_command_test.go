@@ -16,7 +16,7 @@ import (
 )
 
 const commandMosquitto = `name: own-mosquitto
-command: [sh, -c, 'PATH=$PATH:/usr/sbin:/usr/local/sbin; exec mosquitto -c "$0"', "{config}"]
+command: [/bin/sh, -c, 'PATH=$PATH:/usr/sbin:/usr/local/sbin; exec mosquitto -c "$0"', "{config}"]
 config: |
   user root
   listener {port} {host}
