@@ -255,6 +255,25 @@ func TestPlantedHeal(t *testing.T) {
 	t.Logf("exit %d: %v", r.ExitCode, verdicts(r))
 }
 
+// TestPlantedHealIsNotRiddenOut: nor can one in which nobody sends that client
+// anything, and no phase waits for it.
+func TestPlantedHealIsNotRiddenOut(t *testing.T) {
+	t.Parallel()
+	quiet := []string{"traffic:\n  - {from: control, to: devices, topic: \"rb/{client}/cmd\", qos: 1, each: 10/s}\n", "",
+		"  - {metric: lost.qos1, equals: 0}\n", "", "keep_alive: 2s", "keep_alive: 30s",
+		"# storm", "- {name: storm, faults: [{blackhole: {who: {list: [0, 1]}, for: 300ms}}], for: 1s}"}
+	for name, want := range map[string]reports.Verdict{"as it is": reports.Valid, "planted": reports.Unknown} {
+		tables := DefaultTables()
+		if name == "planted" {
+			tables = planted("blackhole", func(f fault.Fault, _ scenarios.PlanFault) fault.Fault { return heldOn{f} })
+		}
+		r, _ := playWith(t, tables, scenario(t, onLinks, quiet...))
+		if got := verdicts(r)["never-returned"]; got != want || r.Total.RodeOut != 2 {
+			t.Errorf("%s: %s, exit %d, %d rode out", name, got, r.ExitCode, r.Total.RodeOut)
+		}
+	}
+}
+
 // planted are the tables with a planted fault in one row.
 func planted(kind string, change func(fault.Fault, scenarios.PlanFault) fault.Fault) Tables {
 	t := DefaultTables()
