@@ -189,6 +189,16 @@ func TestDeadDials(t *testing.T) {
 	}
 }
 
+// TestDeadDialsAlone: where nobody dials, a phase until all are back still lasts
+// as long as its fault.
+func TestDeadDialsAlone(t *testing.T) {
+	t.Parallel()
+	r, _ := play(t, scenario(t, onLinks, "# storm", storm("{refuse: {for: 700ms}}"), "  - {metric: censored, equals: 0}\n", ""), PlanOptions{Target: "embedded"}, Options{})
+	if took := r.Phases[2].End - r.Phases[2].Start; took < 0.7 || *r.Extents[0].Seconds < 0.7 {
+		t.Errorf("the phase took %g s, the fault %g s", took, *r.Extents[0].Seconds)
+	}
+}
+
 // wrongReset is a reset with a planted fault: it does to each victim what it is
 // told to, and records a success.
 type wrongReset struct {
