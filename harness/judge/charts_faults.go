@@ -87,7 +87,11 @@ func (j *judgement) planned(w timeline.Wave) []spanKey {
 			continue
 		}
 		for _, f := range pw.Faults {
-			keys = append(keys, spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0})
+			k := spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0}
+			if f.Extent && f.Count > 0 { // its record names no fleet: it may act on some clients of one only
+				k.fleet = ""
+			}
+			keys = append(keys, k)
 		}
 	}
 	return keys
