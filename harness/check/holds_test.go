@@ -79,6 +79,29 @@ func TestHoldExcusesItsOwnSilence(t *testing.T) {
 	}
 }
 
+// TestRodeOutNeedsALife: who rode a fault out and was never heard of again may as
+// well be cut still.
+func TestRodeOutNeedsALife(t *testing.T) {
+	for what, tc := range map[string]struct {
+		bend func(ev *Evidence)
+		want reports.Verdict
+	}{
+		"it read on":              {func(ev *Evidence) { ev.at(b, 1).LastIn = 40*sec + 1 }, reports.Valid},
+		"it read nothing":         {func(*Evidence) {}, reports.Unknown},
+		"it was never lifted":     {func(ev *Evidence) { ev.Actions[len(ev.Actions)-1].Until = 0 }, reports.Valid},
+		"the run was interrupted": {func(ev *Evidence) { ev.Interrupted = true }, reports.Valid},
+		"another is away":         {func(ev *Evidence) { ev.Away = []string{"a"} }, reports.Invalid},
+	} {
+		ev := clean()
+		hold("b", 40*sec, 50*sec)(&ev)
+		ev.at(b, 1).LastIn = 40 * sec
+		tc.bend(&ev)
+		if c := verdicts(ev)["never-returned"]; c.Verdict != tc.want {
+			t.Errorf("%s: %s: %s", what, c.Verdict, c.Detail)
+		}
+	}
+}
+
 // TestHoldsOverlap: a moment under two faults is one moment.
 func TestHoldsOverlap(t *testing.T) {
 	ev := clean()
