@@ -116,7 +116,7 @@ func (t Tables) target(name string) (broker.Row, error) {
 		}
 		known = append(known, r.Name)
 	}
-	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT", name, strings.Join(known, ", ")))
+	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT, or a target file with a slash in its name, or .yaml", name, strings.Join(known, ", ")))
 }
 
 // checkDriver says whether the driver is in the table.
