@@ -48,14 +48,14 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 	return fault.Kind{}, fmt.Errorf("%w: %s", fault.ErrUnknownKind, kind)
 }
 
-// able says whether a target can do what a kind of fault needs, by its row's
+// able says whether a target can do what a fault as written needs, by its row's
 // record; if not, which targets can.
-func (t Tables) able(kind fault.Kind, target string) error {
+func (t Tables) able(kind fault.Kind, spec scenarios.FaultSpec, target string) error {
 	row, err := t.target(target)
 	if err != nil {
 		return err
 	}
-	others := t.targetsWith(kind.Needs)
+	others := t.targetsWith(kind.AllNeeds(spec))
 	if slices.Contains(others, row.Name) {
 		return nil
 	}

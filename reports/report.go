@@ -100,7 +100,7 @@ type Abilities struct {
 	Queued         int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
 	RedeliveryWait float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
 	// Can is what faults may do to it beyond its connections: kill, stop, restart,
-	// freeze, persist, gate.
+	// freeze, persist, gate, namespace, reset.
 	Can          []string      `json:"can,omitempty"`
 	KnownDefects []KnownDefect `json:"known_defects,omitempty"`
 }

@@ -131,6 +131,8 @@ func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
 			err = c.send(message{Type: typeStats, Stats: &statsReport{At: clock.Now(), Stats: b.Stats()}})
 		case m.Type == typeGate:
 			err = answerGate(c, b, *m.Gate)
+		case m.Type == typeReset:
+			err = answerReset(c, b, m.Reset.ClientID)
 		}
 	}
 	return err
@@ -144,4 +146,13 @@ func answerGate(c *control, b *Embedded, g target.Gate) error {
 		return c.send(message{Type: typeFailed, Failed: err.Error()})
 	}
 	return c.send(message{Type: typeTally, Tally: &tally})
+}
+
+// answerReset resets the connection of a client.
+func answerReset(c *control, b *Embedded, clientID string) error {
+	found, at, err := b.reset(clientID)
+	if err != nil {
+		return c.send(message{Type: typeFailed, Failed: err.Error()})
+	}
+	return c.send(message{Type: typeClosed, Closed: &closedReport{Found: found, At: at}})
 }

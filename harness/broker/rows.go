@@ -67,6 +67,7 @@ const (
 
 	canGate      = "gate"
 	canNamespace = "namespace" // be taken into a network namespace of the run's own
+	canReset     = "reset"     // reset a connection itself
 )
 
 // processAbilities are those of each target with a broker process of ours.
@@ -93,7 +94,7 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		Can:             []string{canGate, canNamespace},
+		Can:             []string{canGate, canNamespace, canReset},
 		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}
