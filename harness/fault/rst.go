@@ -81,5 +81,6 @@ func resetByBroker(ctx context.Context, env *Env, a *timeline.Action) (target.Cl
 	if !ok {
 		return target.Closed{}, ErrNotOffered
 	}
+	env.Links.Doom(a.ClientID)
 	return resetter.Reset(ctx, a.ClientID)
 }
