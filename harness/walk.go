@@ -62,7 +62,7 @@ func walk(w scenarios.Walk, faults int, seeded func(k int) *rand.Rand) []step {
 		draw, early := seeded(k), time.Duration(k)*w.Every
 		jitter := time.Duration(w.Jitter * float64(w.Every))
 		later := time.Duration(draw.Float64() * float64(jitter)).Truncate(time.Microsecond)
-		drawn := draw.Perm(faults)[:1+draw.IntN(w.Overlap)]
+		drawn := draw.Perm(faults)[:1+draw.IntN(w.AtOnce)]
 		slices.Sort(drawn)
 		all[k] = step{at: early + later, early: early, late: early + jitter, drawn: drawn}
 	}

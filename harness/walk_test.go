@@ -33,7 +33,7 @@ phases:
       steps: 6
       every: 400ms
       jitter: 50%
-      overlap: 2
+      at_once: 2
       of:
         - close: {who: {share: 50%}, spread: 50ms}
         - disconnect: {who: {count: 2}}
@@ -78,7 +78,7 @@ func TestWalkPlan(t *testing.T) {
 func TestWalkDraws(t *testing.T) {
 	ph := scenarios.Phase{
 		Name: "w", Faults: make([]scenarios.FaultSpec, 4), For: time.Hour,
-		Walk: &scenarios.Walk{Steps: 1000, Every: time.Second, Jitter: 0.5, Overlap: 3},
+		Walk: &scenarios.Walk{Steps: 1000, Every: time.Second, Jitter: 0.5, AtOnce: 3},
 	}
 	all := steps(ph, 1)
 	sizes, drawn := map[int]int{}, map[int]int{}

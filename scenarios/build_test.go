@@ -181,7 +181,7 @@ func (d drawer) phase(name string, faulted bool, clients int) scenarios.Phase {
 			p.Faults = append(p.Faults, d.fault())
 		}
 		if d.yes("walk") {
-			p.Walk = &scenarios.Walk{Steps: d.num("steps", 1, 9), Every: d.time("every"), Jitter: d.share("jitter") / 2, Overlap: d.num("overlap", 0, len(p.Faults))}
+			p.Walk = &scenarios.Walk{Steps: d.num("steps", 1, 9), Every: d.time("every"), Jitter: d.share("jitter") / 2, AtOnce: d.num("at once", 0, len(p.Faults))}
 		} else {
 			p.Repeat.Times = d.num("times", 0, 3)
 		}

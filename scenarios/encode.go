@@ -181,7 +181,7 @@ func walkNode(w *Walk, faults []FaultSpec) mapping {
 	if w.Jitter != DefaultJitter {
 		m.add("jitter", text(writeShare(w.Jitter)))
 	}
-	m.count("overlap", w.Overlap, DefaultOverlap)
+	m.count("at_once", w.AtOnce, DefaultAtOnce)
 	m.list("of", len(faults), func(i int) *yaml.Node { return faultNode(&faults[i]) })
 	return m
 }

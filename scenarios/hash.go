@@ -151,7 +151,7 @@ func (c *canon) phase(p string, ph *Phase, onTimeout string) {
 		field(c, p+"walk.steps", w.Steps, 0)
 		field(c, p+"walk.every", w.Every, DefaultEvery)
 		field(c, p+"walk.jitter", w.Jitter, DefaultJitter)
-		field(c, p+"walk.overlap", w.Overlap, DefaultOverlap)
+		field(c, p+"walk.at_once", w.AtOnce, DefaultAtOnce)
 	} else if len(ph.Faults) > 0 {
 		field(c, p+"repeat.times", ph.Repeat.Times, DefaultTimes)
 		if ph.Repeat.Times > 1 { // every has no meaning for one wave

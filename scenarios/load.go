@@ -30,7 +30,7 @@ const (
 	DefaultRetain      = false // of traffic and Wills
 	DefaultTimes       = 1     // waves
 	DefaultJitter      = 0     // of a walk's steps
-	DefaultOverlap     = 1     // faults of a walk's step
+	DefaultAtOnce      = 1     // faults of a walk's step
 	// DefaultEvery spaces waves so that each starts in paho's first-loss regime:
 	// it sleeps before its first retry when the last loss was less than about 6 s
 	// ago, and remembers failed attempts for twice its connect time-out.
@@ -213,7 +213,7 @@ func (l *loader) phase(f *Fields, sc *Scenario) Phase {
 func walk(f *Fields, faults int) *Walk {
 	w := &Walk{
 		Steps: f.Count("steps", 0), Every: f.Duration("every", DefaultEvery),
-		Jitter: f.Share("jitter", DefaultJitter), Overlap: f.Count("overlap", DefaultOverlap),
+		Jitter: f.Share("jitter", DefaultJitter), AtOnce: f.Count("at_once", DefaultAtOnce),
 	}
 	if f.ok("every") && w.Every <= 0 {
 		f.Fail("every", "every is 0s, want a time above 0s from one step to the next")
@@ -221,8 +221,8 @@ func walk(f *Fields, faults int) *Walk {
 	if w.Jitter >= 1 {
 		f.Fail("jitter", "jitter is 100%%: a step could begin with the next one, want less")
 	}
-	if f.ok("overlap") && w.Overlap > faults {
-		f.Fail("overlap", "overlap is %d, and of has %d faults: a step draws none twice", w.Overlap, faults)
+	if f.ok("at_once") && w.AtOnce > faults {
+		f.Fail("at_once", "at_once is %d, and of has %d faults: a step draws none twice", w.AtOnce, faults)
 	}
 	return w
 }

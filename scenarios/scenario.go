@@ -142,12 +142,12 @@ type Repeat struct {
 
 // Walk is a random walk over the faults of a phase: a wave for each step, its
 // start and its faults drawn by the seed. Step k is due at k × Every, and later
-// by a random part of Jitter × Every; it draws 1 to Overlap different faults.
+// by a random part of Jitter × Every; it draws 1 to AtOnce different faults.
 type Walk struct {
-	Steps   int
-	Every   time.Duration
-	Jitter  float64 // share of Every, 0..1
-	Overlap int
+	Steps  int
+	Every  time.Duration
+	Jitter float64 // share of Every, 0..1
+	AtOnce int
 }
 
 // FaultSpec is one fault as written: its kind and its undecoded parameters,

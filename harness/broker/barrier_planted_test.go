@@ -68,15 +68,18 @@ func TestPlantedGates(t *testing.T) {
 		}},
 	} {
 		t.Run(plant.what, func(t *testing.T) {
-			b := startTest(t, Options{})
 			run := gateCases()[plant.in]
-			if found := witnessed(t, b, func(t *testing.T, watched gated) problems {
-				return run(t, wrongGates{watched, plant.change(b)})
-			}); len(found) == 0 {
-				t.Errorf("%s finds nothing wrong", plant.in)
-			} else {
-				t.Log(strings.Join(found, "\n"))
+			var found problems
+			for try := 0; try < 5 && len(found) == 0; try++ { // a busy machine is slow all by itself
+				b := startTest(t, Options{})
+				found = witnessed(t, b, func(t *testing.T, watched gated) problems {
+					return run(t, wrongGates{watched, plant.change(b)})
+				})
 			}
+			if len(found) == 0 {
+				t.Errorf("%s finds nothing wrong", plant.in)
+			}
+			t.Log(strings.Join(found, "\n"))
 		})
 	}
 }

@@ -166,11 +166,23 @@ func gateCases() map[string]func(t *testing.T, b gated) problems {
 			return p
 		},
 		"slow-auth, given up": func(t *testing.T, b gated) (p problems) {
-			const delay = 100 * time.Millisecond
-			put(t, b, target.Gate{Name: "a", SlowAuth: &target.SlowAuth{Delay: delay, Workers: 1, Queue: 10}})
-			start := time.Now()
-			left := devices(t, b, 2)
-			eventually(t, "both held", func() bool { return b.held(t) == 2 })
+			delay := 100 * time.Millisecond
+			var start time.Time
+			var left []rawClient
+			for both := false; !both; delay *= 3 { // longer where the machine is too busy to hold both at once
+				put(t, b, target.Gate{Name: "a", SlowAuth: &target.SlowAuth{Delay: delay, Workers: 1, Queue: 10}})
+				start, left = time.Now(), devices(t, b, 2)
+				eventually(t, "both held, or too late", func() bool {
+					both = b.held(t) == 2
+					return both || time.Since(start) > delay
+				})
+				if both {
+					break
+				}
+				if _, err := b.SetGate(testContext(t), target.Gate{Name: "a"}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			for _, c := range left {
 				_ = c.conn.Close()
 			}
@@ -268,7 +280,7 @@ func gateCases() map[string]func(t *testing.T, b gated) problems {
 		},
 		"subscribe-slow": func(t *testing.T, b gated) (p problems) {
 			const delay = 60 * time.Millisecond
-			dev, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "dev-1", Clean: true, KeepAlive: 1})
+			dev, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "dev-7001", Clean: true, KeepAlive: 1})
 			put(t, b, target.Gate{Name: "a", SubscribeSlow: &target.SubscribeSlow{Delay: delay}})
 			start := time.Now()
 			dev.write(mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: "a", QoS: 1}))
@@ -287,7 +299,7 @@ func gateCases() map[string]func(t *testing.T, b gated) problems {
 		},
 		"publish-quota, delay": func(t *testing.T, b gated) (p problems) {
 			const rate, n = 50, 6
-			dev := knock(t, b, "dev-1")
+			dev := knock(t, b, "dev-7002")
 			p.want("CONNACK", dev.sees(patience, 4), connack(0))
 			dev.write(mqtt.AppendSubscribe(nil, 1, mqtt.Filter{Topic: "a", QoS: 0}))
 			p.want("SUBACK", dev.sees(patience, 5), "90 03 00 01 00")
@@ -302,7 +314,10 @@ func gateCases() map[string]func(t *testing.T, b gated) problems {
 			if took := time.Since(start); took < (n-1)*time.Second/rate {
 				p = append(p, fmt.Sprintf("%d messages in %v at %d/s", n, took, rate))
 			}
-			p.tally(t, b, "a", target.GateTally{Seen: n, Passed: n, Delayed: n - 1})
+			tally, err := b.SetGate(testContext(t), target.Gate{Name: "a"})
+			if err != nil || tally.Seen != n || tally.Passed != n || tally.Delayed == 0 { // one that came late need not wait
+				p = append(p, fmt.Sprintf("tally %+v, %v", tally, err))
+			}
 			return p
 		},
 		"publish-quota, close": func(t *testing.T, b gated) (p problems) {
@@ -312,14 +327,14 @@ func gateCases() map[string]func(t *testing.T, b gated) problems {
 			p.want("SUBACK", heir.sees(patience, 5), "90 03 00 01 00")
 			put(t, b, target.Gate{Name: "a", PublishQuota: &target.PublishQuota{Rate: 1e-6, Burst: 1, Then: target.ThenClose}})
 			dev := dialRaw(t, b.Info().Addresses[0])
-			dev.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: "dev-1", Clean: true, WillTopic: "w", WillPayload: []byte("x")}))
+			dev.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: "dev-7003", Clean: true, WillTopic: "w", WillPayload: []byte("x")}))
 			p.want("CONNACK", dev.sees(patience, 4), connack(0))
 			dev.write([]byte{0x32, 6, 0, 1, 'a', 0, 7, '0'})
 			p.want("PUBACK", dev.sees(patience, 4), "40 02 00 07")
 			dev.write([]byte{0x32, 6, 0, 1, 'a', 0, 8, '0'})
 			p.want("beyond the quota", dev.sees(patience, 4), seesClose)
 			p.want("Will", heir.sees(patience, 6), "30 04 00 01 77 78")
-			p.want("the next connection", knock(t, b, "dev-1").sees(patience, 4), connack(0))
+			p.want("the next connection", knock(t, b, "dev-7003").sees(patience, 4), connack(0))
 			p.tally(t, b, "a", target.GateTally{Seen: 2, Passed: 1, Closed: 1})
 			return p
 		},
@@ -345,9 +360,11 @@ func witnessed(t *testing.T, b gated, run func(*testing.T, gated) problems) prob
 		return c.sees(patience, 2)
 	}
 	live, _ := connectRaw(t, b.Info().Addresses[0], mqtt.ConnectInfo{ClientID: "other-live", Clean: true})
+	knocks := 0
 	watched := watchedGates{gated: b, during: func() (p problems) {
+		knocks++ // an id of its own each time: mochi has a defect where a clean session takes over (docs/track-record.md)
 		p.want("another's PINGRESP", ping(live), "d0 00")
-		c := knock(t, b, "other-new")
+		c := knock(t, b, fmt.Sprintf("other-%s-%d", t.Name(), knocks))
 		if p.want("another's CONNACK", c.sees(patience, 4), connack(0)); len(p) > 0 {
 			return p
 		}

@@ -19,14 +19,21 @@ import (
 
 // What a client sends while it is held comes to mochi in order, however it is cut.
 func TestHeldClientSendsAhead(t *testing.T) {
-	b := startTest(t, Options{Gates: []target.Gate{{Name: "a", SlowAuth: &target.SlowAuth{Delay: 40 * time.Millisecond}}}})
+	b := startTest(t, Options{})
+	set := func(g target.Gate) {
+		if _, err := b.SetGate(testContext(t), g); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, filters := range []int{1, 40} { // less and more than is read ahead
+		set(target.Gate{SlowAuth: &target.SlowAuth{Delay: time.Hour}})
 		c := dialRaw(t, b.Info().Addresses[0])
 		c.write(mqtt.AppendConnect(nil, mqtt.ConnectInfo{ClientID: fmt.Sprint("dev-", filters), Clean: true}))
 		eventually(t, "held", func() bool { return b.Stats().Held == 1 })
 		for i := range filters {
 			c.write(mqtt.AppendSubscribe(nil, uint16(i+1), mqtt.Filter{Topic: "t/" + fmt.Sprint(i), QoS: 1}))
 		}
+		set(target.Gate{})
 		if got := fmt.Sprintf("% x", c.read(4)); got != connack(0) {
 			t.Errorf("CONNACK %s", got)
 		}
