@@ -130,7 +130,8 @@ func lacking(t target.Target) (lacks []string) {
 	_, stop := t.(target.Stopper)
 	_, restart := t.(target.Starter)
 	_, freeze := t.(target.Pauser)
-	has := map[string]bool{"kill": kill, "stop": stop, "restart": restart, "persist": restart, "freeze": freeze}
+	_, reset := t.(target.Resetter)
+	has := map[string]bool{"kill": kill, "stop": stop, "restart": restart, "persist": restart, "freeze": freeze, "reset": reset}
 	for _, can := range t.Info().Abilities.Can {
 		if has, known := has[can]; known && !has {
 			lacks = append(lacks, can)
