@@ -47,7 +47,7 @@ type CloseOptions struct {
 	Scheme      string      // none | rpc | acs3; "" = acs3 where credentials meet an endpoint that is not ours, else none
 	Instance    string      // InstanceId; "" = mqtt-rebound
 	Rate        float64     // calls per second; 0 = 50 at an endpoint off loopback, else as fast as asked; negative = that, too
-	Credentials Credentials // for an endpoint that is not ours; embedded and child get a random key
+	Credentials Credentials // for an endpoint that is not ours; embedded, pipe and child get a random key
 }
 
 // For fills in the defaults for a target and who closes its connections there,

@@ -322,6 +322,21 @@ func meant(pp scenarios.PlanPhase) int {
 	return len(all)
 }
 
+// firstOffset is when the first victim of a wave is due, from its start: from
+// there its horizon counts.
+func firstOffset(w scenarios.PlanWave) time.Duration {
+	first := time.Duration(math.MaxInt64)
+	for _, f := range w.Faults {
+		for _, v := range f.Victims {
+			first = min(first, v.Offset)
+		}
+	}
+	if first == math.MaxInt64 {
+		return 0
+	}
+	return first
+}
+
 func lastOffset(pf scenarios.PlanFault) time.Duration {
 	var last time.Duration
 	for _, v := range pf.Victims {

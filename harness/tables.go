@@ -66,6 +66,9 @@ func (t Tables) able(kind fault.Kind, pf scenarios.PlanFault, target string) err
 	case row.Name == broker.KindCommand && canAll(row, kind.Needs):
 		return fmt.Errorf("%s: persistence on: what does the broker keep? Its target file must say limits: {persistence: lazy} or sync", kind.Name)
 	}
+	if i := slices.Index(others, broker.KindAddress); i >= 0 {
+		others[i] = "tcp://HOST:PORT" // as it is written
+	}
 	return fmt.Errorf("%s: target %s can not do this: run it with --target %s", kind.Name, target, strings.Join(others, " or --target "))
 }
 

@@ -38,10 +38,11 @@ func runCommand(io streams) *cobra.Command {
 		Short: "Run a scenario and write a folder of evidence and reports",
 		Long: `Run a shipped scenario (see 'rebound scenarios') or a scenario file.
 
-The target is 'embedded' (mochi-mqtt in this process; the default), 'child' (the
-same broker in a process of its own), 'mosquitto' (started as a process, if it
-is installed; rebound ends its connections from its own side) or the address of
-a broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
+The target is 'embedded' (mochi-mqtt in this process; the default), 'pipe' (the
+same over connections in memory, which need no open files), 'child' (the same
+broker in a process of its own), 'mosquitto' (started as a process, if it is
+installed; rebound ends its connections from its own side) or the address of a
+broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
 broker or the command that starts one (docs/scenarios.md#target-files). An
 address also needs to be told who closes connections: --close-endpoint URL, an
 endpoint of the CloseConnection API, or --kick fin, where rebound ends them from

@@ -32,7 +32,7 @@ func mosquitto() program {
 		abilities: reports.Abilities{
 			KeepsSession: true, SendsWill: true, KickAsync: true,
 			Persistence: "lazy", FlushWindow: mosquittoAutosave.Seconds(), // a snapshot at the end and every half hour
-			Can:    append(processAbilities(), canNamespace),
+			Can:    append(processAbilities(), canSocket, canNamespace),
 			Queued: mosquittoQueued,
 			KnownDefects: []reports.KnownDefect{{
 				Check: "unscripted", Condition: "keep-alive-in-whole-seconds",
