@@ -126,7 +126,7 @@ func TestTargetCommandPersistence(t *testing.T) {
 	}
 	gate := scenario(t, strings.ReplaceAll(bfText, "FAULT", "{reject-auth: {share: 10%, for: 100ms}}"))
 	if _, err := NewPlan(gate, PlanOptions{Tables: DefaultTables(), TargetFile: file}); err == nil ||
-		!strings.Contains(err.Error(), "target command can not do this: run it with --target embedded or --target child") {
+		!strings.Contains(err.Error(), "target command can not do this: run it with --target embedded or ") {
 		t.Errorf("%v", err)
 	}
 	tables := DefaultTables().With(file)
