@@ -85,7 +85,7 @@ func (m room) fit(row broker.Row) Fit {
 	}
 	f.Clients, f.Bound = max(0, (int64(m.fds)-int64(m.used)-fdReserve)/int64(row.FDsPerClient)), boundFiles
 	addresses := broker.DefaultAddresses
-	if row.Name == broker.KindAddress {
+	if row.Name == broker.KindAddress || row.Name == broker.KindCommand {
 		addresses = 1
 	}
 	if ports := int64(m.ports-portReserve) * int64(addresses); m.ports > 0 && ports < f.Clients {

@@ -55,7 +55,7 @@ func (r *run) startTarget(ctx context.Context) error {
 	}
 	var t target.Target
 	if r.opts.TargetFile != nil {
-		t, err = r.fileTarget(r.opts.TargetFile)
+		t, err = r.fileTarget(ctx, r.opts.TargetFile, o)
 	} else {
 		t, err = StartTarget(ctx, r.plan.Target, to)
 	}
@@ -163,7 +163,7 @@ func (r *run) startClient(ctx context.Context, info target.Info, o CloseOptions)
 	}
 	r.closer, r.pace, r.closePool, r.closing = client, client.Pace, client.Close, o
 	r.later(client.Close)
-	if info.Kind != broker.KindAddress && !o.Signed() {
+	if ownEndpoint(r.plan.Target) && !o.Signed() {
 		return nil
 	}
 	cfg.Retries = -1 // what is not there is known at once

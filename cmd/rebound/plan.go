@@ -19,7 +19,7 @@ type planFlags struct {
 	file    *scenarios.Target // of --target FILE; nil = it names none
 }
 
-// resolve reads the target file that --target names; its first address then
+// resolve reads the target file that --target names; its name in a plan then
 // stands for it.
 func (f *planFlags) resolve() error {
 	if !harness.IsTargetFile(f.target) {
@@ -29,7 +29,7 @@ func (f *planFlags) resolve() error {
 	if err != nil {
 		return withSource(err, text)
 	}
-	f.file, f.target = file, file.Addresses[0]
+	f.file, f.target = file, harness.TargetName(file)
 	return nil
 }
 

@@ -26,6 +26,7 @@ const mosquittoAutosave = 30 * time.Minute
 func mosquitto() program {
 	return program{
 		name:    "mosquitto",
+		exe:     "mosquitto",
 		doc:     "Eclipse Mosquitto, started as a process on 127.0.0.0/8; close is a FIN from this side",
 		install: "apt-get install mosquitto",
 		abilities: reports.Abilities{
@@ -47,6 +48,7 @@ func mosquitto() program {
 				Reference: "docs/track-record.md#mosquitto-republish", Versions: "2.0.11",
 			}},
 		},
+		stop:    DefaultStop,
 		version: mosquittoVersion,
 		prepare: mosquittoPrepare,
 	}
