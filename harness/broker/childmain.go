@@ -132,7 +132,7 @@ func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
 		case m.Type == typeGate:
 			err = answerGate(c, b, *m.Gate)
 		case m.Type == typeReset:
-			err = answerReset(c, b, m.Reset.ClientID)
+			err = answerReset(c, b, m.Reset.ClientIDs)
 		}
 	}
 	return err
@@ -148,11 +148,16 @@ func answerGate(c *control, b *Embedded, g target.Gate) error {
 	return c.send(message{Type: typeTally, Tally: &tally})
 }
 
-// answerReset resets the connection of a client.
-func answerReset(c *control, b *Embedded, clientID string) error {
-	found, at, err := b.reset(clientID)
-	if err != nil {
-		return c.send(message{Type: typeFailed, Failed: err.Error()})
+// answerReset resets the connections of some clients.
+func answerReset(c *control, b *Embedded, clientIDs []string) error {
+	closed := &closedReport{}
+	for _, id := range clientIDs {
+		found, at, err := b.reset(id)
+		r := resetReport{Found: found, At: at}
+		if err != nil {
+			r.Err = err.Error()
+		}
+		closed.Resets = append(closed.Resets, r)
 	}
-	return c.send(message{Type: typeClosed, Closed: &closedReport{Found: found, At: at}})
+	return c.send(message{Type: typeClosed, Closed: closed})
 }

@@ -15,7 +15,7 @@ import (
 // The control protocol: lines of JSON over two pipes, parent to child and
 // back. The parent speaks first (start), the child answers ready or failed.
 // From then on each stats of the parent is answered with one of the child, and
-// each gate with a tally or with failed, each reset with closed or with failed. The child ends when it reads EOF, so it
+// each gate with a tally or with failed, each reset with closed. The child ends when it reads EOF, so it
 // also ends with its parent.
 const (
 	controlVersion = 1
@@ -78,15 +78,20 @@ type statsReport struct {
 	Stats
 }
 
-// resetOrder names a client whose connection is to be reset.
+// resetOrder names clients whose connections are to be reset.
 type resetOrder struct {
-	ClientID string `json:"client_id"`
+	ClientIDs []string `json:"client_ids"`
 }
 
-// closedReport is what became of it.
+// closedReport is what became of each of them, in their order.
 type closedReport struct {
-	Found bool             `json:"found"`
+	Resets []resetReport `json:"resets"`
+}
+
+type resetReport struct {
+	Found bool             `json:"found,omitempty"`
 	At    timeline.Instant `json:"at,omitempty"` // just before the close call, on the child's reading of the run's clock
+	Err   string           `json:"err,omitempty"`
 }
 
 // parseMessage reads one line and checks that it is whole.
