@@ -28,6 +28,7 @@ func rstKind() Kind {
 		Doc:    "Resets the connection of each victim, busy or idle: from its client's socket, so that both ends get an RST, or from the broker's.",
 		Schema: schemaOf(rstName, rstSchema),
 		Link:   true,
+		Needs:  []string{"socket"},
 		Note:   rstNote,
 		NeedsFor: func(spec scenarios.FaultSpec) []string {
 			if readBy(spec.Fields()) == byBroker {
