@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,5 +207,44 @@ func TestMarkDeaf(t *testing.T) {
 	})
 	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("the run took %v", took)
+	}
+}
+
+// TestMarkSocketIsBornClosed: at no instant may anybody else open the socket,
+// whatever the umask leaves.
+func TestMarkSocketIsBornClosed(t *testing.T) {
+	before := syscall.Umask(0)
+	defer syscall.Umask(before)
+	dir := t.TempDir()
+	path, quit, open := filepath.Join(dir, markSocket), make(chan struct{}), make(chan os.FileMode, 1)
+	go func() {
+		defer close(open)
+		for {
+			if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 {
+				open <- info.Mode()
+				return
+			}
+			select {
+			case <-quit:
+				return
+			default:
+			}
+		}
+	}()
+	for range 200 {
+		m := marks{quit: make(chan struct{})}
+		if err := m.bind(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(quit)
+	if mode, was := <-open; was {
+		t.Errorf("the socket was there as %v", mode)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

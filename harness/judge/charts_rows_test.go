@@ -35,11 +35,13 @@ func TestFaultSpans(t *testing.T) {
 		{ID: 4, Fault: "mark", Phase: "storm", Issued: 1950 * ms, Taken: 1950 * ms, OK: true},
 		{ID: 5, Fault: "refuse", Phase: "storm", Wave: 1, Issued: 1960 * ms, Taken: 1960 * ms, Healed: 1970 * ms, OK: true},
 	}
-	f.actions[0].Lasting, f.actions[0].Until = true, 1400*ms
+	held := f.kick(1, 1007, 1007, 1008)
+	held.Fault, held.Lasting, held.Until = "blackhole", true, 1700*ms
 	got := f.judge(t).Charts.Faults
 	want := []reports.FaultSpan{
-		{Kind: "close", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1.4, Actions: clients}, // a frame of a fault with actions is no further one
+		{Kind: "close", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1.006, Actions: clients}, // a frame of a fault with actions is no further one
 		{Kind: "takeover", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1},
+		{Kind: "blackhole", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1.007, End: 1.7, Actions: 1},
 		{Kind: "swallow", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1.1, End: 1.3, Actions: 2},
 		{Kind: "exec", Phase: "storm", Wave: 1, Start: 1.2, End: 1.8, Actions: 1},
 		{Kind: "mark", Phase: "storm", Start: 1.9, End: 1.9, Actions: 1},
