@@ -223,6 +223,27 @@ func TestBrokerFaultsOverlap(t *testing.T) {
 	})
 }
 
+// TestDoorOfAFrozenBroker: a fault at the door that ends while the broker stands
+// still is lifted when that goes on, in whatever order they were written.
+func TestDoorOfAFrozenBroker(t *testing.T) {
+	t.Parallel()
+	for _, faults := range []string{
+		"{reject-auth: {for: 300ms}}, {broker-freeze: {after: 100ms, for: 1s}}",
+		"{reject-auth: {}}, {broker-freeze: {after: 100ms}}",
+		"{broker-freeze: {after: 100ms}}, {reject-auth: {}}",
+	} {
+		t.Run(faults, func(t *testing.T) {
+			t.Parallel()
+			text := strings.NewReplacer("FAULT", faults, "until: {back: 100%}\n    timeout: 40s", "for: 1s").Replace(bfText)
+			r, _ := bfPlay(t, text, broker.KindChild, Options{})
+			onlyInvalid(t, r)
+			if len(r.Extents) != 2 || !r.Extents[0].OK || !r.Extents[1].OK || r.ExitCode != ExitPass {
+				t.Errorf("exit %d: %+v", r.ExitCode, r.Extents)
+			}
+		})
+	}
+}
+
 // TestPlantedLossOverARestart: a message that was acknowledged and thrown away
 // before the restart is a legal loss if the broker was started empty, and lost if
 // it had to keep what it had.

@@ -47,7 +47,7 @@ type CloseOptions struct {
 	Scheme      string      // none | rpc | acs3; "" = acs3 where credentials meet an endpoint that is not ours, else none
 	Instance    string      // InstanceId; "" = mqtt-rebound
 	Rate        float64     // calls per second; 0 = 50 at an endpoint off loopback, else as fast as asked; negative = that, too
-	Credentials Credentials // for an endpoint that is not ours; embedded and child get a random key
+	Credentials Credentials // for an endpoint that is not ours; embedded, pipe and child get a random key
 }
 
 // For fills in the defaults for a target and who closes its connections there,
@@ -57,7 +57,7 @@ func (o CloseOptions) For(target, kick, endpoint string) (CloseOptions, error) {
 	if math.IsNaN(o.Rate) || o.Rate > maxRate {
 		return o, Usage(fmt.Errorf("--close-rate: want at most %d calls a second, or 0 for no pace", maxRate))
 	}
-	if kick == CloserFIN || broker.IsCommand(target) {
+	if ownSide(target, kick, endpoint) {
 		if o.Scheme != "" || o.Instance != "" || o.Rate != 0 {
 			return o, Usage(errors.New("--close-scheme, --close-instance and --close-rate are for the CloseConnection API, and here rebound ends connections from its own side"))
 		}
@@ -67,6 +67,13 @@ func (o CloseOptions) For(target, kick, endpoint string) (CloseOptions, error) {
 		return o.signed(acs.None, 0)
 	}
 	return o.foreign(endpoint)
+}
+
+// ownSide reports whether a target's connections are closed from this side: a
+// foreign broker that the run starts has no endpoint of the API unless the user
+// names one.
+func ownSide(target, kick, endpoint string) bool {
+	return kick == CloserFIN || broker.IsCommand(target) && endpoint == ""
 }
 
 // maxRate is far above what any endpoint answers.

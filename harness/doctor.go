@@ -76,6 +76,9 @@ func (m *Machine) advise() {
 		if child := slices.IndexFunc(m.Fleets, func(f Fit) bool { return f.Clients > smallest.Clients && f.Target == broker.KindChild }); child >= 0 {
 			say("target %s fits %d clients: its broker has a limit of its own", broker.KindChild, m.Fleets[child].Clients)
 		}
+		if pipe := slices.IndexFunc(m.Fleets, func(f Fit) bool { return f.Bound == boundMemory && f.Clients > smallest.Clients }); pipe >= 0 {
+			say("target %s fits %d clients: its connections are no files", m.Fleets[pipe].Target, m.Fleets[pipe].Clients)
+		}
 	case boundPorts:
 		say("to run more than %d clients on target %s: %s", smallest.Clients, smallest.Target, advicePorts)
 	}

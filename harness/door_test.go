@@ -83,7 +83,7 @@ func TestDoorFaults(t *testing.T) {
 		part    string   // of the waterfall that holds what it cost,
 		atLeast time.Duration
 		sees    func(timeline.Conn) bool // some connections of devices, and none of others
-		child   bool                     // on the target child, too
+		child   bool                     // on the targets pipe and child, too
 	}{
 		"slow-auth": {
 			faults:  "{slow-auth: {fleet: devices, delay: 40ms, workers: 2}}, " + closeDevices,
@@ -112,7 +112,7 @@ func TestDoorFaults(t *testing.T) {
 	} {
 		kinds := []string{"embedded"}
 		if tc.child {
-			kinds = append(kinds, "child")
+			kinds = append(kinds, "pipe", "child")
 		}
 		for _, kind := range kinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {

@@ -113,7 +113,7 @@ func (m *marks) listen(dir string) error {
 	if err != nil {
 		return err
 	}
-	m.clean = append(m.clean, filepath.Join(short, markSocket), short)
+	m.clean = append(m.clean, short)
 	if err := m.bind(filepath.Join(short, markSocket)); err != nil {
 		return err
 	}
@@ -122,15 +122,24 @@ func (m *marks) listen(dir string) error {
 	return os.WriteFile(named, []byte(filepath.Join(short, markSocket)+"\n"), 0o600)
 }
 
+// bind makes the socket in a folder that only we may enter, and moves it once
+// only we may open it: a socket is born with the rights that the umask leaves.
 func (m *marks) bind(path string) error {
-	l, err := net.Listen("unix", path)
+	private, err := os.MkdirTemp(filepath.Dir(path), ".m-") // 0700
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	defer os.RemoveAll(private) //nolint:errcheck // empty by then
+	hidden := filepath.Join(private, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false) // by that time it has moved
+	if err := errors.Join(os.Chmod(hidden, 0o600), os.Rename(hidden, path)); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	m.l = l
+	m.l, m.clean = l, append([]string{path}, m.clean...)
 	return nil
 }
 
@@ -228,6 +237,7 @@ func (m *marks) enter(o markOrder) markAnswer {
 	default:
 		return markAnswer{Err: fmt.Sprintf("edge %q: want begin or end", o.Edge)}
 	}
+	m.run.wide.Store(true) // whom it ends, only the evidence tells
 	m.run.extent(e)
 	return markAnswer{At: now, Phase: m.run.currentPhase()}
 }
@@ -302,7 +312,9 @@ func dialMarks(ctx context.Context, dir string) (net.Conn, error) {
 		return nil, err
 	}
 	path := filepath.Join(full, markSocket)
-	if named, err := os.ReadFile(filepath.Join(full, markPath)); err == nil {
+	if f, err := os.Open(filepath.Join(full, markPath)); err == nil {
+		named, _ := io.ReadAll(io.LimitReader(f, maxLine)) // what can't be read leads nowhere
+		_ = f.Close()                                      // read only
 		path = strings.TrimSpace(string(named))
 	}
 	var d net.Dialer

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ phases:
   - {name: connect, until: {connected: 100%}, timeout: 20s}
   - {name: steady, for: 2500ms}
   - {name: drain, until: {quiet: 300ms}, timeout: 20s}
+expect:
+  - {metric: unscripted, at_most: 6, on_fail: abort}
 `
 
 // during runs outside and calls do in its phase steady, once, in a goroutine of
@@ -91,7 +94,7 @@ func closeOutside(ctx context.Context, endpoint, first string, n int) error {
 }
 
 // TestMark: ends that nothing explains are charged to the mark before them, and
-// are unscripted without one.
+// are unscripted without one. So they abort the run only without one.
 func TestMark(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		dir := filepath.Join(t.TempDir(), "run")
@@ -109,13 +112,13 @@ func TestMark(t *testing.T) {
 			return closeOutside(t.Context(), endpoint, first, 7)
 		})
 		if !marked {
-			if r.Unscripted.Ends != 7 || len(r.Extents) != 0 {
-				t.Errorf("without a mark: %+v, %+v", r.Unscripted, r.Extents)
+			if r.Unscripted.Ends != 7 || len(r.Extents) != 0 || r.Run.Aborted == "" {
+				t.Errorf("without a mark: %+v, %+v, aborted %q", r.Unscripted, r.Extents, r.Run.Aborted)
 			}
 			continue
 		}
-		if r.Unscripted.Ends != 0 || len(r.Extents) != 1 {
-			t.Fatalf("%+v, %+v", r.Unscripted, r.Extents)
+		if r.Unscripted.Ends != 0 || len(r.Extents) != 1 || r.Run.Aborted != "" {
+			t.Fatalf("%+v, %+v, aborted %q", r.Unscripted, r.Extents, r.Run.Aborted)
 		}
 		x := r.Extents[0]
 		if x.Fault != "mark" || x.Detail != "rollout of 2.1" || x.Phase != "steady" || x.Ended != 7 || !x.OK || x.Seconds != nil || x.Start != at.At.Seconds() {
@@ -204,5 +207,44 @@ func TestMarkDeaf(t *testing.T) {
 	})
 	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("the run took %v", took)
+	}
+}
+
+// TestMarkSocketIsBornClosed: at no instant may anybody else open the socket,
+// whatever the umask leaves.
+func TestMarkSocketIsBornClosed(t *testing.T) {
+	before := syscall.Umask(0)
+	defer syscall.Umask(before)
+	dir := t.TempDir()
+	path, quit, open := filepath.Join(dir, markSocket), make(chan struct{}), make(chan os.FileMode, 1)
+	go func() {
+		defer close(open)
+		for {
+			if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 {
+				open <- info.Mode()
+				return
+			}
+			select {
+			case <-quit:
+				return
+			default:
+			}
+		}
+	}()
+	for range 200 {
+		m := marks{quit: make(chan struct{})}
+		if err := m.bind(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(quit)
+	if mode, was := <-open; was {
+		t.Errorf("the socket was there as %v", mode)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

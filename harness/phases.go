@@ -200,16 +200,26 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 	}
 	issued()
 	if err == nil {
-		end := start + timeline.Instant(w.Horizon)
+		end := start + timeline.Instant(firstOffset(w)+w.Horizon)
 		if sleepUntil(ctx, r.clock, end) || r.clock.Now() >= end {
 			r.victims.overdue(ph.Name, w.Wave)
 		}
 		<-ctx.Done()
 	}
+	return errors.Join(err, healAll(context.WithoutCancel(ctx), faults, envs))
+}
+
+// healAll heals the faults of a wave, all at once: what one lets go may have to
+// pass what another still holds, and one at the door of a broker
+// that another has frozen can be lifted only when that one is.
+func healAll(ctx context.Context, faults []fault.Fault, envs []*fault.Env) error {
+	errs := make([]error, len(faults))
+	var healing sync.WaitGroup
 	for i, f := range faults {
-		err = errors.Join(err, f.Heal(context.WithoutCancel(ctx), envs[i]))
+		healing.Go(func() { errs[i] = f.Heal(ctx, envs[i]) })
 	}
-	return err
+	healing.Wait()
+	return errors.Join(errs...)
 }
 
 // outlast waits until the time of each fault that has one is over, or ctx ends:
@@ -244,7 +254,7 @@ func (r *run) env(phase string, wave int, start timeline.Instant) *fault.Env {
 		ClientID: func(fleet string, client int) string { return r.byName[fleet].ID(client) },
 		Clients:  clients{r, phase, wave}, Frames: r.frames, Frame: r.framed, Links: r.links,
 		Target: r.target, Everyone: r.everyone, Pattern: r.pattern, Extent: r.extent,
-		Exec: r.execs(), Kernel: r.kernel,
+		Exec: r.execs(), Kernel: r.kernel, Freezes: &r.freezes,
 		Record: func(a timeline.Action) {
 			if a.Until == 0 { // else it is the second record of a lasting one
 				r.issued.Add(1)

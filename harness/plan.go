@@ -33,8 +33,8 @@ type PlanOptions struct {
 	Target   string  // a row of the target table, or tcp://HOST:PORT; "" = embedded
 	Endpoint string  // CloseConnection URL of an address
 	Kick     string  // "" = by the endpoint; "fin"
-	// TargetFile is a broker that already runs, with what it promises; Target is
-	// then its first address. nil = none.
+	// TargetFile is a broker with what it promises; Target is then its
+	// TargetName. nil = none.
 	TargetFile *scenarios.Target
 	Driver     string // a row of the driver table; "" = DefaultDriver
 	// CloseRate is the pace of the CloseConnection API in calls per second; 0 or
@@ -48,25 +48,28 @@ const maxClients = 10_000_000
 
 // CheckTarget says whether target, endpoint and kick go together: a usage
 // error that names what is missing.
-func CheckTarget(name, endpoint, kick string) error {
-	row, err := DefaultTables().target(name)
+func (t Tables) CheckTarget(name, endpoint, kick string) error {
+	row, err := t.target(name)
 	if err != nil {
 		return err
 	}
 	if kick != "" && kick != CloserFIN {
 		return Usage(fmt.Errorf("--kick %q: this version knows only fin", kick))
 	}
-	if row.Name != broker.KindAddress {
+	if row.Name != broker.KindAddress && row.Name != broker.KindCommand {
 		if endpoint != "" {
 			return Usage(fmt.Errorf("--close-endpoint is for an address, not for target %s", row.Name))
 		}
 		return nil
 	}
-	if err := checkAddress(name); err != nil {
-		return Usage(err)
+	isAddress := row.Name == broker.KindAddress
+	if isAddress {
+		if err := checkAddress(name); err != nil {
+			return Usage(err)
+		}
 	}
 	switch {
-	case endpoint == "" && kick == "":
+	case isAddress && endpoint == "" && kick == "":
 		return Usage(fmt.Errorf("target %s: who closes its connections? Give --close-endpoint URL (an endpoint of the CloseConnection API) or --kick fin (a FIN from this side)", name))
 	case endpoint != "" && kick != "":
 		return Usage(errors.New("--close-endpoint and --kick exclude each other"))
@@ -106,7 +109,7 @@ func checkAddress(addr string) error {
 // parameters are a scenarios.Errors with their positions.
 func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	if o.TargetFile != nil {
-		o.Target = o.TargetFile.Addresses[0]
+		o.Target, o.Tables = TargetName(o.TargetFile), o.With(o.TargetFile)
 	}
 	if o.Target == "" {
 		o.Target = broker.KindEmbedded
@@ -134,7 +137,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 	if o.Clients > 0 {
 		p.Clients = o.Clients
 	}
-	if o.Kick == CloserFIN || broker.IsCommand(o.Target) { // a foreign broker has no endpoint of the API
+	if ownSide(o.Target, o.Kick, o.Endpoint) {
 		p.Closer = CloserFIN
 	}
 	if p.Fleets, err = planFleets(sc.Fleets, p.Clients); err != nil {
@@ -146,7 +149,7 @@ func NewPlan(sc *scenarios.Scenario, o PlanOptions) (*scenarios.Plan, error) {
 		f.Back = scenarios.EffectiveBack(f.Fleet, f.Probe)
 		f.SetLabels(mix(p.Seed, "labels of "+f.Name, 0, 0) >> 11) // 53 bits, as a seed that is written
 	}
-	redelivery := time.Duration(abilitiesOf(row, o.TargetFile).RedeliveryWait * float64(time.Second))
+	redelivery := time.Duration(row.Abilities.RedeliveryWait * float64(time.Second))
 	mistakes := undecidable(sc)
 	for i, ph := range sc.Phases {
 		if ph.Until.Drains() && i != len(sc.Phases)-1 {
@@ -283,7 +286,7 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 				late = true // once is enough
 			}
 			pf.Note = kind.Note
-			if err := t.able(kind, p.Target); err != nil && k == 0 {
+			if err := t.able(kind, pf, p.Target); err != nil && k == 0 {
 				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: err.Error()})
 			}
 			if st.has(n) {
@@ -317,6 +320,21 @@ func meant(pp scenarios.PlanPhase) int {
 		}
 	}
 	return len(all)
+}
+
+// firstOffset is when the first victim of a wave is due, from its start: from
+// there its horizon counts.
+func firstOffset(w scenarios.PlanWave) time.Duration {
+	first := time.Duration(math.MaxInt64)
+	for _, f := range w.Faults {
+		for _, v := range f.Victims {
+			first = min(first, v.Offset)
+		}
+	}
+	if first == math.MaxInt64 {
+		return 0
+	}
+	return first
 }
 
 func lastOffset(pf scenarios.PlanFault) time.Duration {

@@ -103,7 +103,7 @@ func TestCheckTarget(t *testing.T) {
 		{"tcp://127.0.0.1:0", "", "fin", "no port"},
 		{"tcp://u:p@127.0.0.1:1883", "", "fin", "nothing else"},
 	} {
-		err := CheckTarget(c.target, c.endpoint, c.kick)
+		err := DefaultTables().CheckTarget(c.target, c.endpoint, c.kick)
 		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || ExitCode(err) != ExitUsage) {
 			t.Errorf("%+v: %v", c, err)
 		}

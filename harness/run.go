@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/harness/fault"
 	"github.com/rebound-mqtt/rebound/harness/fleet"
 	"github.com/rebound-mqtt/rebound/harness/kernel"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -113,6 +114,7 @@ type run struct {
 	closing   CloseOptions     // of its API, defaults filled in
 	links     *netfault.Links  // nil = nothing of the plan acts on connections from below
 	frames    *netfault.Frames // nil = the plan has no frame fault
+	freezes   fault.Freezes    // of the broker
 	kernel    *kernel.Kernel   // nil = the plan has no fault of the kernel
 	output    execOutput       // of the programs of the plan
 	stopMarks func() error
@@ -143,7 +145,7 @@ type run struct {
 
 	issued atomic.Int64 // kicks
 	// Ends that no fault explains, for on_fail abort: never more than the
-	// evidence will say. wide: a fault that names no fleet took effect.
+	// evidence will say. wide: a fault that names no fleet took effect, or a mark was entered.
 	loose, looseControl atomic.Int64
 	wide                atomic.Bool
 	extents             atomic.Int64 // faults without victims
@@ -155,6 +157,7 @@ type run struct {
 }
 
 func newRun(plan *scenarios.Plan, opts Options) (*run, error) {
+	opts.Tables = opts.With(opts.TargetFile)
 	if err := errors.Join(CheckExec(plan, opts.AllowExec), CheckClients(plan, opts.Tables)); err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func losses(t *testing.T, dir string) map[string]int {
 }
 
 func TestRunOnEachTarget(t *testing.T) {
-	for _, kind := range []string{"embedded", "child"} {
+	for _, kind := range []string{"embedded", "pipe", "child"} {
 		t.Run(kind, func(t *testing.T) {
 			r, dir := play(t, scenario(t, quick), PlanOptions{Target: kind}, Options{})
 			if r.ExitCode != ExitPass {
@@ -307,6 +307,9 @@ func TestFits(t *testing.T) {
 		says    string
 	}{
 		{9000, "embedded", 20000, 28232, true, ""},
+		{30_000, "pipe", 20000, 28232, true, ""},
+		{1, "pipe", 200, 28232, false, "0 clients fit"},
+		{100_000, "pipe", 20000, 28232, false, "fit into the memory"},
 		{10000, "embedded", 20000, 28232, false, "--target child"},
 		{19000, "child", 20000, 28232, true, ""},
 		{20000, "child", 20000, 28232, false, "19724 clients fit"},
@@ -320,7 +323,7 @@ func TestFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = room{c.fds, 10, c.ports}.check(c.clients, row)
+		err = room{c.fds, 10, c.ports, 8 << 30}.check(c.clients, row)
 		if (err == nil) != c.ok || (err != nil && !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%d clients on %s: %v", c.clients, c.target, err)
 		}

@@ -15,14 +15,14 @@ import (
 // TargetOptions is how StartTarget starts a broker, or finds one.
 type TargetOptions struct {
 	Broker       broker.Options // Clock, Port, Addresses, WritesPending, Hooks, Log, …
-	EndpointAddr string         // where the endpoint of embedded and child listens; "" = 127.0.0.1, a free port
+	EndpointAddr string         // where the endpoint of embedded, pipe and child listens; "" = 127.0.0.1, a free port
 	Endpoint     string         // URL of the CloseConnection endpoint of an address; "" = none
-	Key          *Credentials   // what the endpoint of embedded and child verifies; nil = unsigned requests are believed
+	Key          *Credentials   // what the endpoint of embedded, pipe and child verifies; nil = unsigned requests are believed
 	ChildCommand []string       // program of a child; nil = this one, re-executed
 	ChildEnv     []string       // added to a child's environment
 }
 
-// StartTarget starts the target of one kind (embedded, child) with its
+// StartTarget starts the target of one kind (embedded, pipe, child) with its
 // CloseConnection endpoint, or makes one of a broker that already runs
 // (tcp://HOST:PORT). ctx bounds the start only; the target's Close ends what
 // was started, endpoint included.
@@ -42,6 +42,15 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 			return nil, err
 		}
 		return b, nil
+	case kind == broker.KindPipe:
+		p, err := broker.StartPipe(ctx, o.Broker)
+		if err != nil {
+			return nil, err
+		}
+		if err := mounted(ctx, p.Embedded, o.EndpointAddr, closeconn.Config{Log: o.Broker.Log, Keys: keys}); err != nil {
+			return nil, err
+		}
+		return p, nil
 	case kind == broker.KindChild:
 		o.Broker.EndpointAddr = o.EndpointAddr
 		if o.Key != nil {
@@ -61,7 +70,7 @@ func StartTarget(ctx context.Context, kind string, o TargetOptions) (target.Targ
 	case strings.Contains(kind, "://"):
 		return broker.Address(kind, o.Endpoint)
 	}
-	return nil, fmt.Errorf("%w %q: want %s, %s, mosquitto or tcp://HOST:PORT", broker.ErrAddress, kind, broker.KindEmbedded, broker.KindChild)
+	return nil, fmt.Errorf("%w %q: want %s, %s, %s, mosquitto or tcp://HOST:PORT", broker.ErrAddress, kind, broker.KindEmbedded, broker.KindPipe, broker.KindChild)
 }
 
 const defaultEndpointAddr = "127.0.0.1:0"
@@ -72,12 +81,20 @@ func startEmbedded(ctx context.Context, o broker.Options, endpointAddr string, e
 	if err != nil {
 		return nil, err
 	}
-	url, closeEndpoint, err := mountEndpoint(ctx, b, endpointAddr, endpoint)
+	if err := mounted(ctx, b, endpointAddr, endpoint); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// mounted gives a broker in this process its endpoint, or closes it.
+func mounted(ctx context.Context, b *broker.Embedded, addr string, endpoint closeconn.Config) error {
+	url, closeEndpoint, err := mountEndpoint(ctx, b, addr, endpoint)
 	if err != nil {
-		return nil, errors.Join(err, b.Close())
+		return errors.Join(err, b.Close())
 	}
 	b.Mount(url, closeEndpoint)
-	return b, nil
+	return nil
 }
 
 // keysOf makes the keys of an endpoint that knows one, or none.

@@ -31,7 +31,7 @@ func serveContext(t *testing.T) context.Context {
 func TestStartTargetKinds(t *testing.T) {
 	ctx := serveContext(t)
 	clock := timeline.NewClock()
-	for _, kind := range []string{broker.KindEmbedded, broker.KindChild} {
+	for kind, addresses := range map[string]int{broker.KindEmbedded: 2, broker.KindPipe: 1, broker.KindChild: 2} {
 		t.Run(kind, func(t *testing.T) {
 			tg, err := harness.StartTarget(ctx, kind, harness.TargetOptions{
 				Broker:       broker.Options{Clock: clock, Addresses: 2},
@@ -41,11 +41,17 @@ func TestStartTargetKinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			info := tg.Info()
-			if info.Kind != kind || len(info.Addresses) != 2 || !info.SameClock {
+			if info.Kind != kind || len(info.Addresses) != addresses || !info.SameClock {
 				t.Errorf("%+v", info)
 			}
+			preflight := func(addr string) error {
+				if d, ok := tg.(target.Dialer); ok {
+					return broker.PreflightBy(ctx, d, addr, nil)
+				}
+				return broker.Preflight(ctx, addr, nil)
+			}
 			for _, addr := range info.Addresses {
-				if err := broker.Preflight(ctx, addr, nil); err != nil {
+				if err := preflight(addr); err != nil {
 					t.Error(err)
 				}
 			}
@@ -60,7 +66,7 @@ func TestStartTargetKinds(t *testing.T) {
 			if err := errors.Join(tg.Close(), tg.Close()); err != nil {
 				t.Error(err)
 			}
-			if err := broker.Preflight(ctx, info.Addresses[0], nil); !errors.Is(err, target.ErrUnreachable) {
+			if err := preflight(info.Addresses[0]); !errors.Is(err, target.ErrUnreachable) {
 				t.Errorf("after Close: %v", err)
 			}
 			if _, err := client.CloseConnection(ctx, "nobody"); err == nil {
@@ -78,7 +84,7 @@ func TestStartTargetAddress(t *testing.T) {
 	if info := tg.Info(); info.Kind != broker.KindAddress || info.Endpoint != "http://127.0.0.1:2" {
 		t.Errorf("%+v", info)
 	}
-	for kind, want := range map[string]string{"mosquito": "want embedded, child, mosquitto or tcp://", "ws://h:1": "not in this version"} {
+	for kind, want := range map[string]string{"mosquito": "want embedded, pipe, child, mosquitto or tcp://", "ws://h:1": "not in this version"} {
 		if tg, err := harness.StartTarget(serveContext(t), kind, harness.TargetOptions{}); tg != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v", kind, tg, err)
 		}

@@ -30,11 +30,7 @@ func CostOf(sc *scenarios.Scenario, t Tables) (Cost, error) {
 	if slices.Contains(needs, fault.NeedsNamespace) {
 		c.Needs = append(c.Needs, "a network namespace (rebound doctor)")
 	}
-	target := broker.KindEmbedded
-	if len(c.Targets) > 0 && !slices.Contains(c.Targets, target) {
-		target = c.Targets[0]
-	}
-	plan, err := NewPlan(sc, PlanOptions{Tables: t, Target: target})
+	plan, err := NewPlan(sc, PlanOptions{Tables: t, Target: t.TargetOf(sc)})
 	if err != nil {
 		return Cost{}, err
 	}
@@ -59,3 +55,12 @@ func (t Tables) needs(sc *scenarios.Scenario) (needs []string) {
 
 // TargetsFor names the targets that have what the faults of a scenario need.
 func (t Tables) TargetsFor(sc *scenarios.Scenario) []string { return t.targetsWith(t.needs(sc)) }
+
+// TargetOf is the target that a scenario is planned for where none is named: the
+// embedded broker, or the first that can do its faults.
+func (t Tables) TargetOf(sc *scenarios.Scenario) string {
+	if all := t.TargetsFor(sc); len(all) > 0 && !slices.Contains(all, broker.KindEmbedded) {
+		return all[0]
+	}
+	return broker.KindEmbedded
+}

@@ -111,16 +111,11 @@ func (r *run) accounts() fleet.Accounts {
 	}
 }
 
-// dial gives a client its connection: TCP, under the fault layer, under the
-// tap (library ↔ tap ↔ frame faults ↔ netfault ↔ TCP).
+// dial gives a client its connection: the transport, under the fault layer,
+// under the tap (library ↔ tap ↔ frame faults ↔ netfault ↔ TCP or pipe).
 func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.Tap) (net.Conn, string, string, error) {
-	u, err := url.Parse(addr)
-	if err != nil {
-		return nil, "", "", fmt.Errorf("target address: %w", err)
-	}
 	raw := func(ctx context.Context) (net.Conn, error) {
-		d := net.Dialer{LocalAddr: r.source(clientID)}
-		conn, err := d.DialContext(ctx, "tcp", u.Host)
+		conn, err := r.open(ctx, addr, clientID)
 		if err == nil && r.opts.WrapConn != nil {
 			conn = r.opts.WrapConn(clientID, conn)
 		}
@@ -131,6 +126,7 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 	rival, ok := tap.(interface{ Rival() bool })
 	own := !(ok && rival.Rival())
 	var conn net.Conn
+	var err error
 	if r.links != nil && (own || r.plan.Closer == CloserFIN) {
 		conn, err = r.links.Dial(ctx, clientID, raw)
 	} else {
@@ -144,6 +140,19 @@ func (r *run) dial(ctx context.Context, addr, clientID string, n int, tap fleet.
 		conn = r.frames.Wrap(clientID, n, conn)
 	}
 	return wire.Tap(conn, r.clock.Now, tap), local, remote, nil
+}
+
+// open connects to the broker, by TCP unless the target has a way of its own.
+func (r *run) open(ctx context.Context, addr, clientID string) (net.Conn, error) {
+	if t, ok := r.target.(target.Dialer); ok {
+		return t.Dial(ctx, addr)
+	}
+	u, err := url.Parse(addr)
+	if err != nil {
+		return nil, fmt.Errorf("target address: %w", err)
+	}
+	d := net.Dialer{LocalAddr: r.source(clientID)}
+	return d.DialContext(ctx, "tcp", u.Host)
 }
 
 // place is where a client id belongs.

@@ -55,7 +55,7 @@ func (r *run) startTarget(ctx context.Context) error {
 	}
 	var t target.Target
 	if r.opts.TargetFile != nil {
-		t, err = r.fileTarget(r.opts.TargetFile)
+		t, err = r.fileTarget(ctx, r.opts.TargetFile, o)
 	} else {
 		t, err = StartTarget(ctx, r.plan.Target, to)
 	}
@@ -81,7 +81,7 @@ func (r *run) startTarget(ctx context.Context) error {
 		preflight = info.Addresses
 	}
 	for _, addr := range preflight {
-		if err := broker.Preflight(ctx, addr, r.login); err != nil {
+		if err := r.preflight(ctx, addr); err != nil {
 			return err
 		}
 	}
@@ -111,6 +111,14 @@ func (r *run) startTarget(ctx context.Context) error {
 		r.opts.OnTarget(info, fleet.ClientID(f.ClientID, r.id, f.Name, 0))
 	}
 	return nil
+}
+
+// preflight makes sure that an MQTT broker answers at an address.
+func (r *run) preflight(ctx context.Context, addr string) error {
+	if d, ok := r.target.(target.Dialer); ok {
+		return broker.PreflightBy(ctx, d, addr, r.login)
+	}
+	return broker.Preflight(ctx, addr, r.login)
 }
 
 // ErrAbility says that a target can not do what its record promises.
@@ -155,7 +163,7 @@ func (r *run) startClient(ctx context.Context, info target.Info, o CloseOptions)
 	}
 	r.closer, r.pace, r.closePool, r.closing = client, client.Pace, client.Close, o
 	r.later(client.Close)
-	if info.Kind != broker.KindAddress && !o.Signed() {
+	if ownEndpoint(r.plan.Target) && !o.Signed() {
 		return nil
 	}
 	cfg.Retries = -1 // what is not there is known at once
@@ -199,12 +207,13 @@ func (a *atMost) Write(b []byte) (int, error) {
 // describe writes what the run knows of itself before it begins.
 func (r *run) describe() error {
 	info := r.target.Info()
+	transport, _, _ := strings.Cut(info.Addresses[0], "://")
 	env := judge.EnvFile{
 		SchemaVersion: judge.EnvVersion, Rebound: r.opts.Version, RunID: r.id, Strict: r.opts.Strict,
 		Driver: r.driver.Info(), Environment: measure.Fingerprint(),
 		Target: reports.Target{
 			Kind: info.Kind, Broker: info.Broker, Version: info.Version, Closer: r.plan.Closer,
-			Transport: "tcp", Settings: r.settings(info.Settings), Abilities: info.Abilities,
+			Transport: transport, Settings: r.settings(info.Settings), Abilities: info.Abilities,
 		},
 	}
 	if r.opts.Scenario != nil {

@@ -48,16 +48,26 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 	return fault.Kind{}, fmt.Errorf("%w: %s", fault.ErrUnknownKind, kind)
 }
 
-// able says whether a target can do what a kind of fault needs, by its row's
+// able says whether a target can do what a fault of a kind needs, by its row's
 // record; if not, which targets can.
-func (t Tables) able(kind fault.Kind, target string) error {
+func (t Tables) able(kind fault.Kind, pf scenarios.PlanFault, target string) error {
 	row, err := t.target(target)
 	if err != nil {
 		return err
 	}
-	others := t.targetsWith(kind.Needs)
-	if slices.Contains(others, row.Name) {
+	needs := slices.Clone(kind.Needs)
+	if pf.Params["persistence"] == "on" {
+		needs = append(needs, "persist")
+	}
+	others := t.targetsWith(needs)
+	switch {
+	case slices.Contains(others, row.Name):
 		return nil
+	case row.Name == broker.KindCommand && canAll(row, kind.Needs):
+		return fmt.Errorf("%s: persistence on: what does the broker keep? Its target file must say limits: {persistence: lazy} or sync", kind.Name)
+	}
+	if i := slices.Index(others, broker.KindAddress); i >= 0 {
+		others[i] = "tcp://HOST:PORT" // as it is written
 	}
 	return fmt.Errorf("%s: target %s can not do this: run it with --target %s", kind.Name, target, strings.Join(others, " or --target "))
 }
@@ -65,11 +75,15 @@ func (t Tables) able(kind fault.Kind, target string) error {
 // targetsWith names the targets that have some abilities.
 func (t Tables) targetsWith(needs []string) (names []string) {
 	for _, r := range t.Targets {
-		if !slices.ContainsFunc(needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) }) {
+		if canAll(r, needs) {
 			names = append(names, r.Name)
 		}
 	}
 	return names
+}
+
+func canAll(r broker.Row, needs []string) bool {
+	return !slices.ContainsFunc(needs, func(need string) bool { return !slices.Contains(r.Abilities.Can, need) })
 }
 
 // isLink reports whether a kind of fault acts on connections from below.

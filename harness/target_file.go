@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/check"
@@ -59,6 +61,12 @@ func unknownDefects(t *scenarios.Target) (mistakes scenarios.Errors) {
 	return mistakes
 }
 
+// HoldsTarget reports whether a file holds a target and no scenario, by its keys.
+func HoldsTarget(path string) bool {
+	text, err := readFile(path, "target")
+	return err == nil && scenarios.IsTarget(text)
+}
+
 // readFile reads a file of the user, of bounded size; what names it in messages.
 func readFile(path, what string) ([]byte, error) {
 	info, err := os.Stat(path)
@@ -87,25 +95,63 @@ func readFile(path, what string) ([]byte, error) {
 	return text, nil
 }
 
-// abilitiesOf is the ability record of a row with what a target file promises.
-func abilitiesOf(row broker.Row, file *scenarios.Target) reports.Abilities {
-	a := row.Abilities
-	if file == nil {
-		return a
+// TargetName is what stands for a target file where a target is named: its
+// first address, or the word command.
+func TargetName(file *scenarios.Target) string {
+	if len(file.Command) > 0 {
+		return broker.KindCommand
 	}
+	return file.Addresses[0]
+}
+
+// With are the tables of a run on the target of a file: its row has what the
+// file promises. Without a file they are the same.
+func (t Tables) With(file *scenarios.Target) Tables {
+	if file == nil {
+		return t
+	}
+	t.Targets = slices.Clone(t.Targets)
+	if len(file.Command) > 0 {
+		t.Targets = slices.DeleteFunc(t.Targets, func(r broker.Row) bool { return r.Name == broker.KindCommand })
+		t.Targets = append(t.Targets, promised(broker.CommandRow(), file))
+		return t
+	}
+	for i, r := range t.Targets {
+		if r.Name == broker.KindAddress {
+			t.Targets[i] = promised(r, file)
+		}
+	}
+	return t
+}
+
+// unknownFlush is the flush window of a broker that keeps things lazily, where
+// nobody knows it: longer than any run.
+const unknownFlush = 24 * time.Hour
+
+// promised is a row with what a target file promises.
+func promised(row broker.Row, file *scenarios.Target) broker.Row {
+	a := &row.Abilities
 	a.Persistence, a.Queued = file.Limits.Persistence, file.Limits.Queued
 	a.RedeliveryWait = file.Limits.RedeliveryWait.Seconds()
+	a.KnownDefects = nil
 	for _, d := range file.Defects {
 		a.KnownDefects = append(a.KnownDefects, reports.KnownDefect{
 			Check: d.Check, Condition: d.Condition, Doc: d.Doc, Reference: d.Reference, Versions: d.Versions,
 		})
 	}
-	return a
+	if len(file.Command) > 0 && (a.Persistence == "lazy" || a.Persistence == "sync") {
+		a.Can = append(slices.Clone(a.Can), "persist")
+	}
+	if len(file.Command) > 0 && a.Persistence == "lazy" {
+		a.FlushWindow = unknownFlush.Seconds()
+	}
+	return row
 }
 
-// fileTarget makes the target of a file: a broker that already runs.
-func (r *run) fileTarget(file *scenarios.Target) (target.Target, error) {
-	row, err := r.opts.target(file.Addresses[0])
+// fileTarget makes the target of a file: starts its command, or finds the
+// broker that already runs.
+func (r *run) fileTarget(ctx context.Context, file *scenarios.Target, o broker.Options) (target.Target, error) {
+	row, err := r.opts.target(TargetName(file))
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +159,24 @@ func (r *run) fileTarget(file *scenarios.Target) (target.Target, error) {
 	if d := file.Limits.SessionExpiry; d > 0 {
 		settings["session_expiry"] = d.String()
 	}
-	return broker.Running(target.Info{
-		Addresses: file.Addresses, Endpoint: r.opts.Endpoint, Settings: settings, Abilities: abilitiesOf(row, file),
-	})
+	if len(file.Command) == 0 {
+		return broker.Running(target.Info{
+			Addresses: file.Addresses, Version: file.Version, Endpoint: r.opts.Endpoint, Settings: settings, Abilities: row.Abilities,
+		})
+	}
+	settings["program"] = file.Command[0] // its arguments may hold what is for nobody else
+	o.ReadyTimeout = file.ReadyTimeout
+	c, err := broker.StartProgram(ctx, broker.Program{
+		Name: file.Name, Version: file.Version, Command: file.Command, Config: file.Config, Env: file.Env, Stop: file.StopTimeout,
+		Login: r.login, Endpoint: r.opts.Endpoint, Settings: settings, Abilities: row.Abilities,
+	}, o)
+	switch {
+	case errors.Is(err, broker.ErrNoVariable):
+		return nil, Usage(err)
+	case err != nil: // not returned as one expression: a nil *Command is no nil Target
+		return nil, err
+	}
+	return c, nil
 }
 
 // maxPassword is the longest password of a CONNECT (MQTT 3.1.1 section 3.1.3.5).

@@ -169,6 +169,17 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+// TestAbortWaitsForTheHorizon: the horizon counts from the first victim and not
+// from the start of the wave; who is back by then is not censored, and ends no run.
+func TestAbortWaitsForTheHorizon(t *testing.T) {
+	sc := scenario(t, aborted, "at_most: 4, on_fail", "equals: 0, on_fail", "delay: 3s", "delay: 600ms",
+		"{who: {count: 4}}}], until: {back: 100%}, timeout: 1s}", "{who: {count: 4}, after: 700ms}}], repeat: {times: 2, every: 1s}, for: 5s}", "for: 100s", "for: 100ms")
+	r, _ := play(t, sc, PlanOptions{}, Options{})
+	if r.Run.Aborted != "" || r.Total.Censored != 0 || r.Total.Back != 8 {
+		t.Errorf("aborted %q, %d back, %d censored", r.Run.Aborted, r.Total.Back, r.Total.Censored)
+	}
+}
+
 // TestPlanRefusesConditions covers conditions that only the plan can tell are
 // never reached.
 func TestPlanRefusesConditions(t *testing.T) {

@@ -146,7 +146,7 @@ func (b *reportPage) extents() error {
 	for _, n := range b.r.Notes {
 		blocks = append(blocks, para("%s", n))
 	}
-	b.add("extents", "Faults", blocks...)
+	b.add("extents", "Faults on the broker and around it", blocks...)
 	return nil
 }
 

@@ -98,8 +98,17 @@ func (r *Report) held() (ok, all int) {
 	return ok, all
 }
 
-// horizon is the horizon of all waves together: the longest.
+// horizon is that of the outages of all waves pooled: what the longest wave
+// allows is more than anybody was watched for, where somebody is censored.
 func (r *Report) horizon() float64 {
+	if r.Total.Horizon > 0 {
+		return r.Total.Horizon
+	}
+	return r.longestHorizon()
+}
+
+// longestHorizon is that of the longest wave.
+func (r *Report) longestHorizon() float64 {
 	h := r.Total.Horizon
 	for _, w := range r.Waves {
 		h = max(h, w.Horizon)

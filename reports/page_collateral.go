@@ -16,7 +16,7 @@ func (b *reportPage) collateral() error {
 	}
 	blocks := []htmlBlock{para("%s", text)}
 	if u.Outage.N > 0 || u.Outage.Censored > 0 {
-		rows := [][]cell{row(append([]string{"outages that no fault explains"}, u.Outage.cells(seconds, b.r.horizon())...)...)}
+		rows := [][]cell{row(append([]string{"outages that no fault explains"}, u.Outage.cells(seconds, b.r.longestHorizon())...)...)}
 		blocks = append(blocks, htmlBlock{Table: newTable("How long clients were away that no fault meant", 1, append([]string{"what"}, cellHeads...), rows)})
 	}
 	c := b.charts.Collateral

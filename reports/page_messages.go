@@ -66,7 +66,7 @@ func (b *reportPage) accountTable() *pageTable {
 	}
 	cells := []string{"loss rate, 95 %"}
 	for _, m := range b.r.Messages {
-		cells = append(cells, rate(m.Lost, m.Expected))
+		cells = append(cells, m.lossRate())
 	}
 	return newTable("The account of the messages of each QoS", 1, head, append(rows, row(cells...)))
 }
@@ -86,7 +86,7 @@ func (b *reportPage) fateChart(table *pageTable) htmlBlock {
 		if all == 0 {
 			continue
 		}
-		r, at := svg.Row{Label: fmt.Sprintf("QoS %d", m.QoS), Note: "lost " + rate(m.Lost, m.Expected)}, 0.0
+		r, at := svg.Row{Label: fmt.Sprintf("QoS %d", m.QoS), Note: "lost " + m.lossRate()}, 0.0
 		for _, f := range fates {
 			if n := f.get(m); n > 0 {
 				share := float64(n) / float64(all)

@@ -129,7 +129,7 @@ func (r *Report) tiles() []tile {
 		if m.Lost > 0 {
 			class = "bad"
 		}
-		tiles = append(tiles, tile{fmt.Sprintf("lost, QoS %d", m.QoS), commas(m.Lost), rate(m.Lost, m.Expected), class})
+		tiles = append(tiles, tile{fmt.Sprintf("lost, QoS %d", m.QoS), commas(m.Lost), m.lossRate(), class})
 	}
 	fit := fitCell(r.Harness.Fitness)
 	return append(tiles, tile{"harness", fit.Text, canaryNote(r.Harness.Canary), fit.Class})

@@ -38,5 +38,11 @@ func rate(k, n int64) string {
 	return fmt.Sprintf("%s (%s–%s %%)", text, share2(low), share2(high))
 }
 
+// lossRate is the rate of loss among the deliveries that had to arrive and whose
+// fate is known: what is undetermined, excused or lost legally bounds nothing.
+func (m Messages) lossRate() string {
+	return rate(m.Lost, m.Expected-m.LegalLoss-m.Undetermined-m.Scripted)
+}
+
 // share2 writes a share as a percentage in two digits.
 func share2(v float64) string { return fmt.Sprintf("%.2g", v*100) }

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -48,5 +49,34 @@ func TestRate(t *testing.T) {
 		if got := rate(c.k, c.n); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
+	}
+}
+
+// TestLossRate: the bound is over those whose fate is known, and there is none
+// where that is nobody.
+func TestLossRate(t *testing.T) {
+	m := Messages{Expected: 1000, Delivered: 812, LegalLoss: 100, Undetermined: 80, Scripted: 8}
+	if got := m.lossRate(); got != "0 of 812 (< 0.37 %)" {
+		t.Error(got)
+	}
+	if got := (Messages{Expected: 235, Undetermined: 235}).lossRate(); got != "0 of 0" {
+		t.Error(got)
+	}
+}
+
+// TestPooledHorizon: "> 30 s" of all waves would say more than anybody was
+// watched for, where only the last wave has that long and its clients were back.
+func TestPooledHorizon(t *testing.T) {
+	r := &Report{
+		Waves: []Wave{{Phase: "walk", Wave: 1, Censored: 3, Horizon: 2}, {Phase: "walk", Wave: 2, Horizon: 30}},
+		Total: Wave{Censored: 3, Horizon: 2, Outage: Quantile{Censored: 3}},
+	}
+	var out strings.Builder
+	if err := Terminal(&out, r, TerminalOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, all, _ := strings.Cut(out.String(), "all waves")
+	if !strings.Contains(all, "p90 > 2 s") || strings.Contains(all, "30 s") {
+		t.Errorf("%s", all)
 	}
 }

@@ -76,7 +76,7 @@ type Run struct {
 
 // Target is the broker under test.
 type Target struct {
-	Kind      string            `json:"kind"` // embedded | child | command | address
+	Kind      string            `json:"kind"` // embedded | pipe | child | command | address
 	Broker    string            `json:"broker"`
 	Version   string            `json:"version"`
 	Closer    string            `json:"closer"` // close-connection | fin
@@ -100,7 +100,7 @@ type Abilities struct {
 	Queued         int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
 	RedeliveryWait float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
 	// Can is what faults may do to it beyond its connections: kill, stop, restart,
-	// freeze, persist, gate.
+	// freeze, persist, gate, socket (a reset), namespace (faults of the kernel).
 	Can          []string      `json:"can,omitempty"`
 	KnownDefects []KnownDefect `json:"known_defects,omitempty"`
 }

@@ -316,7 +316,7 @@ func (s *summary) times() error {
 		add("lost per outage QoS 1, "+label, w.LossQoS1, number, 0)
 		add("lost per outage QoS 2, "+label, w.LossQoS2, number, 0)
 	})
-	add("unscripted outage", r.Unscripted.Outage, seconds, r.horizon())
+	add("unscripted outage", r.Unscripted.Outage, seconds, r.longestHorizon())
 	s.quantileTable("what", rows)
 	s.everyWave(func(w Wave, label string) {
 		s.printf("- %s: %s over %s (mean time away of all hit clients, the censored included)\n", label, w.rmta(), roundSeconds(w.Horizon))

@@ -26,7 +26,7 @@ func (s *summary) messages() error {
 	}
 	row := []string{"loss rate, 95 %"}
 	for _, m := range s.r.Messages {
-		row = append(row, rate(m.Lost, m.Expected))
+		row = append(row, m.lossRate())
 	}
 	rows = append(rows, row)
 	s.table("lr", head, rows)

@@ -202,7 +202,7 @@ func (t *terminal) balance(m Messages) string {
 		add(m.Reordered, "reordered", true)
 	} else {
 		// The smallest loss rate that the run can show stands beside a loss of none.
-		parts = append(parts, commas(m.Acknowledged)+" acknowledged", t.ink.redIf(m.Lost > 0, strings.Replace(rate(m.Lost, m.Expected), " of", " lost of", 1)),
+		parts = append(parts, commas(m.Acknowledged)+" acknowledged", t.ink.redIf(m.Lost > 0, strings.Replace(m.lossRate(), " of", " lost of", 1)),
 			t.ink.redIf(m.Forbidden > 0, commas(m.Duplicated)+" duplicated"),
 			t.ink.redIf(m.Reordered > 0, commas(m.Reordered)+" reordered"))
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,14 +24,20 @@ var targetSchema []byte
 // change.
 const targetID = "urn:rebound:target:1"
 
-// Target is a target file: a broker that already runs, and what it promises.
-// It names where secrets are and holds none.
+// Target is a target file: a broker that already runs, or the command that
+// starts one, and what it promises. It names where secrets are and holds none.
 type Target struct {
 	Name      string
 	Addresses []string // tcp://HOST:PORT; client i uses address i mod n
+	Command   []string // program and arguments, with placeholders; instead of Addresses
+	Config    string   // text of a file for the program, with placeholders; "" = none
+	Env       []string // names of the environment variables that it gets
+	Version   string   // "" = not known
 	Auth      *Auth    // nil = clients do not log in
 	Limits    TargetLimits
 	Defects   []Defect
+
+	ReadyTimeout, StopTimeout time.Duration // of the program
 }
 
 // Auth is how every client logs in. At most one of the places of the password
@@ -103,7 +112,7 @@ func LoadTarget(name string, data []byte) (*Target, error) {
 func (l *loader) target(f *Fields) *Target {
 	limits := f.Sub("limits")
 	t := &Target{
-		Name: f.Text("name", ""),
+		Name: f.Text("name", ""), Version: f.Text("version", ""),
 		Limits: TargetLimits{
 			Queued: limits.Count("queued", 0), SessionExpiry: limits.Duration("session_expiry", 0),
 			Persistence: limits.Text("persistence", "unknown"), RedeliveryWait: limits.Duration("redelivery_wait", 0),
@@ -115,6 +124,7 @@ func (l *loader) target(f *Fields) *Target {
 		}
 		t.Addresses = append(t.Addresses, a.node.Value)
 	}
+	l.command(f, t)
 	if f.ok("auth") {
 		a := f.Sub("auth")
 		t.Auth = &Auth{Username: a.Text("username", ""), PasswordEnv: a.Text("password_env", ""), PasswordFile: a.Text("password_file", "")}
@@ -127,6 +137,81 @@ func (l *loader) target(f *Fields) *Target {
 		})
 	}
 	return t
+}
+
+// The defaults and bounds of a command's times.
+const (
+	defaultReady, defaultStop = 10 * time.Second, 10 * time.Second
+
+	minPatience, maxPatience = 100 * time.Millisecond, 10 * time.Minute
+)
+
+// command reads how the broker is started, if it is.
+func (l *loader) command(f *Fields, t *Target) {
+	if !f.ok("command") {
+		return
+	}
+	t.Config, t.ReadyTimeout, t.StopTimeout = f.Text("config", ""), patience(f, "ready_timeout", defaultReady), patience(f, "stop_timeout", defaultStop)
+	for i, arg := range f.texts("command") {
+		text := arg.node.Value
+		if i == 0 && text == "" {
+			arg.Fail("", "the program has no name")
+		}
+		if i > 0 {
+			checkPlaceholders(arg, t.Config != "")
+		}
+		t.Command = append(t.Command, text)
+	}
+	if all := strings.Join(t.Command, " ") + t.Config; len(t.Command) == len(f.vals["command"].Content) && !strings.Contains(all, "{port}") {
+		f.at("command").Fail("", "neither command nor config has {port}: where is the broker to listen?")
+	}
+	for _, v := range f.texts("env") {
+		name := v.node.Value
+		if strings.HasPrefix(name, "REBOUND_") || strings.HasPrefix(name, "ALIBABA_CLOUD_") {
+			v.Fail("", "env: %s is for rebound alone, no program gets it", name)
+		}
+		t.Env = append(t.Env, name)
+	}
+}
+
+// patience reads a time within bounds.
+func patience(f *Fields, key string, def time.Duration) time.Duration {
+	d := f.Duration(key, def)
+	if d < minPatience || d > maxPatience {
+		f.refuse(key, "%s is %s: want %s to %s", key, d, minPatience, maxPatience)
+	}
+	return d
+}
+
+var (
+	placeholder  = regexp.MustCompile(`\{[a-z]+\}`)
+	placeholders = []string{"{host}", "{port}", "{dir}", "{config}"}
+)
+
+// checkPlaceholders refuses those of an argument that stand for nothing.
+func checkPlaceholders(arg *Fields, config bool) {
+	for _, p := range placeholder.FindAllString(arg.node.Value, -1) {
+		switch {
+		case !slices.Contains(placeholders, p):
+			arg.hint("", suggest(p, placeholders), "%s stands for nothing, want one of %s", p, strings.Join(placeholders, ", "))
+		case p == "{config}" && !config:
+			arg.Fail("", "{config} is the path of the configuration, and there is no key config")
+		}
+	}
+}
+
+// IsTarget tells the text of a target file from that of a scenario, by its keys.
+func IsTarget(data []byte) bool {
+	var doc yaml.Node
+	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		return false
+	}
+	for i, key := range doc.Content[0].Content {
+		if i%2 == 0 && (key.Value == "addresses" || key.Value == "command") {
+			return true
+		}
+	}
+	return false
 }
 
 // checkAddress refuses what no client of this version could dial.

@@ -31,6 +31,19 @@ func TestLoadTarget(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(scenarios.Pos{})); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
 	}
+	data, err = os.ReadFile("testdata/target/command.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = scenarios.LoadTarget("command.yaml", data)
+	want = &scenarios.Target{
+		Name: "own", Command: []string{"mosquitto", "-c", "{config}", ""}, Config: "listener {port} {host}\npersistence_location {dir}/\n",
+		Env: []string{"BROKER_HOME"}, Version: "2.0.11", ReadyTimeout: 30 * time.Second, StopTimeout: 500 * time.Millisecond,
+		Limits: scenarios.TargetLimits{Persistence: "lazy"},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(scenarios.Pos{})); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
 	least, err := scenarios.LoadTarget("x.yaml", []byte("{name: a, addresses: [tcp://h:1]}"))
 	if diff := cmp.Diff(&scenarios.Target{Name: "a", Addresses: []string{"tcp://h:1"}, Limits: scenarios.TargetLimits{Persistence: "unknown"}}, least); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
@@ -39,21 +52,25 @@ func TestLoadTarget(t *testing.T) {
 
 // TestBadTarget holds the message, line and column of every mistake.
 func TestBadTarget(t *testing.T) {
-	data, err := os.ReadFile("testdata/target/bad.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"bad", "bad-command"} {
+		data, err := os.ReadFile("testdata/target/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := scenarios.LoadTarget(name+".yaml", data)
+		var errs scenarios.Errors
+		if got != nil || !errors.As(err, &errs) {
+			t.Fatalf("%v, %v", got, err)
+		}
+		golden(t, "testdata/target/"+name+".golden", err.Error()+"\n")
 	}
-	got, err := scenarios.LoadTarget("bad.yaml", data)
-	var errs scenarios.Errors
-	if got != nil || !errors.As(err, &errs) {
-		t.Fatalf("%v, %v", got, err)
-	}
-	golden(t, "testdata/target/bad.golden", err.Error()+"\n")
 	for text, want := range map[string]string{
 		"":                         "x.yaml:1:1: the file is empty",
-		"[]":                       "x.yaml:1:1: the target is a list, want a mapping of name, addresses and more",
+		"[]":                       "x.yaml:1:1: the target is a list, want a mapping of name, addresses or command, and more",
 		"name: a":                  "x.yaml:1:1: a target has exactly one of addresses and command",
 		"{name: a, addresses: []}": "x.yaml:1:22: addresses is empty, want at least 1",
+		"{name: a, command: []}":   "x.yaml:1:20: command is empty, want at least 1",
+		"{name: a, command: [b]}":  "x.yaml:1:11: neither command nor config has {port}",
 		"{name: a, addresses: [tcp://h:1]}\n---\n{}": "x.yaml:2:1: a second document begins here; a file holds one target",
 	} {
 		if _, err := scenarios.LoadTarget("x.yaml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -64,7 +81,7 @@ func TestBadTarget(t *testing.T) {
 
 // FuzzLoadTarget: no panic; either a target or mistakes.
 func FuzzLoadTarget(f *testing.F) {
-	for _, name := range []string{"good", "bad"} {
+	for _, name := range []string{"good", "bad", "command", "bad-command"} {
 		data, err := os.ReadFile("testdata/target/" + name + ".yaml")
 		if err != nil {
 			f.Fatal(err)
@@ -76,7 +93,7 @@ func FuzzLoadTarget(f *testing.F) {
 		if (got == nil) == (err == nil) {
 			t.Fatalf("target %v, error %v", got, err)
 		}
-		if got != nil && (got.Name == "" || len(got.Addresses) == 0) {
+		if got != nil && (got.Name == "" || (len(got.Addresses) == 0) == (len(got.Command) == 0) || !scenarios.IsTarget(data)) {
 			t.Fatalf("%+v", got)
 		}
 	})

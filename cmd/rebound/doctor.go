@@ -82,6 +82,9 @@ func doctorText(m harness.Machine) string {
 		if f.Clients < 0 {
 			clients, bound = "no limit", "neither files nor ports"
 		}
+		if f.Basis != "" {
+			bound += ": " + f.Basis
+		}
 		row(f.Target, f.Transport, fmt.Sprint(f.FDsPerClient), clients, bound)
 	}
 	_ = w.Flush()

@@ -32,15 +32,15 @@ type arm struct {
 // newArm tells a target from a binary. The path of a binary that has the name
 // of a target needs a slash.
 func newArm(name string, f runFlags) (arm, error) {
-	where := name
+	where, tables := name, harness.DefaultTables()
 	if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" { // a target file; with a slash alone it may be a binary
 		file, text, err := harness.LoadTarget(name)
 		if err != nil {
 			return arm{}, withSource(err, text)
 		}
-		where = file.Addresses[0]
+		where, tables = harness.TargetName(file), tables.With(file)
 	}
-	err := harness.CheckTarget(where, f.endpoint, f.kick)
+	err := tables.CheckTarget(where, f.endpoint, f.kick)
 	if err == nil || strings.Contains(where, "://") {
 		if err == nil && f.given("target") {
 			err = usagef("--interleave %s: it is a target, and so is --target %s: leave one out", name, f.target)

@@ -19,7 +19,7 @@ type planFlags struct {
 	file    *scenarios.Target // of --target FILE; nil = it names none
 }
 
-// resolve reads the target file that --target names; its first address then
+// resolve reads the target file that --target names; its name in a plan then
 // stands for it.
 func (f *planFlags) resolve() error {
 	if !harness.IsTargetFile(f.target) {
@@ -29,14 +29,14 @@ func (f *planFlags) resolve() error {
 	if err != nil {
 		return withSource(err, text)
 	}
-	f.file, f.target = file, file.Addresses[0]
+	f.file, f.target = file, harness.TargetName(file)
 	return nil
 }
 
 func (f *planFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&f.clients, "clients", 0, "`N` clients; scales every fleet in proportion (default: the scenario's)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "seed `S` of every random choice (default: the scenario's)")
-	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | child | mosquitto | tcp://HOST:PORT | FILE, a target file")
+	c.Flags().StringVar(&f.target, "target", "embedded", "`WHERE` the broker is: embedded | pipe | child | mosquitto | tcp://HOST:PORT | FILE, a target file")
 	c.Flags().StringVar(&f.kick, "kick", "", "`HOW` connections are closed without an endpoint: fin")
 	c.Flags().StringVar(&f.driver, "driver", harness.DefaultDriver, "client `LIBRARY`: paho | strict, the control that keeps MQTT 3.1.1 by the letter")
 	f.given = c.Flags().Changed

@@ -38,13 +38,15 @@ func runCommand(io streams) *cobra.Command {
 		Short: "Run a scenario and write a folder of evidence and reports",
 		Long: `Run a shipped scenario (see 'rebound scenarios') or a scenario file.
 
-The target is 'embedded' (mochi-mqtt in this process; the default), 'child' (the
-same broker in a process of its own), 'mosquitto' (started as a process, if it
-is installed; rebound ends its connections from its own side) or the address of
-a broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
-broker (docs/scenarios.md#target-files). An address also needs to be told who
-closes connections: --close-endpoint URL, an endpoint of the CloseConnection
-API, or --kick fin, where rebound ends them from its own side.
+The target is 'embedded' (mochi-mqtt in this process; the default), 'pipe' (the
+same over connections in memory, which need no open files), 'child' (the same
+broker in a process of its own), 'mosquitto' (started as a process, if it is
+installed; rebound ends its connections from its own side) or the address of a
+broker that runs already, tcp://HOST:PORT, or a FILE that describes such a
+broker or the command that starts one (docs/scenarios.md#target-files). An
+address also needs to be told who closes connections: --close-endpoint URL, an
+endpoint of the CloseConnection API, or --kick fin, where rebound ends them from
+its own side.
 
 Calls to such an endpoint are signed (--close-scheme) with the access key in
 ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for temporary
@@ -153,8 +155,8 @@ func newSession(io streams, name string, f runFlags) (*session, error) {
 	if err := s.flags.resolve(); err != nil {
 		return nil, err
 	}
-	f = s.flags
-	if err := harness.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
+	f, s.tables = s.flags, s.tables.With(s.flags.file)
+	if err := s.tables.CheckTarget(f.target, f.endpoint, f.kick); err != nil {
 		return nil, err
 	}
 	if _, err := harness.Login(f.file); err != nil { // known now, and not when a folder is made

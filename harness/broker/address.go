@@ -77,6 +77,9 @@ func hostPort(addr string) (string, error) {
 	return u.Host, nil
 }
 
+// dialFunc opens a connection to a broker.
+type dialFunc = func(ctx context.Context) (net.Conn, error)
+
 // Preflight makes one clean connection to tcp://HOST:PORT and leaves again. The
 // error, which is target.ErrUnreachable unless the address can't be read, names
 // the address and what was found there. login is nil where clients do not log in.
@@ -85,9 +88,21 @@ func Preflight(ctx context.Context, addr string, login *target.Login) error {
 	if err != nil {
 		return err
 	}
+	return preflight(ctx, addr, login, func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", host)
+	})
+}
+
+// PreflightBy is Preflight of a target that is dialled in its own way.
+func PreflightBy(ctx context.Context, d target.Dialer, addr string, login *target.Login) error {
+	return preflight(ctx, addr, login, func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, addr) })
+}
+
+func preflight(ctx context.Context, addr string, login *target.Login, dial dialFunc) error {
 	bounded, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
-	err = connect(bounded, host, login)
+	err := connect(bounded, dial, login)
 	switch {
 	case err == nil:
 		return nil
@@ -98,9 +113,8 @@ func Preflight(ctx context.Context, addr string, login *target.Login) error {
 }
 
 // connect dials, sends CONNECT, reads CONNACK and says DISCONNECT.
-func connect(ctx context.Context, host string, login *target.Login) (err error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", host)
+func connect(ctx context.Context, dial dialFunc, login *target.Login) (err error) {
+	conn, err := dial(ctx)
 	switch {
 	case err == nil:
 	case timedOut(err):

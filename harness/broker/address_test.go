@@ -96,7 +96,9 @@ func TestConnectToSilence(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := connect(ctx, l.Addr().String(), nil); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
+	if err := connect(ctx, func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+	}, nil); err == nil || !strings.Contains(err.Error(), "no CONNACK within") {
 		t.Errorf("got %v", err)
 	}
 	// Interrupted by the caller, nothing is known of the broker.
@@ -135,6 +137,7 @@ func TestRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	started[KindAddress] = a.Info()
+	started[KindPipe] = startTestPipe(t).Info()
 	for _, row := range Rows() {
 		kind := row.Name
 		if IsCommand(row.Name) {
@@ -142,14 +145,14 @@ func TestRows(t *testing.T) {
 			started[row.Name] = startTestCommand(t, row.Name, Options{}).Info()
 		}
 		info, ok := started[row.Name]
-		if !ok || row.Doc == "" || row.FDsPerClient < 1 || row.Abilities.Persistence == "" {
+		if !ok || row.Doc == "" || (row.FDsPerClient < 1) != (row.Name == KindPipe) || row.Abilities.Persistence == "" {
 			t.Errorf("row %+v", row)
 		}
-		if info.Kind != kind || fmt.Sprint(info.Abilities) != fmt.Sprint(row.Abilities) || row.Endpoint != (info.Endpoint != "") && row.Name != KindEmbedded {
+		if info.Kind != kind || fmt.Sprint(info.Abilities) != fmt.Sprint(row.Abilities) || row.Endpoint != (info.Endpoint != "") && row.Name != KindEmbedded && row.Name != KindPipe {
 			t.Errorf("row %+v\ninfo %+v", row, info)
 		}
 	}
-	if FDsPerClient(KindEmbedded) != 2 || FDsPerClient(KindChild) != 1 || FDsPerClient("tcp://h:1") != 1 {
+	if FDsPerClient(KindEmbedded) != 2 || FDsPerClient(KindPipe) != 0 || FDsPerClient(KindChild) != 1 || FDsPerClient("tcp://h:1") != 1 {
 		t.Error("descriptors per client")
 	}
 }

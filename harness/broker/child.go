@@ -23,9 +23,11 @@ type Child struct {
 	env     []string
 	dir     string // scratch folder of the store; "" = there is none
 
-	life   sync.Mutex // one change of the process at a time
-	closed bool
-	err    error // of Close
+	life      sync.Mutex // one change of the process at a time
+	closed    bool
+	err       error           // of Close
+	awake     chan struct{}   // closed when the process that is paused goes on
+	recounted map[string]bool // gates, by name, whose counts began anew with a later process
 
 	mu     sync.Mutex // guards what follows
 	info   target.Info
@@ -59,7 +61,7 @@ func StartChild(ctx context.Context, o Options, command, env []string) (_ *Child
 	if len(command) == 0 {
 		command = ownCommand()
 	}
-	c := &Child{o: o, command: command, env: env}
+	c := &Child{o: o, command: command, env: env, recounted: map[string]bool{}}
 	if o.Persist {
 		if c.dir, err = os.MkdirTemp("", "rebound-child-"); err != nil {
 			return nil, fmt.Errorf("start broker child: %w", err)
@@ -141,26 +143,29 @@ func (c *Child) Stats(ctx context.Context) (Stats, error) {
 }
 
 // SetGate implements target.Gatekeeper. A child that is started again has the
-// gates of the one before it, whose tallies ended with it. One that is paused
-// answers nothing.
+// gates of the one before it, whose counts ended with it: the tally is then
+// partial. One that is paused answers nothing: SetGate waits until it goes on.
 func (c *Child) SetGate(ctx context.Context, g target.Gate) (target.GateTally, error) {
 	if err := g.Check(); err != nil {
 		return target.GateTally{}, err
 	}
-	c.life.Lock()
-	defer c.life.Unlock()
-	p, live := c.current()
-	if !live {
-		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", ErrDown)
+	p, err := c.lockAwake(ctx)
+	if err != nil {
+		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w", err)
 	}
-	c.o.Gates = slices.DeleteFunc(slices.Clone(c.o.Gates), func(old target.Gate) bool { return old.Name == g.Name })
+	defer c.life.Unlock()
+	named := func(old target.Gate) bool { return old.Name == g.Name }
+	partial := c.recounted[g.Name] || p.isDone() && slices.ContainsFunc(c.o.Gates, named)
+	delete(c.recounted, g.Name)
+	c.o.Gates = slices.DeleteFunc(slices.Clone(c.o.Gates), named)
 	if !g.Open() {
 		c.o.Gates = append(c.o.Gates, g)
 	}
 	if p.isDone() {
-		return target.GateTally{}, nil // the next one will have it
+		return target.GateTally{Partial: partial}, nil // the next one will have it
 	}
-	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	// Who gives up in the middle of an exchange leaves a pipe of no more use.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statsTimeout)
 	defer cancel()
 	m, err := p.exchange(ctx, message{Type: typeGate, Gate: &g})
 	switch {
@@ -171,7 +176,28 @@ func (c *Child) SetGate(ctx context.Context, g target.Gate) (target.GateTally, e
 	case m.Tally == nil:
 		return target.GateTally{}, fmt.Errorf("gate of the broker child: %w: %s instead of %s", ErrControl, m.Type, typeTally)
 	}
+	m.Tally.Partial = partial
 	return *m.Tally, nil
+}
+
+// lockAwake locks life while the process is not paused. It waits outside the
+// lock, as the process could not be let go on otherwise.
+func (c *Child) lockAwake(ctx context.Context) (*childProcess, error) {
+	for {
+		c.life.Lock()
+		p, live := c.current()
+		if live || p.isDone() {
+			return p, nil
+		}
+		awake := c.awake
+		c.life.Unlock()
+		select {
+		case <-awake:
+		case <-p.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: it is paused: %w", ErrDown, context.Cause(ctx))
+		}
+	}
 }
 
 var _ target.Gatekeeper = (*Child)(nil)
@@ -241,6 +267,9 @@ func (c *Child) start(ctx context.Context, keep bool) error {
 		err := fmt.Errorf("%w: %v and %s instead of %v and %s", ErrMoved, ready.Addresses, ready.Endpoint, was.Addresses, was.Endpoint)
 		return errors.Join(err, p.kill(), p.closePipes())
 	}
+	for _, g := range c.o.Gates {
+		c.recounted[g.Name] = true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.proc, c.paused, c.info.SameClock = p, false, sameClock
@@ -257,6 +286,12 @@ func (c *Child) Pause(paused bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case paused && !c.paused:
+		c.awake = make(chan struct{})
+	case !paused && c.paused:
+		close(c.awake)
+	}
 	c.paused = paused
 	return nil
 }

@@ -16,45 +16,11 @@ import (
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/target"
-	"github.com/rebound-mqtt/rebound/reports"
 )
 
-// program is one row of the table of foreign brokers that a target starts as a
-// process of its own. Adding one is one file and one row.
-type program struct {
-	name      string // of the target, and of the executable
-	doc       string
-	install   string // what a user can do when it is missing
-	abilities reports.Abilities
-	// version reads the version out of the program; "" = not known.
-	version func(ctx context.Context, path string) string
-	// prepare writes configuration into a folder, empty but for stateFolder, and gives
-	// the arguments of the program, and what was tuned, for the report.
-	prepare func(dir string, listen []string) (args []string, settings map[string]string, err error)
-}
-
-// programs is the table of foreign brokers.
-func programs() []program { return []program{mosquitto()} }
-
-func findProgram(name string) (program, bool) {
-	for _, p := range programs() {
-		if p.name == name {
-			return p, true
-		}
-	}
-	return program{}, false
-}
-
-// IsCommand reports whether a target is a foreign broker that is started as a
-// process.
-func IsCommand(kind string) bool {
-	_, found := findProgram(kind)
-	return found
-}
-
 const (
-	// commandStop bounds the orderly end of a foreign broker; then it is killed.
-	commandStop = 10 * time.Second
+	// DefaultStop bounds the orderly end of a foreign broker; then it is killed.
+	DefaultStop = 10 * time.Second
 	// portTries is how many ports are tried: another process can take one
 	// between our look and the broker's own listen.
 	portTries = 10
@@ -71,13 +37,15 @@ const stateFolder = "state"
 // for its configuration and state. It can be killed, stopped, paused and started
 // again, at the same addresses.
 type Command struct {
-	info   target.Info
-	path   string // of the program
-	args   []string
-	dir    string
-	output *tail
-	out    io.Writer // output, and the log
-	ready  time.Duration
+	info    target.Info
+	program program
+	path    string // of its executable
+	args    []string
+	env     []string
+	dir     string
+	output  *tail
+	out     io.Writer // output, and the log
+	ready   time.Duration
 
 	life   sync.Mutex // one change of the process at a time
 	closed bool
@@ -99,14 +67,18 @@ var (
 // returns when it takes MQTT connections. ctx bounds the start only. Of the
 // options it uses Addresses, Port, ReadyTimeout and BrokerLog.
 func StartCommand(ctx context.Context, name string, o Options) (*Command, error) {
-	o = o.withDefaults()
 	p, found := findProgram(name)
 	if !found {
 		return nil, fmt.Errorf("%w: %s is not in the table of programs", ErrNoProgram, name)
 	}
-	path, err := lookProgram(p.name)
+	return startCommand(ctx, p, o)
+}
+
+func startCommand(ctx context.Context, p program, o Options) (*Command, error) {
+	o = o.withDefaults()
+	path, err := lookProgram(p.exe)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s (%s)", ErrNoProgram, p.name, p.install)
+		return nil, fmt.Errorf("%w: %s (%s)", ErrNoProgram, p.exe, p.install)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.ReadyTimeout)
 	defer cancel()
@@ -116,37 +88,10 @@ func StartCommand(ctx context.Context, name string, o Options) (*Command, error)
 			return c, nil
 		}
 		if o.Port != 0 || !errors.Is(err, ErrPortInUse) || ctx.Err() != nil {
-			return nil, fmt.Errorf("start %s: %w", name, err)
+			return nil, fmt.Errorf("start %s: %w", p.name, err)
 		}
 	}
-	return nil, fmt.Errorf("start %s: no free port in %d tries: %w", name, portTries, ErrPortInUse)
-}
-
-// MissingProgram says why the broker of a row of the kind command can not be
-// started here; "" = it can.
-func MissingProgram(name string) string {
-	p, found := findProgram(name)
-	if !found {
-		return name + " is not in the table of programs"
-	}
-	if _, err := lookProgram(p.name); err != nil {
-		return fmt.Sprintf("%s is not installed (%s)", p.name, p.install)
-	}
-	return ""
-}
-
-// lookProgram also looks where servers live and a user's PATH does not.
-func lookProgram(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path, nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
-		}
-	}
-	return "", err
+	return nil, fmt.Errorf("start %s: no free port in %d tries: %w", p.name, portTries, ErrPortInUse)
 }
 
 // startOnce starts the program on one port.
@@ -155,7 +100,7 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 	if err != nil {
 		return nil, err
 	}
-	c := &Command{path: path, output: new(tail), ready: o.ReadyTimeout}
+	c := &Command{program: p, path: path, output: new(tail), ready: o.ReadyTimeout}
 	if c.dir, err = os.MkdirTemp("", "rebound-"+p.name+"-"); err != nil {
 		return nil, err
 	}
@@ -167,6 +112,9 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 	if err := os.Mkdir(c.state(), 0o700); err != nil {
 		return nil, err
 	}
+	if c.env, err = p.environment(c.mark()); err != nil {
+		return nil, err
+	}
 	var settings map[string]string
 	if c.args, settings, err = p.prepare(c.dir, listen); err != nil {
 		return nil, err
@@ -176,7 +124,7 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 		c.out = io.MultiWriter(c.output, o.BrokerLog)
 	}
 	c.info = target.Info{
-		Kind: KindCommand, Broker: p.name, Version: p.version(ctx, path),
+		Kind: KindCommand, Broker: p.name, Version: p.version(ctx, path), Endpoint: p.endpoint,
 		Settings: settings, Abilities: p.abilities,
 	}
 	for _, addr := range listen {
@@ -190,11 +138,15 @@ func startOnce(ctx context.Context, p program, path string, o Options) (_ *Comma
 
 func (c *Command) state() string { return filepath.Join(c.dir, stateFolder) }
 
+// mark is the variable that all processes of this broker have in their
+// environment, and no other one.
+func (c *Command) mark() string { return "REBOUND_TARGET_DIR=" + c.dir }
+
 // run starts the program and waits until the broker answers a CONNECT.
 func (c *Command) run(ctx context.Context) error {
 	c.output.reset()
 	cmd := exec.Command(c.path, c.args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, c.out, c.out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.state(), c.env, c.out, c.out
 	p, err := startProcess(cmd)
 	if err != nil {
 		return err
@@ -227,8 +179,8 @@ func (c *Command) await(ctx context.Context, p *process) error {
 	tick := time.NewTicker(readyPoll + rand.N(readyPoll))
 	defer tick.Stop()
 	for {
-		err := p.whileRuns(ctx, func(ctx context.Context) error { return Preflight(ctx, c.info.Addresses[0], nil) })
-		if err == nil && !p.isDone() { // else somebody else answered
+		err := p.whileRuns(ctx, func(ctx context.Context) error { return Preflight(ctx, c.info.Addresses[0], c.program.login) })
+		if err == nil && !p.exited() { // else somebody else answered
 			return nil
 		}
 		select {
@@ -236,12 +188,24 @@ func (c *Command) await(ctx context.Context, p *process) error {
 			if strings.Contains(strings.ToLower(c.output.String()), "address already in use") {
 				return fmt.Errorf("%w: it ended with %w", ErrPortInUse, p.err)
 			}
-			return fmt.Errorf("it ended before it was ready: %w", p.err)
+			return fmt.Errorf("%w: %w", target.ErrUnreachable, endedEarly(p.err))
 		case <-ctx.Done():
-			return fmt.Errorf("not ready: %w", errors.Join(ctx.Err(), err))
+			if errors.Is(ctx.Err(), context.Canceled) { // that says nothing about the broker
+				return fmt.Errorf("not ready: %w", ctx.Err())
+			}
+			return fmt.Errorf("%w: not ready within %v: %w", target.ErrUnreachable, c.ready, errors.Join(ctx.Err(), err))
 		case <-tick.C:
 		}
 	}
+}
+
+// endedEarly says how a broker ended that was to serve. One that goes into the
+// background ends well, and may have left a process that holds our pipes.
+func endedEarly(err error) error {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return errors.New("it ended before it was ready, without an error: it must stay in the foreground")
+	}
+	return fmt.Errorf("it ended before it was ready: %w", err)
 }
 
 // Info says where the broker serves: the same over all restarts.
@@ -271,10 +235,10 @@ func (c *Command) Done() <-chan struct{} { return c.current().done }
 func (c *Command) Kill() error {
 	c.life.Lock()
 	defer c.life.Unlock()
-	return c.told("kill", c.current().kill())
+	return c.told("kill", errors.Join(c.current().kill(), sweep(c.mark())))
 }
 
-// Stop ends the broker in good order (SIGTERM, SIGKILL after 10 s) and reaps it.
+// Stop ends the broker in good order (SIGTERM, SIGKILL after its time) and reaps it.
 // Close is still owed.
 func (c *Command) Stop() error {
 	c.life.Lock()
@@ -282,9 +246,11 @@ func (c *Command) Stop() error {
 	return c.told("stop", c.end())
 }
 
+// end also kills what the program left behind.
 func (c *Command) end() error {
 	p := c.current()
-	return p.end(func() error { return p.signal(syscall.SIGTERM) }, commandStop)
+	err := p.end(func() error { return p.signal(syscall.SIGTERM) }, c.program.stop)
+	return errors.Join(err, sweep(c.mark()))
 }
 
 // Start starts the broker again after Kill or Stop, at the same addresses, and
@@ -310,8 +276,8 @@ func (c *Command) start(ctx context.Context, keep bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.ready)
 	defer cancel()
 	err := c.run(ctx)
-	if err != nil && !c.current().isDone() {
-		err = errors.Join(err, c.current().kill())
+	if err != nil {
+		err = errors.Join(err, c.current().kill(), sweep(c.mark()))
 	}
 	return err
 }
@@ -332,7 +298,7 @@ func (c *Command) told(what string, err error) error {
 	return fmt.Errorf("%s %s: %w%s", what, c.info.Broker, err, c.output.quote())
 }
 
-// Close ends the broker (SIGTERM, SIGKILL after 10 s), also one that is paused,
+// Close ends the broker (SIGTERM, SIGKILL after its time), also one that is paused,
 // reaps it and removes its folder. It may be called twice. It is an error if it
 // did not end well.
 func (c *Command) Close() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/reports"
 )
 
 // Stats are a broker's own counters, since its start.
@@ -51,6 +52,11 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
+	return startMochi(ctx, o, KindEmbedded, mochiAbilities(), ways)
+}
+
+// startMochi starts mochi behind its listeners, which are closed if it fails.
+func startMochi(ctx context.Context, o Options, kind string, abilities reports.Abilities, ways []way) (*Embedded, error) {
 	e := &Embedded{clock: o.Clock, door: newDoor(ways, o.Log), gate: newGate()}
 	e.door.connect = o.ConnectTimeout
 	capabilities := mochi.NewDefaultServerCapabilities()
@@ -64,18 +70,17 @@ func StartEmbedded(ctx context.Context, o Options) (*Embedded, error) {
 	e.publisher = newPublisher(e.server)
 	for _, g := range o.Gates {
 		if _, err := e.SetGate(ctx, g); err != nil {
-			return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), closeAll(ways))
+			return nil, errors.Join(fmt.Errorf("start %s broker: %w", kind, err), closeAll(ways))
 		}
 	}
 	if err := e.serve(o); err != nil {
-		return nil, fmt.Errorf("start embedded broker: %w", errors.Join(err, closeAll(ways)))
+		return nil, fmt.Errorf("start %s broker: %w", kind, errors.Join(err, closeAll(ways)))
 	}
-	abilities := mochiAbilities()
 	if e.store != nil {
 		abilities.Persistence = "lazy" // it survives this process, and the machine from a clean stop on
 	}
 	e.info = target.Info{
-		Kind: KindEmbedded, Broker: "mochi", Version: mochi.Version, SameClock: true,
+		Kind: kind, Broker: "mochi", Version: mochi.Version, SameClock: true,
 		Addresses: urls(ways), Settings: o.settings(), Abilities: abilities,
 	}
 	return e, nil

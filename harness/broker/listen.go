@@ -19,6 +19,8 @@ const (
 	TransportTLS = "tls"
 	TransportWS  = "ws"  // WebSocket, path /mqtt
 	TransportWSS = "wss" // WebSocket over TLS
+	// TransportPipe is a connection in memory; only Pipe has it.
+	TransportPipe = "pipe"
 )
 
 // Transport is one more way to the broker.

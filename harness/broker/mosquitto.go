@@ -26,12 +26,13 @@ const mosquittoAutosave = 30 * time.Minute
 func mosquitto() program {
 	return program{
 		name:    "mosquitto",
+		exe:     "mosquitto",
 		doc:     "Eclipse Mosquitto, started as a process on 127.0.0.0/8; close is a FIN from this side",
 		install: "apt-get install mosquitto",
 		abilities: reports.Abilities{
 			KeepsSession: true, SendsWill: true, KickAsync: true,
 			Persistence: "lazy", FlushWindow: mosquittoAutosave.Seconds(), // a snapshot at the end and every half hour
-			Can:    append(processAbilities(), canNamespace),
+			Can:    append(processAbilities(), canSocket, canNamespace),
 			Queued: mosquittoQueued,
 			KnownDefects: []reports.KnownDefect{{
 				Check: "unscripted", Condition: "keep-alive-in-whole-seconds",
@@ -47,6 +48,7 @@ func mosquitto() program {
 				Reference: "docs/track-record.md#mosquitto-republish", Versions: "2.0.11",
 			}},
 		},
+		stop:    DefaultStop,
 		version: mosquittoVersion,
 		prepare: mosquittoPrepare,
 	}

@@ -60,6 +60,12 @@ func (p *process) isDone() bool {
 	}
 }
 
+// exited reports whether the program itself has ended; a descendant may still
+// hold its output, so that it is not done.
+func (p *process) exited() bool {
+	return errors.Is(p.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
+
 // whileRuns calls f with a context that ends with the process.
 func (p *process) whileRuns(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -102,7 +108,8 @@ func (p *process) kill() error {
 // end asks it to end, and insists after a while. One that is paused could not
 // hear: it goes on first.
 func (p *process) end(ask func() error, patience time.Duration) error {
-	if !p.isDone() {
+	asked := !p.isDone()
+	if asked {
 		if err := p.signal(syscall.SIGCONT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return errors.Join(err, p.kill())
 		}
@@ -117,10 +124,24 @@ func (p *process) end(ask func() error, patience time.Duration) error {
 	case <-timer.C:
 		return errors.Join(fmt.Errorf("it did not end within %v and was killed", patience), p.kill())
 	}
+	if asked && terminated(p.err) {
+		p.ended.Store(true)
+	}
 	if p.err != nil && !p.ended.Load() {
 		return fmt.Errorf("it ended with %w", p.err)
 	}
 	return nil
+}
+
+// terminated reports whether a program ended as one does that leaves SIGTERM to
+// the system, or to a runtime or shell that says so by an exit code.
+func terminated(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM || exit.ExitCode() == 128+int(syscall.SIGTERM)
 }
 
 // pause stops the group where it stands and waits until the server, pid, does,

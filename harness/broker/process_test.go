@@ -35,6 +35,7 @@ func onProcesses(t *testing.T, test func(t *testing.T, b living)) {
 	for _, p := range programs() {
 		t.Run(p.name, func(t *testing.T) { test(t, startTestCommand(t, p.name, Options{})) })
 	}
+	t.Run(KindCommand, func(t *testing.T) { test(t, startTestProgram(t, testProgram(t), Options{})) })
 }
 
 // frozen is how long a paused broker is watched for an answer that must not come.

@@ -6,6 +6,7 @@ import "github.com/rebound-mqtt/rebound/reports"
 // programs.
 const (
 	KindEmbedded = "embedded"
+	KindPipe     = "pipe"
 	KindChild    = "child"
 	KindAddress  = "address"
 	KindCommand  = "command"
@@ -16,7 +17,7 @@ type Row struct {
 	Name         string
 	Doc          string            // one line, for help texts
 	Endpoint     bool              // comes with a CloseConnection endpoint
-	FDsPerClient int               // file descriptors of this process for each connected client
+	FDsPerClient int               // file descriptors of this process for each connected client; 0 = its connections are no sockets
 	Abilities    reports.Abilities // what the target promises, static
 }
 
@@ -28,6 +29,10 @@ func Rows() []Row {
 			Endpoint: true, FDsPerClient: 2, Abilities: mochiAbilities(),
 		},
 		{
+			Name: KindPipe, Doc: "the same, over connections in memory instead of sockets",
+			Endpoint: true, Abilities: pipeAbilities(),
+		},
+		{
 			Name: KindChild, Doc: "the same broker in its own process, which ends with this one",
 			Endpoint: true, FDsPerClient: 1, Abilities: childAbilities(false),
 		},
@@ -36,7 +41,7 @@ func Rows() []Row {
 			FDsPerClient: 1,
 			// What MQTT 3.1.1 asks of a network close [MQTT-3.1.2-8] [MQTT-4.1.0-1],
 			// and nothing that only this broker could know.
-			Abilities: reports.Abilities{KeepsSession: true, SendsWill: true, KickAsync: true, Persistence: "unknown"},
+			Abilities: reports.Abilities{KeepsSession: true, SendsWill: true, KickAsync: true, Persistence: "unknown", Can: []string{canSocket}},
 		},
 	}
 	for _, p := range programs() {
@@ -46,7 +51,7 @@ func Rows() []Row {
 }
 
 // FDsPerClient is the number of file descriptors that each connected client
-// needs in this process: 2 with the broker in it, else 1.
+// needs in this process: 2 with the broker in it, 0 in memory, else 1.
 func FDsPerClient(kind string) int {
 	for _, row := range Rows() {
 		if row.Name == kind {
@@ -66,6 +71,7 @@ const (
 	canPersist = "persist" // keep sessions and messages over a restart
 
 	canGate      = "gate"
+	canSocket    = "socket"    // be reached over TCP, which can be reset
 	canNamespace = "namespace" // be taken into a network namespace of the run's own
 )
 
@@ -93,7 +99,7 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		Can:             []string{canGate, canNamespace},
+		Can:             []string{canGate, canSocket, canNamespace},
 		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}

@@ -138,7 +138,7 @@ func (ev Evidence) provoked(c *timeline.Conn) bool {
 // record of the connection (nil) only the kind of end is known.
 func (ev Evidence) chargeEnd(e End, c *timeline.Conn) timeline.Charge {
 	switch {
-	case c != nil && silence(c, c.End) > limit(c):
+	case c != nil && silence(c, nil, c.End) > limit(c):
 		// The broker had to close it [MQTT-3.1.2-24]: the library let its keep
 		// alive pass [MQTT-3.1.2-23].
 		return timeline.ChargeClient

@@ -43,6 +43,11 @@ func TestHoldsMoveWhatIsDue(t *testing.T) {
 		"silence": {"keep-alive", func(ev *Evidence, by timeline.Instant) {
 			ev.at(b, 1).MaxOutGap = int64(20*sec + 17_500*ms + by)
 		}, hold("b", from, from+20*sec)},
+		"silence to the end": {"keep-alive", func(ev *Evidence, by timeline.Instant) {
+			r := ev.at(b, 1)
+			r.LastOut = stopped - (20*sec + 17_500*ms + by)
+			r.MaxOutGap = int64(max(stopped, r.End) - r.LastOut)
+		}, hold("b", stopped-25*sec, stopped-5*sec)},
 		"an old connection": {"takeover", func(ev *Evidence, by timeline.Instant) {
 			ev.at(a, 1).End = second + 4*sec + patience + by
 			ev.at(a, 1).LastOut = ev.at(a, 1).End
@@ -61,6 +66,18 @@ func TestHoldsMoveWhatIsDue(t *testing.T) {
 		if c := verdicts(ev)[tc.check]; c.Verdict != reports.Invalid {
 			t.Errorf("%s without a hold: %s is %s", what, tc.check, c.Verdict)
 		}
+	}
+}
+
+// TestHoldExcusesItsOwnSilence: a fault that was over before a client fell silent
+// for good is no reason for the broker to keep the connection.
+func TestHoldExcusesItsOwnSilence(t *testing.T) {
+	ev := clean()
+	last := stopped - 17_500*ms - 1
+	ev.at(b, 1).LastOut = last
+	hold("b", last-20*sec, last)(&ev)
+	if c := verdicts(ev)["keep-alive"]; c.Verdict != reports.Invalid {
+		t.Errorf("%s: %s", c.Verdict, c.Detail)
 	}
 }
 

@@ -11,13 +11,20 @@ import (
 )
 
 // silence is the longest gap between two packets from client to broker, the
-// one up to the given instant included.
-func silence(c *timeline.Conn, until timeline.Instant) timeline.Instant {
+// one up to the given instant included, without the time in which a fault held
+// the client: nobody could close the connection then. Of a gap between two
+// packets it is not known where it lay, so that all that was held before the last
+// one counts; a record's longest gap may be the one up to its end.
+func silence(c *timeline.Conn, held holds, until timeline.Instant) timeline.Instant {
 	gap := timeline.Instant(c.MaxOutGap)
-	if c.LastOut != 0 {
-		gap = max(gap, until-c.LastOut)
+	if c.LastOut == 0 {
+		return gap - held.within(c.ClientID, c.Connect, until)
 	}
-	return gap
+	last := until - c.LastOut - held.within(c.ClientID, c.LastOut, until)
+	if gap <= max(until, c.End)-c.LastOut {
+		return last
+	}
+	return max(last, gap-held.within(c.ClientID, c.Connect, c.LastOut))
 }
 
 // limit is the silence after which the broker must close a connection: 1.5
@@ -44,10 +51,7 @@ func keepAlive(ev Evidence) Result {
 			}
 			looked++
 			until := ev.until(c)
-			gap := silence(c, until)
-			if gap > limit(c) { // nobody could close it while a fault held it
-				gap -= held.within(c.ClientID, c.Connect, until)
-			}
+			gap := silence(c, held, until)
 			if late := limit(c) + limit(c)/10 + timeline.Instant(time.Second); gap <= late {
 				continue
 			}

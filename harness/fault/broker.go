@@ -59,7 +59,7 @@ func newOnBroker(pf scenarios.PlanFault, process string) (Fault, error) {
 }
 
 // strike acts on the process, and records what that was to each client.
-func (b *onBroker) strike(_ context.Context, env *Env, e *timeline.Extent) error {
+func (b *onBroker) strike(ctx context.Context, env *Env, e *timeline.Extent) error {
 	b.actions = b.actions[:0]
 	for fleet, client := range env.Everyone {
 		if env.Before != nil {
@@ -77,7 +77,7 @@ func (b *onBroker) strike(_ context.Context, env *Env, e *timeline.Extent) error
 	}
 	e.Process, e.Kept = b.process, b.keep
 	e.Issued = env.Clock.Now()
-	err := b.act(env)
+	err := b.act(context.WithoutCancel(ctx), env)
 	answer := timeline.Action{}
 	answered(env, &answer, err)
 	for i := range b.actions {
@@ -94,29 +94,40 @@ func (b *onBroker) strike(_ context.Context, env *Env, e *timeline.Extent) error
 	return err
 }
 
-func (b *onBroker) act(env *Env) error {
+func (b *onBroker) act(ctx context.Context, env *Env) error {
 	switch b.process {
 	case timeline.Killed:
 		k, err := abilityOf[target.Killer](env)
 		if err != nil {
 			return err
 		}
-		return k.Kill()
+		return b.end(ctx, env, k.Kill)
 	case timeline.Stopped:
 		s, err := abilityOf[target.Stopper](env)
 		if err != nil {
 			return err
 		}
-		return s.Stop()
+		return b.end(ctx, env, s.Stop)
 	}
 	p, err := abilityOf[target.Pauser](env)
 	if err != nil {
 		return err
 	}
-	if err := p.Pause(true); err != nil {
-		return errors.Join(err, p.Pause(false)) // half of it may stand
+	return env.Freezes.freeze(p)
+}
+
+// end ends the broker. One that did not end as it should may have ended all the
+// same: nothing lifts a fault that failed, so that it is started again at once.
+func (b *onBroker) end(ctx context.Context, env *Env, by func() error) error {
+	err := by()
+	if err == nil {
+		return nil
 	}
-	return nil
+	s, serr := abilityOf[target.Starter](env)
+	if serr == nil {
+		serr = s.Start(ctx, b.keep)
+	}
+	return errors.Join(err, serr)
 }
 
 // undo lets the broker go on, or starts it again.
@@ -130,7 +141,7 @@ func (b *onBroker) undo(ctx context.Context, env *Env, _ *timeline.Extent) error
 	}
 	p, err := abilityOf[target.Pauser](env)
 	if err == nil {
-		err = p.Pause(false)
+		err = env.Freezes.thaw(p)
 	}
 	until := env.Clock.Now()
 	for i := range b.actions {

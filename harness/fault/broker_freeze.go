@@ -1,6 +1,10 @@
 package fault
 
 import (
+	"errors"
+	"sync"
+
+	"github.com/rebound-mqtt/rebound/harness/target"
 	"github.com/rebound-mqtt/rebound/harness/timeline"
 	"github.com/rebound-mqtt/rebound/scenarios"
 )
@@ -19,4 +23,39 @@ func brokerFreezeKind() Kind {
 		},
 		New: func(pf scenarios.PlanFault) (Fault, error) { return newOnBroker(pf, timeline.Frozen) },
 	}
+}
+
+// Freezes are the freezes of one broker that stand: it goes on with the end of
+// the last one.
+type Freezes struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (f *Freezes) freeze(p target.Pauser) error {
+	if f == nil {
+		f = new(Freezes)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := p.Pause(true)
+	switch {
+	case err == nil:
+		f.n++
+	case f.n == 0: // half of it may stand
+		err = errors.Join(err, p.Pause(false))
+	}
+	return err
+}
+
+func (f *Freezes) thaw(p target.Pauser) error {
+	if f == nil {
+		return p.Pause(false)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n--; f.n > 0 {
+		return nil
+	}
+	return p.Pause(false)
 }

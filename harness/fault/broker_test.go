@@ -144,8 +144,8 @@ func TestOnBrokerFails(t *testing.T) {
 		calls []string
 		heal  bool // fails
 	}{
-		"broker-kill":    {"kill", []string{"kill"}, false},
-		"broker-stop":    {"stop", []string{"stop"}, false},
+		"broker-kill":    {"kill", []string{"kill", "start false"}, false},
+		"broker-stop":    {"stop", []string{"stop", "start false"}, false},
 		"broker-restart": {"start false", []string{"kill", "start false"}, true},
 		"broker-freeze":  {"pause true", []string{"pause true", "pause false"}, false},
 	} {
@@ -174,6 +174,42 @@ func TestOnBrokerFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFreezesOverlap: a broker that two faults have frozen goes on with the end
+// of the later one.
+func TestFreezesOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(process)
+		env, _, _, _ := brokerEnv(t, p)
+		env.Freezes = new(Freezes)
+		env.Record, env.Extent = func(timeline.Action) {}, func(*timeline.Extent) {} // those of brokerEnv are for one fault
+		var faults []Fault
+		for _, params := range []string{"{for: 1s}", "{}"} {
+			pf, err := planAs(t, "broker-freeze", params, 3, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := makeFault(t, pf)
+			if err := f.Inject(t.Context(), env); err != nil {
+				t.Fatal(err)
+			}
+			faults = append(faults, f)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"pause true", "pause true"}; !slices.Equal(p.calls, want) {
+			t.Errorf("while the second one stands: %v", p.calls)
+		}
+		for _, f := range faults {
+			if err := f.Heal(t.Context(), env); err != nil {
+				t.Error(err)
+			}
+		}
+		if want := []string{"pause true", "pause true", "pause false"}; !slices.Equal(p.calls, want) {
+			t.Errorf("%v, want %v", p.calls, want)
+		}
+	})
 }
 
 // TestOnBrokerNeedsAProcess: a target whose broker is no process of ours is told

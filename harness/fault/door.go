@@ -97,7 +97,9 @@ func (d door) make(pf scenarios.PlanFault) (Fault, error) {
 	}
 	heal := func(ctx context.Context, env *Env, e *timeline.Extent) error {
 		tally, err := set(ctx, env, target.Gate{})
-		e.Detail = d.detail(tally)
+		if err == nil { // else what came is not known
+			e.Detail = d.detail(tally)
+		}
 		return err
 	}
 	return newExtent(pf, d.ends, take, heal)
@@ -105,6 +107,14 @@ func (d door) make(pf scenarios.PlanFault) (Fault, error) {
 
 // detail says what came to the gate and what became of it.
 func (d door) detail(t target.GateTally) string {
+	text := d.counts(t)
+	if t.Partial {
+		text += " (since the broker ended, and what it had counted with it)"
+	}
+	return text
+}
+
+func (d door) counts(t target.GateTally) string {
 	if t.Seen == 0 {
 		return "no " + d.packet + " came"
 	}

@@ -67,6 +67,8 @@ type Env struct {
 	// Kernel lays rules down in the run's own network namespace; nil = the plan
 	// has none.
 	Kernel *kernel.Kernel
+	// Freezes counts the freezes of the broker that stand; nil = one at a time.
+	Freezes *Freezes
 	// Concurrency is how many calls may be open at once; 0 = DefaultConcurrency.
 	Concurrency int
 	// Progress, if set, is told the number of calls begun so far; never called

@@ -17,6 +17,7 @@ func rstKind() Kind {
 		Doc:    "Resets the connection of each victim: both ends get an RST, busy or idle.",
 		Schema: schemaOf(rstName, "{}"),
 		Link:   true,
+		Needs:  []string{"socket"},
 		Note:   rstNote,
 		Plan: func(spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint64) (scenarios.PlanFault, error) {
 			return planDiscrete(rstName, spec, fleets, seed, nil)

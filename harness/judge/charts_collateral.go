@@ -61,13 +61,14 @@ func touched(windows []window, from, to timeline.Instant) bool {
 }
 
 // faultWindows gives each wave from its first intended instant until nothing of
-// it was open any more: its last answer or packet, its last client back or censored.
+// it was open any more: its last answer or packet, its last client back or censored,
+// what it held let go. A fault without victims has a window of its own.
 func (j *judgement) faultWindows() []window {
 	var out []window
 	for _, w := range j.waves {
 		over := w.wave.Start
 		for _, a := range w.acted {
-			over = max(over, a.Action.Issued, a.Action.Answered)
+			over = max(over, actedUntil(a.Action))
 		}
 		for _, o := range w.outages {
 			over = max(over, o.Until)
@@ -79,7 +80,21 @@ func (j *judgement) faultWindows() []window {
 		}
 		out = append(out, window{w.wave.Start, over})
 	}
+	for i := range j.e.extents {
+		if x := &j.e.extents[i]; x.Issued != 0 && x.Skipped == "" {
+			out = append(out, window{x.Issued, j.liftedBy(x)})
+		}
+	}
 	return out
+}
+
+// liftedBy is when a fault without victims was over: of a mark, whose end nobody
+// knows, at once; of another one that was not lifted, at the stop.
+func (j *judgement) liftedBy(x *timeline.Extent) timeline.Instant {
+	if x.Wave != 0 && x.OK && x.Healed == 0 {
+		return j.storm.Stop
+	}
+	return max(x.Taken, x.Healed)
 }
 
 // connectedAt is when the last client was useful for the first time.

@@ -82,6 +82,44 @@ func TestCollateralFrames(t *testing.T) {
 	}
 }
 
+// TestCollateralLasts: a wave is open as long as a fault of it holds a client, or
+// an extent lasts, also where nobody was lost by it.
+func TestCollateralLasts(t *testing.T) {
+	for name, c := range map[string]struct {
+		plant func(f *folder)
+		fault int64
+	}{
+		"nothing": {func(*folder) {}, 0},
+		"held": {func(f *folder) {
+			a := f.kick(1, 1007, 1007, 1008)
+			a.Fault, a.Lasting, a.Until = "latency", true, 1500*ms
+		}, 1},
+		"let go before": {func(f *folder) {
+			a := f.kick(1, 1007, 1007, 1008)
+			a.Fault, a.Lasting, a.Until = "latency", true, 1300*ms
+		}, 0},
+		"an extent": {func(f *folder) {
+			f.extents = []timeline.Extent{{ID: 1, Fault: "slow-auth", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1201 * ms, Healed: 1500 * ms, OK: true}}
+		}, 1},
+		"an extent that was not lifted": {func(f *folder) {
+			f.extents = []timeline.Extent{{ID: 1, Fault: "slow-auth", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1201 * ms, OK: true}}
+		}, 1},
+		"a skipped extent": {func(f *folder) {
+			f.extents = []timeline.Extent{{ID: 1, Fault: "netem", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1500 * ms, Skipped: "no netem"}}
+		}, 0},
+		"a mark": {func(f *folder) {
+			f.extents = []timeline.Extent{{ID: 1, Fault: "mark", Phase: "storm", Issued: 1200 * ms, Taken: 1200 * ms, OK: true}}
+		}, 0},
+	} {
+		f := newFolder()
+		c.plant(f)
+		f.latency = []timeline.Latency{latency(1400, 1450, time.Microsecond)}
+		if got := f.judge(t).Charts.Collateral; got.Fault.N != c.fault || got.Quiet.N != 1-c.fault {
+			t.Errorf("%s: %d in the storm and %d in the quiet, want %d", name, got.Fault.N, got.Quiet.N, c.fault)
+		}
+	}
+}
+
 // TestCollateralPoints: of many rows each point has all the messages of its
 // stretch, and no spike is lost.
 func TestCollateralPoints(t *testing.T) {

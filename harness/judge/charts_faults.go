@@ -33,13 +33,17 @@ func (s spans) add(k spanKey, from, to timeline.Instant, actions int) {
 	at.actions += actions
 }
 
+// actedUntil is the last instant at which an action did something: its answer, or
+// when what it held was let go.
+func actedUntil(a *timeline.Action) timeline.Instant { return max(a.Issued, a.Answered, a.Until) }
+
 // faultSpans lays the faults on the time line. Besides the issued actions there
 // are faults without victims, for as long as they lasted, packets that a frame
 // fault swallowed, which are no actions of their own, and faults that were planned for a wave and did nothing in it.
 func (j *judgement) faultSpans() []reports.FaultSpan {
 	all := spans{}
 	for _, a := range j.storm.Acted {
-		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave, 0}, a.Action.Intended, max(a.Action.Issued, a.Action.Answered), 1)
+		all.add(spanKey{a.Action.Fault, a.Action.Phase, a.Action.Fleet, a.Action.Wave, 0}, a.Action.Intended, actedUntil(a.Action), 1)
 	}
 	acted := make(map[spanKey]bool, len(all))
 	for k := range all {
@@ -59,7 +63,7 @@ func (j *judgement) faultSpans() []reports.FaultSpan {
 		if x.Wave == 0 {
 			k.mark = x.ID
 		}
-		all.add(k, x.Issued, max(x.Taken, x.Healed), 1)
+		all.add(k, x.Issued, j.liftedBy(&x), 1)
 	}
 	for _, w := range j.waves {
 		for _, k := range j.planned(w.wave) {
@@ -83,7 +87,11 @@ func (j *judgement) planned(w timeline.Wave) []spanKey {
 			continue
 		}
 		for _, f := range pw.Faults {
-			keys = append(keys, spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0})
+			k := spanKey{f.Kind, w.Phase, f.Fleet, w.Wave, 0}
+			if f.Extent && f.Count > 0 { // its record names no fleet: it may act on some clients of one only
+				k.fleet = ""
+			}
+			keys = append(keys, k)
 		}
 	}
 	return keys

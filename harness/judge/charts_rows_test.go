@@ -13,12 +13,16 @@ import (
 
 // TestFaultSpans: what was issued, what a frame fault swallowed, what lasted
 // without victims, each mark, and what was planned and did nothing, on the line.
+// A lasting fault lasts, and one without victims is there once.
 func TestFaultSpans(t *testing.T) {
 	f := newFolder()
 	f.plan.Phases[2].Waves[0].Faults = append(f.plan.Phases[2].Waves[0].Faults,
 		f.plan.Phases[2].Waves[0].Faults[0], f.plan.Phases[2].Waves[0].Faults[0])
 	faults := f.plan.Phases[2].Waves[0].Faults
 	faults[1].Kind, faults[2].Kind = "swallow", "takeover"
+	refuse := faults[0]
+	refuse.Kind, refuse.Extent, refuse.Count = "refuse", true, clients
+	f.plan.Phases[2].Waves[0].Faults = append(faults, refuse)
 	frame := func(at timeline.Instant, fault string) timeline.Frame {
 		return timeline.Frame{Fault: fault, Phase: "storm", Wave: 1, Fleet: "devices", At: at * ms}
 	}
@@ -29,15 +33,20 @@ func TestFaultSpans(t *testing.T) {
 		{ID: 2, Fault: "netem", Phase: "storm", Wave: 1, Issued: 1200 * ms, Taken: 1210 * ms, Skipped: "no netem"},
 		{ID: 3, Fault: "mark", Phase: "storm", Issued: 1900 * ms, Taken: 1900 * ms, OK: true},
 		{ID: 4, Fault: "mark", Phase: "storm", Issued: 1950 * ms, Taken: 1950 * ms, OK: true},
+		{ID: 5, Fault: "refuse", Phase: "storm", Wave: 1, Issued: 1960 * ms, Taken: 1960 * ms, Healed: 1970 * ms, OK: true},
 	}
+	held := f.kick(1, 1007, 1007, 1008)
+	held.Fault, held.Lasting, held.Until = "blackhole", true, 1700*ms
 	got := f.judge(t).Charts.Faults
 	want := []reports.FaultSpan{
 		{Kind: "close", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1.006, Actions: clients}, // a frame of a fault with actions is no further one
 		{Kind: "takeover", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1, End: 1},
+		{Kind: "blackhole", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1.007, End: 1.7, Actions: 1},
 		{Kind: "swallow", Phase: "storm", Wave: 1, Fleet: "devices", Start: 1.1, End: 1.3, Actions: 2},
 		{Kind: "exec", Phase: "storm", Wave: 1, Start: 1.2, End: 1.8, Actions: 1},
 		{Kind: "mark", Phase: "storm", Start: 1.9, End: 1.9, Actions: 1},
 		{Kind: "mark", Phase: "storm", Start: 1.95, End: 1.95, Actions: 1},
+		{Kind: "refuse", Phase: "storm", Wave: 1, Start: 1.96, End: 1.97, Actions: 1},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

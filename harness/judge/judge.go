@@ -72,7 +72,7 @@ type judgement struct {
 func newJudgement(e *evidence, strict bool) *judgement {
 	rules := RulesOf(e.plan)
 	j := &judgement{e: e, strict: strict, r: &reports.Report{SchemaVersion: reports.SchemaVersion}, rules: rules}
-	e.waves = fromFirstIntended(e.waves, e.actions)
+	e.waves = fromFirstIntended(e.waves, e.actions, e.extents)
 	j.storm = Trace(Events{e.conns, e.actions, e.extents, e.waves, e.phases, e.stop()}, rules)
 	j.waves = wavesOf(j.storm, e.waves)
 	return j
@@ -180,16 +180,10 @@ func (j *judgement) storms() {
 // extents fills in the faults without victims, and the notes on how faults were
 // made.
 func (j *judgement) extents() {
-	ended := map[int]int{}
-	for _, o := range j.storm.Outages {
-		if o.Extent != nil {
-			ended[o.Extent.ID]++
-		}
-	}
 	for _, x := range j.e.extents {
 		e := reports.Extent{
 			Fault: x.Fault, Phase: x.Phase, Wave: x.Wave, Start: seconds(x.Issued), OK: x.OK,
-			Err: x.Err, Detail: x.Detail, Skipped: x.Skipped, Ended: ended[x.ID],
+			Err: x.Err, Detail: x.Detail, Skipped: x.Skipped, Ended: j.storm.Charged[x.ID],
 		}
 		if x.Healed != 0 {
 			e.Seconds = new(seconds(x.Healed - x.Issued))

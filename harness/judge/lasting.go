@@ -76,10 +76,12 @@ func struckWithAll(c *timeline.Conn, list []timeline.Extent) bool {
 type extents struct {
 	list []*timeline.Extent // that may end connections, by issue
 	to   []timeline.Instant // how long each is watched
+	// ended counts the ends that are charged to each, by id.
+	ended map[int]int
 }
 
 func newExtents(list []timeline.Extent, horizon map[waveKey]timeline.Instant, phases []timeline.Phase, stop timeline.Instant) extents {
-	var x extents
+	x := extents{ended: map[int]int{}}
 	for i := range list {
 		if e := &list[i]; e.Ends && e.Issued != 0 && e.Skipped == "" {
 			x.list = append(x.list, e)

@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/rebound-mqtt/rebound/harness/timeline"
+	"github.com/rebound-mqtt/rebound/scenarios"
 )
 
 // hold adds a lasting action on a client in wave 1, from s to until (0 = never
@@ -110,6 +113,14 @@ func TestLastingOutcomes(t *testing.T) {
 			h.last(0, 3, 9000)
 			h.hold(0, 2000, 8000)
 		}, Hit, 2, 0},
+		"it and a close took turns": {func(h *history) {
+			h.ended(0, 1, 0, 3000)
+			h.ended(0, 2, 3500, 3600).FirstMessage = 0
+			h.ended(0, 3, 3700, 5000).FirstMessage = 0
+			h.last(0, 4, 9000)
+			h.hold(0, 2000, 8000)
+			h.kick(0, 3590, 3590, 3595)
+		}, Hit, 3, 0},
 		"a retry under it belongs to the outage": {func(h *history) {
 			h.ended(0, 1, 0, 3000)
 			c := h.ended(0, 2, 4000, 5000)
@@ -143,6 +154,12 @@ func TestLastingOutcomes(t *testing.T) {
 			}
 			if len(s.Outages) != tc.outages || len(s.Unscripted) != tc.loose {
 				t.Errorf("%d outages, %d unexplained ends; want %d and %d", len(s.Outages), len(s.Unscripted), tc.outages, tc.loose)
+			}
+			for _, w := range wavesOf(s, h.waves) {
+				sum := summer{rules: testRules(scenarios.BackFirstMessage), connects: connectsOf(s.Clients)}
+				if err := checkVictims(sum.wave(w)); err != nil {
+					t.Error(err)
+				}
 			}
 			for _, o := range s.Outages {
 				if sum := o.Parts.Sum(); o.Back() && sum != int64(o.Returned-o.Start) {
@@ -213,6 +230,19 @@ func TestExtents(t *testing.T) {
 	}
 }
 
+// TestChargedEnds: an end on the way back is charged to the extent, too, and is
+// no outage of its own.
+func TestChargedEnds(t *testing.T) {
+	h := newHistory()
+	h.extents = []timeline.Extent{{ID: 7, Fault: "exec", Phase: "storm", Wave: 1, Issued: 2000 * ms, OK: true, Ends: true}}
+	h.ended(0, 1, 0, 3000)
+	h.ended(0, 2, 3100, 3105).FirstMessage = 0
+	h.last(0, 3, 3200)
+	if s := h.trace(); len(s.Outages) != 1 || len(s.Unscripted) != 0 || s.Charged[7] != 2 {
+		t.Errorf("%d outages, %d unexplained ends, %v charged", len(s.Outages), len(s.Unscripted), s.Charged)
+	}
+}
+
 // TestLastingEndsWithIt: an action explains no end of a connection that
 // began when it was lifted, or after.
 func TestLastingEndsWithIt(t *testing.T) {
@@ -225,4 +255,54 @@ func TestLastingEndsWithIt(t *testing.T) {
 			t.Errorf("dialled at %d ms: %d unexplained ends, %s", dial, len(s.Unscripted), s.Acted[0].Outcome)
 		}
 	}
+}
+
+// TestLastingAddsUp draws random histories of one client under lasting faults and
+// extents that overlap each other and closes, and holds every outage and every
+// wave to what TestPartsAddUp holds those of closes alone to.
+func TestLastingAddsUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := randomHistory(t)
+		h.waves = append(h.waves, timeline.Wave{Phase: "storm", Wave: 2, Start: 1010 * ms, End: 61_010 * ms, Overlap: rapid.Bool().Draw(t, "overlap")})
+		h.waves[0].Overlap = h.waves[1].Overlap
+		for i := range rapid.IntRange(1, 3).Draw(t, "holds") {
+			a := randomKick(t, func(name string) timeline.Instant {
+				return timeline.Instant(rapid.IntRange(0, 6).Draw(t, name)) * ms / 2
+			}, h.conns)
+			a.Fault, a.Lasting, a.Number, a.Closed, a.Found = "blackhole", true, i+1, 0, nil
+			a.Wave = rapid.IntRange(1, 2).Draw(t, "wave")
+			if rapid.IntRange(0, 4).Draw(t, "lifted") > 0 {
+				a.Until = a.Issued + timeline.Instant(rapid.IntRange(0, 60).Draw(t, "held"))*ms
+			}
+			h.actions = append(h.actions, a)
+		}
+		for i := range rapid.IntRange(0, 2).Draw(t, "extents") {
+			h.extents = append(h.extents, timeline.Extent{
+				ID: i + 1, Fault: "exec", Phase: "storm", Wave: rapid.IntRange(1, 2).Draw(t, "wave"), OK: true, Ends: true,
+				Issued: timeline.Instant(rapid.IntRange(900, 1100).Draw(t, "issued")) * ms,
+			})
+		}
+		s := h.trace()
+		for _, o := range s.Outages {
+			if err := checkOutage(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sum, inWaves := summer{rules: testRules(scenarios.BackFirstMessage)}, 0
+		for _, w := range wavesOf(s, h.waves) {
+			r := sum.wave(w)
+			inWaves += r.Back + r.Censored
+			if err := checkVictims(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, o := range s.Outages {
+			if o.Cause == Unscripted {
+				inWaves++
+			}
+		}
+		if inWaves != len(s.Outages) {
+			t.Fatalf("%d outages in the waves or unscripted, of %d", inWaves, len(s.Outages))
+		}
+	})
 }

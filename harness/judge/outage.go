@@ -96,6 +96,8 @@ func outagesOf(cl *Client, causes map[*timeline.Conn]*timeline.Action, faults ex
 		if action == nil {
 			if outside = faults.cause(cl.Fleet, c.End); outside == nil {
 				loose = append(loose, c)
+			} else {
+				faults.ended[outside.ID]++
 			}
 			if open != nil {
 				continue

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -37,6 +38,7 @@ type Storm struct {
 	Outages    []*Outage        // by start, then fleet and client
 	Unscripted []*timeline.Conn // ends of device connections that nothing explains, by end
 	Control    []*timeline.Conn // the same of the control fleet
+	Charged    map[int]int      // ends of device connections that are charged to extents, by their ids
 	Controls   []*Client        // the control fleet, by index
 	Stop       timeline.Instant // horizon of all that is open
 }
@@ -58,6 +60,7 @@ func Trace(ev Events, rules Rules) *Storm {
 	s.Clients, s.Controls = clients, control
 	horizon := horizons(ev.Waves, ev.Stop)
 	faults := newExtents(ev.Extents, horizon, ev.Phases, ev.Stop)
+	s.Charged = faults.ended
 	for _, cl := range control {
 		for _, c := range cl.Conns {
 			if unscripted(c) && !struckWithAll(c, ev.Extents) && !faults.struckOutside(c) {
@@ -192,13 +195,24 @@ type waveKey struct {
 }
 
 // fromFirstIntended moves each wave to its first intended instant, which a
-// fault may have set later than the start of the wave, and its end with it.
-func fromFirstIntended(waves []timeline.Wave, actions []timeline.Action) []timeline.Wave {
+// fault may have set later than the start of the wave, and its end with it. Where
+// it acts on nobody, that is the instant of the first fault that may end connections.
+func fromFirstIntended(waves []timeline.Wave, actions []timeline.Action, list []timeline.Extent) []timeline.Wave {
 	first := make(map[waveKey]timeline.Instant, len(waves))
 	for _, a := range actions {
 		k := waveKey{a.Phase, a.Wave}
 		if at, found := first[k]; !found || a.Intended < at {
 			first[k] = a.Intended
+		}
+	}
+	acted := maps.Clone(first)
+	for _, x := range list {
+		k := waveKey{x.Phase, x.Wave}
+		if _, has := acted[k]; has || !x.Ends || x.Skipped != "" {
+			continue
+		}
+		if at, found := first[k]; !found || x.Intended < at {
+			first[k] = x.Intended
 		}
 	}
 	moved := slices.Clone(waves)

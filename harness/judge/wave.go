@@ -123,10 +123,15 @@ func (s *summer) base(waves []*waveFacts) reports.Wave {
 			}
 			countCall(&r, a.Action)
 		}
+		begun := map[*timeline.Action]bool{}
 		for _, o := range w.outages {
-			if o.Extent != nil {
+			switch {
+			case o.Extent != nil:
 				count(&r, Hit) // whom an extent reached only its ends tell
+			case begun[o.Action]:
+				count(&r, LateHit) // a lasting fault ended a newer connection, too
 			}
+			begun[o.Action] = true
 			own = append(own, measure.Obs{Time: int64(o.Until - o.Start), Back: o.Back()})
 			fromStart = append(fromStart, measure.Obs{Time: int64(o.Until - w.wave.Start), Back: o.Back()})
 		}

@@ -195,12 +195,20 @@ func TestWaveStartsWithItsFirstIntended(t *testing.T) {
 	h := newHistory()
 	h.kick(0, 3000, 3001, 3002)
 	h.kick(0, 2500, 2501, 2502)
-	w := only(t, fromFirstIntended(h.waves, h.actions))
+	early := []timeline.Extent{{Phase: "storm", Wave: 1, Intended: 1200 * ms, Issued: 1200 * ms, Ends: true}}
+	w := only(t, fromFirstIntended(h.waves, h.actions, early))
 	if w.Start != 2500*ms || w.End != 62_500*ms {
 		t.Errorf("from %v to %v", time.Duration(w.Start), time.Duration(w.End))
 	}
 	if h.waves[0].Start != 1000*ms {
 		t.Error("the input was changed")
+	}
+	if w := only(t, fromFirstIntended(h.waves, nil, early)); w.Start != 1200*ms || w.End != 61_200*ms {
+		t.Errorf("without victims from %v to %v", time.Duration(w.Start), time.Duration(w.End))
+	}
+	early[0].Ends = false
+	if w := only(t, fromFirstIntended(h.waves, nil, early)); w.Start != 1000*ms {
+		t.Errorf("with a fault that ends nothing from %v", time.Duration(w.Start))
 	}
 }
 

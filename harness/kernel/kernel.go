@@ -20,6 +20,8 @@ var (
 	ErrOutside = errors.New("this process is not in a network namespace of its own")
 	// ErrMissing says that this machine lacks what a rule needs.
 	ErrMissing = errors.New("not on this machine")
+	// ErrTaken says that there can be only one such rule at a time.
+	ErrTaken = errors.New("there is one already, and a device takes one")
 )
 
 const (
@@ -80,6 +82,11 @@ func (k *Kernel) Lay(ctx context.Context, r Rule) (number int, err error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, kind := range k.laid {
+		if r.Kind == Netem && kind == Netem {
+			return 0, fmt.Errorf("%s: %w", r.Kind, ErrTaken)
+		}
+	}
 	k.last++
 	if err := lay(ctx, k.last, r, k.scope); err != nil {
 		// A call that was cut short may have had its effect.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +23,28 @@ const (
 	probeMarker = "REBOUND_NETNS_PROBE"
 )
 
+// outerFile is the inherited file that is the outer network namespace.
+const outerFile = 3
+
 // Inside reports whether this process is in a network namespace that Rebound
-// made. The mark alone is not believed: the namespace must be another one.
-func Inside() bool {
+// made for it. A mark in an environment, which leaks and is copied, is not
+// believed: who made the namespace has handed over the one that it made it from.
+// It holds for the process that was started so, and not for its children.
+func Inside() bool { return inside() }
+
+var inside = sync.OnceValue(func() bool {
 	outer, own := os.Getenv(marker), namespace()
-	return outer != "" && own != "" && outer != own
-}
+	handed, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", outerFile))
+	if outer == "" || own == "" || outer == own || err != nil || handed != outer {
+		return false
+	}
+	unix.CloseOnExec(outerFile)
+	return true
+})
+
+// outerNamespace is our network namespace, as a file, for those that are taken
+// out of it.
+var outerNamespace = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/self/ns/net") })
 
 // namespace is the identity of our network namespace, such as net:[4026531840].
 func namespace() string {
@@ -69,6 +86,9 @@ func loopbackUp() error {
 func (r Report) Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), marker+"="+namespace())
+	if outer, err := outerNamespace(); err == nil { // else it finds itself outside
+		cmd.ExtraFiles = []*os.File{outer} // outerFile
+	}
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNET}
 	if r.User {
 		uid, gid := os.Geteuid(), os.Getegid()
@@ -153,6 +173,10 @@ func (r Report) probeChild(ctx context.Context) (missing map[string]string, err 
 // process it does nothing.
 func Child() {
 	if !Inside() {
+		if os.Getenv(probeMarker) != "" {
+			fmt.Fprintln(os.Stderr, ErrOutside)
+			os.Exit(failed)
+		}
 		return
 	}
 	if err := loopbackUp(); err != nil {

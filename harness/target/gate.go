@@ -116,6 +116,9 @@ type GateTally struct {
 	Gone    int64 `json:"gone"`    // those whose client had given up before its turn came
 	Held    int64 `json:"held"`    // those that wait now; none are left in the last tally of a gate
 	Delayed int64 `json:"delayed"` // of all those, how many had to wait
+	// Partial says that the broker ended while the gate stood, and with it what
+	// had been counted until then: the counts are of the broker after it, if any.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // Open reports whether a gate has no rule.

@@ -8,6 +8,7 @@ package target
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/timeline"
@@ -28,10 +29,10 @@ type Target interface {
 
 // Info describes a started target.
 type Info struct {
-	Kind      string            // embedded | child | command | address
+	Kind      string            // embedded | pipe | child | command | address
 	Broker    string            // "mochi", the name of a foreign program, or "unknown" for an address
 	Version   string            // "" = not known
-	Addresses []string          // MQTT listeners as URLs, tcp://127.0.0.1:18830
+	Addresses []string          // MQTT listeners as URLs, tcp://127.0.0.1:18830; of a Dialer in its own scheme
 	Endpoint  string            // URL of the CloseConnection endpoint, "" = none
 	SameClock bool              // Closed instants are comparable with the run's clock
 	Settings  map[string]string // what was tuned, for the report
@@ -50,6 +51,12 @@ func (Login) String() string { return "login" }
 
 // GoString tells nothing.
 func (Login) GoString() string { return "target.Login{}" }
+
+// Dialer is a target that is not reached over TCP.
+type Dialer interface {
+	// Dial makes a connection to one of Info's Addresses.
+	Dial(ctx context.Context, addr string) (net.Conn, error)
+}
 
 // Closed is what a closer of connections knows after it has closed one.
 type Closed struct {
