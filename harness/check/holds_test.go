@@ -81,6 +81,17 @@ func TestHoldExcusesItsOwnSilence(t *testing.T) {
 	}
 }
 
+// TestHeldSilence: of a record that does not say when its client last wrote, all
+// that was held is taken off the longest gap.
+func TestHeldSilence(t *testing.T) {
+	c := conn("b", 1, 10*sec)
+	c.MaxOutGap, c.LastOut = int64(30*sec), 0
+	held := holds{"b": {{5 * sec, c.Connect + sec}, {20 * sec, 24 * sec}, {58 * sec, 90 * sec}}}
+	if got := silence(c, held, 60*sec); got != 23*sec {
+		t.Errorf("%d, want %d", got, 23*sec)
+	}
+}
+
 // TestHoldsOverlap: a moment under two faults is one moment.
 func TestHoldsOverlap(t *testing.T) {
 	ev := clean()
