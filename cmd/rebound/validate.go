@@ -11,7 +11,7 @@ import (
 func validateCommand(io streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE…",
-		Short: "Check scenario files; prints every mistake with its place",
+		Short: "Check scenario and target files; prints every mistake with its place",
 		Long: `Check scenario files and target files without running them. Every mistake of
 every file is printed as file:line:col: message, with the line and a caret; then
 the exit code is 2. A fault that only some targets can do is no mistake here;

@@ -120,7 +120,7 @@ func wanted(p *scenarios.Plan) float64 {
 // one was answered, and that the closer did what it was asked to. A frame fault
 // issues an action for each packet that it meets, however many are planned.
 func unmetActions(ev Evidence) []string {
-	planned := plannedActions(ev.Plan)
+	planned := ev.plannedActions()
 	issued, counted, unanswered, failed := 0, 0, 0, 0
 	why := ""
 	for _, a := range ev.Actions {
@@ -128,7 +128,7 @@ func unmetActions(ev Evidence) []string {
 			continue
 		}
 		issued++
-		if !frameFault(a.Fault) {
+		if !frameFault(a.Fault) && !ev.counted(a.Phase) {
 			counted++
 		}
 		switch {
@@ -155,13 +155,21 @@ func unmetActions(ev Evidence) []string {
 }
 
 // plannedActions counts the actions that the plan issues at an instant.
-func plannedActions(p *scenarios.Plan) (n int) {
-	for _, f := range faults(p, func(kind string) bool { return !frameFault(kind) }) {
-		if !f.Extent || f.Everyone { // else its clients are not acted on
+func (ev *Evidence) plannedActions() (n int) {
+	for _, f := range faults(ev.Plan, func(kind string) bool { return !frameFault(kind) }) {
+		if (!f.Extent || f.Everyone) && !ev.counted(f.phase) { // of an extent the clients are not acted on
 			n += f.Count
 		}
 	}
 	return n
+}
+
+// counted reports whether a phase ended because it had counted enough: then what
+// was still planned in it is not missed.
+func (ev *Evidence) counted(phase string) bool {
+	p := ev.Plan.Phase(phase)
+	return p != nil && p.Until != nil && len(p.Until.Count) > 0 &&
+		slices.ContainsFunc(ev.Phases, func(r timeline.Phase) bool { return r.Name == phase && r.Reason == "until" })
 }
 
 // unmetExtents demands that each fault without victims took effect and was
@@ -180,11 +188,20 @@ func unmetExtents(ev Evidence) []string {
 			unmet = append(unmet, fmt.Sprintf("%s failed: %s", where, x.Err))
 		}
 	}
+	type of struct {
+		kind, phase string
+		wave        int
+	}
+	took := map[of]int{}
+	for _, x := range ev.Extents {
+		took[of{x.Fault, x.Phase, x.Wave}]++
+	}
 	for _, f := range faults(ev.Plan, func(string) bool { return true }) {
-		took := slices.ContainsFunc(ev.Extents, func(x timeline.Extent) bool {
-			return x.Fault == f.Kind && x.Phase == f.phase && x.Wave == f.wave
-		})
-		if f.Extent && !took {
+		k := of{f.Kind, f.phase, f.wave}
+		if !f.Extent || ev.counted(f.phase) {
+			continue
+		}
+		if took[k]--; took[k] < 0 {
 			unmet = append(unmet, fmt.Sprintf("the fault %s did not take effect (phase %s wave %d)", f.Kind, f.phase, f.wave))
 		}
 	}

@@ -38,10 +38,23 @@ func lost(ev Evidence) Result {
 	case ev.Undecided > 0:
 		otherwise = unknown("%d of %d acknowledged %s messages were neither read nor certainly lost", ev.Undecided, expected, levels)
 		otherwise.Count = ev.Undecided
+	case expected > 0 && undetermined(ev.Messages) >= expected:
+		otherwise = unknown("of all %d acknowledged %s messages it is not known whether they would have come: who was owed them was away at the end", expected, levels)
 	case expected == 0:
 		otherwise = unknown("no %s message was owed to any subscriber", levels)
 	}
 	return t.verdict(fmt.Sprintf("%d of %d acknowledged %s messages were not delivered (%s)", t.count, expected, levels, t.charged()), otherwise)
+}
+
+// undetermined adds up what was owed at QoS 1 and 2 to clients that were away at
+// the end.
+func undetermined(list []reports.Messages) (n int64) {
+	for _, m := range list {
+		if m.QoS > 0 {
+			n += m.Undetermined
+		}
+	}
+	return n
 }
 
 // owed adds up what was owed and lost at QoS 1 and 2, and names the levels.

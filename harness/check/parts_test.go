@@ -391,5 +391,33 @@ func TestExtentsTakeEffect(t *testing.T) {
 		if got := unmetExtents(ev); len(got) != tc.unmet {
 			t.Errorf("%s: %q", what, got)
 		}
+		w.Faults = append(w.Faults, scenarios.PlanFault{Kind: "slow-auth", Extent: true})
+		if got := unmetExtents(ev); len(got) != tc.unmet+1 {
+			t.Errorf("%s, and one of two alike is missing: %q", what, got)
+		}
+	}
+}
+
+// TestCountedPhases: what was planned in a phase that ended because it had
+// counted enough is not missed.
+func TestCountedPhases(t *testing.T) {
+	for what, tc := range map[string]struct {
+		until  *scenarios.Until
+		reason string
+		want   reports.Verdict
+	}{
+		"it had counted enough":        {&scenarios.Until{Count: map[string]int{"kicks": 1}}, "until", reports.Valid},
+		"it counted to its time-out":   {&scenarios.Until{Count: map[string]int{"kicks": 1}}, "timeout", reports.Unknown},
+		"it waited for something else": {&scenarios.Until{Back: new(1.0)}, "until", reports.Unknown},
+		"it waited for its time":       {nil, "for", reports.Unknown},
+	} {
+		ev := clean()
+		ev.Actions = append(ev.Actions[:1:1], ev.Actions[2:]...)
+		w := &ev.Plan.Phases[2].Waves[0]
+		w.Faults = append(w.Faults, scenarios.PlanFault{Kind: "slow-auth", Extent: true})
+		ev.Plan.Phases[2].Until, ev.Phases[2].Reason = tc.until, tc.reason
+		if c := verdicts(ev)["assumptions"]; c.Verdict != tc.want {
+			t.Errorf("%s: %s: %s", what, c.Verdict, c.Detail)
+		}
 	}
 }

@@ -118,6 +118,11 @@ func plantedMessages() []plant {
 			ev.Lost = []reports.Loss{{Verdict: "lost", QoS: 1}, {Verdict: "lost-qos0"}, {Verdict: "lost", QoS: 0}}
 		}},
 		{"messages in doubt at a client that was there", "lost", no, "2 of 20 acknowledged QoS 1 and 2 messages were neither read", "", func(ev *Evidence) { ev.Undecided = 2 }},
+		{"all that was owed is undetermined", "lost", no, "of all 20 acknowledged QoS 1 and 2 messages it is not known", "", func(ev *Evidence) {
+			for q := 1; q <= 2; q++ {
+				ev.Messages[q].Undetermined = ev.Messages[q].Expected
+			}
+		}},
 		{"nothing was owed", "lost", no, "owed", "", func(ev *Evidence) { ev.Messages[1].Expected, ev.Messages[2].Expected = 0, 0 }},
 
 		{"the listed are legal, the others are not known", "duplicated", no, "9 of this kind", "", func(ev *Evidence) { ev.Unlisted[ledger.Duplicated] = 9 }},

@@ -15,6 +15,9 @@ import (
 // bytes; beyond it each write waits.
 const maxKept = 1 << 20
 
+// catchUpWithin bounds how long what a silence kept may take to go out.
+const catchUpWithin = 10 * time.Second
+
 // pingreq is the one packet of its kind.
 var pingreq = mqtt.AppendPingreq(nil)
 
@@ -99,13 +102,24 @@ func (v *voice) silence() (resume func()) {
 		if v.changed != changed {
 			return // over, or a later one
 		}
-		if len(v.kept) > 0 {
-			_ = v.Conn.SetWriteDeadline(time.Time{}) // that of a write that was taken has passed
-			_, _ = v.Conn.Write(v.kept)              // the next write, or read, tells of the error
-		}
+		v.catchUp()
 		v.silent.Store(false)
 		v.wake()
 	}
+}
+
+// catchUp writes what was kept. A broker that does not read any more must not
+// keep a fault from being lifted: then the connection ends. v.mu is held.
+func (v *voice) catchUp() {
+	if len(v.kept) == 0 {
+		return
+	}
+	_ = v.Conn.SetWriteDeadline(time.Now().Add(catchUpWithin)) // that of a write that was taken has passed
+	if _, err := v.Conn.Write(v.kept); err != nil {
+		_ = v.Conn.Close() // half of it may be out: nothing can follow; the next write, or read, tells
+		return
+	}
+	_ = v.Conn.SetWriteDeadline(time.Time{})
 }
 
 // Silence has a client write nothing more on its live connection, PINGREQ
