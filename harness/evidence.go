@@ -133,10 +133,13 @@ func (e *evidence) append(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// discard takes away the events of a run that never began.
+// discard takes away what there is of a run that never began; the last words of
+// a broker that did not start are in the error.
 func (e *evidence) discard() error {
-	if err := os.Remove(filepath.Join(e.dir, "events.jsonl.gz")); err != nil {
-		return e.fail(err)
+	for _, name := range []string{"events.jsonl.gz", brokerLog} {
+		if err := os.Remove(filepath.Join(e.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return e.fail(err)
+		}
 	}
 	return nil
 }

@@ -189,6 +189,16 @@ func TestDeadDials(t *testing.T) {
 	}
 }
 
+// TestDeadDialsAlone: where nobody dials, a phase until all are back still lasts
+// as long as its fault.
+func TestDeadDialsAlone(t *testing.T) {
+	t.Parallel()
+	r, _ := play(t, scenario(t, onLinks, "# storm", storm("{refuse: {for: 700ms}}"), "  - {metric: censored, equals: 0}\n", ""), PlanOptions{Target: "embedded"}, Options{})
+	if took := r.Phases[2].End - r.Phases[2].Start; took < 0.7 || *r.Extents[0].Seconds < 0.7 {
+		t.Errorf("the phase took %g s, the fault %g s", took, *r.Extents[0].Seconds)
+	}
+}
+
 // wrongReset is a reset with a planted fault: it does to each victim what it is
 // told to, and records a success.
 type wrongReset struct {
@@ -253,6 +263,25 @@ func TestPlantedHeal(t *testing.T) {
 		t.Errorf("it passed: %+v", r.Waves[0])
 	}
 	t.Logf("exit %d: %v", r.ExitCode, verdicts(r))
+}
+
+// TestPlantedHealIsNotRiddenOut: nor can one in which nobody sends that client
+// anything, and no phase waits for it.
+func TestPlantedHealIsNotRiddenOut(t *testing.T) {
+	t.Parallel()
+	quiet := []string{"traffic:\n  - {from: control, to: devices, topic: \"rb/{client}/cmd\", qos: 1, each: 10/s}\n", "",
+		"  - {metric: lost.qos1, equals: 0}\n", "", "keep_alive: 2s", "keep_alive: 30s",
+		"# storm", "- {name: storm, faults: [{blackhole: {who: {list: [0, 1]}, for: 300ms}}], for: 1s}"}
+	for name, want := range map[string]reports.Verdict{"as it is": reports.Valid, "planted": reports.Unknown} {
+		tables := DefaultTables()
+		if name == "planted" {
+			tables = planted("blackhole", func(f fault.Fault, _ scenarios.PlanFault) fault.Fault { return heldOn{f} })
+		}
+		r, _ := playWith(t, tables, scenario(t, onLinks, quiet...))
+		if got := verdicts(r)["never-returned"]; got != want || r.Total.RodeOut != 2 {
+			t.Errorf("%s: %s, exit %d, %d rode out", name, got, r.ExitCode, r.Total.RodeOut)
+		}
+	}
 }
 
 // planted are the tables with a planted fault in one row.

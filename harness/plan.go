@@ -286,7 +286,7 @@ func planPhase(ph scenarios.Phase, p *scenarios.Plan, t Tables, redelivery time.
 				late = true // once is enough
 			}
 			pf.Note = kind.Note
-			if err := t.able(kind, pf, p.Target); err != nil && k == 0 {
+			if err := t.able(kind, spec, p.Target); err != nil && k == 0 {
 				mistakes = append(mistakes, scenarios.Error{Pos: spec.Pos, Msg: err.Error()})
 			}
 			if st.has(n) {

@@ -95,7 +95,7 @@ func TestCheckTarget(t *testing.T) {
 		{"tcp://127.0.0.1:1883", "127.0.0.1:80", "", "http://HOST:PORT"},
 		{"embedded", "http://127.0.0.1:80", "", "for an address"},
 		{"embedded", "", "rst", "only fin"},
-		{"address", "", "", "want embedded, child, mosquitto or tcp"},
+		{"address", "", "", "want embedded, pipe, child, mosquitto or tcp://HOST:PORT, or a target file"},
 		{"tls://127.0.0.1:8883", "", "fin", "known, not in this version"},
 		{"mqtt://127.0.0.1:1883", "", "fin", "want tcp://"},
 		{"tcp://:1883", "", "fin", "want tcp://"},

@@ -113,3 +113,39 @@ func slept(t *testing.T, plan *scenarios.Plan, tables Tables, o *judge.Outage) {
 		t.Errorf("%s: the policy says %s first, %s were asked for, backoff is %s", o.ClientID, time.Duration(want), time.Duration(asked), time.Duration(o.Parts.Backoff))
 	}
 }
+
+const oneWay = `
+name: one-way
+clients: 6
+fleets:
+  - {name: gone, session: {keep_alive: 60s}, reconnect: {policy: none}, subscribe: [{topic: "d/{client}", qos: 1}], connect: {rate: 2000/s}}
+phases:
+  - {name: connect, until: {connected: 100%}, timeout: 20s}
+  - {name: storm, faults: [{blackhole: {for: 1200ms}}], until: {back: 100%}, timeout: 20s}
+  - {name: drain, until: {quiet: 300ms}, timeout: 20s}
+`
+
+// TestLastingOnThoseWhoDoNotComeBack: a lasting fault goes on for its time, or
+// until all that it holds are lost, also where nobody would come back.
+func TestLastingOnThoseWhoDoNotComeBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		old, new string
+		rode     int
+		atLeast  float64
+	}{
+		"ridden out": {"", "", 6, 1.2},
+		"lost":       {"keep_alive: 60s", "keep_alive: 1s", 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sc := scenario(t, oneWay, c.old, c.new)
+			if c.old != "" {
+				sc = scenario(t, oneWay, c.old, c.new, "blackhole: {for: 1200ms}", "keepalive-stop: {}")
+			}
+			r, _ := play(t, sc, PlanOptions{}, Options{})
+			storm := r.Phases[1]
+			if took := storm.End - storm.Start; r.Total.RodeOut != c.rode || r.Total.Censored != 6-c.rode || took < c.atLeast || storm.Reason != reasonUntil {
+				t.Errorf("%d rode out, %d censored, %g s, by %s", r.Total.RodeOut, r.Total.Censored, took, storm.Reason)
+			}
+		})
+	}
+}

@@ -46,7 +46,7 @@ func (t Tables) needs(sc *scenarios.Scenario) (needs []string) {
 	for _, ph := range sc.Phases {
 		for _, f := range ph.Faults {
 			if k, err := t.fault(f.Kind); err == nil {
-				needs = append(needs, k.Needs...)
+				needs = append(needs, k.AllNeeds(f)...)
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func (r *run) startTarget(ctx context.Context) error {
 	if broker.IsCommand(r.plan.Target) {
 		// Not one of the evidence's files: the broker writes on while it ends,
 		// when those are closed.
-		log, err := os.OpenFile(filepath.Join(r.opts.Dir, "broker.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+		log, err := os.OpenFile(filepath.Join(r.opts.Dir, brokerLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrEvidence, err)
 		}
@@ -130,7 +130,8 @@ func lacking(t target.Target) (lacks []string) {
 	_, stop := t.(target.Stopper)
 	_, restart := t.(target.Starter)
 	_, freeze := t.(target.Pauser)
-	has := map[string]bool{"kill": kill, "stop": stop, "restart": restart, "persist": restart, "freeze": freeze}
+	_, reset := t.(target.Resetter)
+	has := map[string]bool{"kill": kill, "stop": stop, "restart": restart, "persist": restart, "freeze": freeze, "reset": reset}
 	for _, can := range t.Info().Abilities.Can {
 		if has, known := has[can]; known && !has {
 			lacks = append(lacks, can)
@@ -185,8 +186,12 @@ func (r *run) stillDue(clientID string) bool {
 	return n != 0 && r.victims.acted(clientID, n)
 }
 
-// maxBrokerLog bounds broker.log, in bytes.
-const maxBrokerLog = 64 << 20
+// brokerLog is the file of what a foreign broker prints; maxBrokerLog bounds it,
+// in bytes.
+const (
+	brokerLog    = "broker.log"
+	maxBrokerLog = 64 << 20
+)
 
 // atMost lets the first bytes through and drops the rest: a broker that floods
 // its log must not fill the disk.

@@ -48,18 +48,14 @@ func (t Tables) fault(kind string) (fault.Kind, error) {
 	return fault.Kind{}, fmt.Errorf("%w: %s", fault.ErrUnknownKind, kind)
 }
 
-// able says whether a target can do what a fault of a kind needs, by its row's
+// able says whether a target can do what a fault as written needs, by its row's
 // record; if not, which targets can.
-func (t Tables) able(kind fault.Kind, pf scenarios.PlanFault, target string) error {
+func (t Tables) able(kind fault.Kind, spec scenarios.FaultSpec, target string) error {
 	row, err := t.target(target)
 	if err != nil {
 		return err
 	}
-	needs := slices.Clone(kind.Needs)
-	if pf.Params["persistence"] == "on" {
-		needs = append(needs, "persist")
-	}
-	others := t.targetsWith(needs)
+	others := t.targetsWith(kind.AllNeeds(spec))
 	switch {
 	case slices.Contains(others, row.Name):
 		return nil
@@ -116,7 +112,7 @@ func (t Tables) target(name string) (broker.Row, error) {
 		}
 		known = append(known, r.Name)
 	}
-	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT", name, strings.Join(known, ", ")))
+	return broker.Row{}, Usage(fmt.Errorf("target %q: want %s or tcp://HOST:PORT, or a target file with a slash in its name, or .yaml", name, strings.Join(known, ", ")))
 }
 
 // checkDriver says whether the driver is in the table.

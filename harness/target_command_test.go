@@ -16,7 +16,7 @@ import (
 )
 
 const commandMosquitto = `name: own-mosquitto
-command: [sh, -c, 'PATH=$PATH:/usr/sbin:/usr/local/sbin; exec mosquitto -c "$0"', "{config}"]
+command: [/bin/sh, -c, 'PATH=$PATH:/usr/sbin:/usr/local/sbin; exec mosquitto -c "$0"', "{config}"]
 config: |
   user root
   listener {port} {host}
@@ -126,7 +126,7 @@ func TestTargetCommandPersistence(t *testing.T) {
 	}
 	gate := scenario(t, strings.ReplaceAll(bfText, "FAULT", "{reject-auth: {share: 10%, for: 100ms}}"))
 	if _, err := NewPlan(gate, PlanOptions{Tables: DefaultTables(), TargetFile: file}); err == nil ||
-		!strings.Contains(err.Error(), "target command can not do this: run it with --target embedded or --target child") {
+		!strings.Contains(err.Error(), "target command can not do this: run it with --target embedded or ") {
 		t.Errorf("%v", err)
 	}
 	tables := DefaultTables().With(file)
@@ -144,8 +144,8 @@ func TestTargetCommandPersistence(t *testing.T) {
 	}
 }
 
-// TestTargetCommandTrouble covers what ends a run before it begins: it leaves no
-// folder.
+// TestTargetCommandTrouble covers what ends a run before it begins: it leaves
+// nothing in its folder.
 func TestTargetCommandTrouble(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -171,7 +171,7 @@ func TestTargetCommandTrouble(t *testing.T) {
 			if !errors.Is(err, c.want) || ExitCode(err) != c.code || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("exit %d: %v", ExitCode(err), err)
 			}
-			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 1 {
+			if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 				t.Errorf("left behind: %v", entries)
 			}
 		})

@@ -164,7 +164,7 @@ func (r *run) fileTarget(ctx context.Context, file *scenarios.Target, o broker.O
 			Addresses: file.Addresses, Version: file.Version, Endpoint: r.opts.Endpoint, Settings: settings, Abilities: row.Abilities,
 		})
 	}
-	settings["program"] = file.Command[0] // its arguments may hold what is for nobody else
+	settings["program"] = filepath.Base(file.Command[0]) // its folder and its arguments are for nobody else
 	o.ReadyTimeout = file.ReadyTimeout
 	c, err := broker.StartProgram(ctx, broker.Program{
 		Name: file.Name, Version: file.Version, Command: file.Command, Config: file.Config, Env: file.Env, Stop: file.StopTimeout,

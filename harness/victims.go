@@ -60,8 +60,12 @@ func (v victim) back() bool {
 	return v.lifted != 0 && v.held == 0 && v.n != 0 && v.fleet.Lives(v.place.index, v.n, v.lifted)
 }
 
-// spared reports whether the action failed and its connection lives on.
-func (v victim) spared() bool { return v.failed && v.n != 0 && v.fleet.LiveN(v.place.index) == v.n }
+// spared reports whether nobody waits for the client: its action failed and its
+// connection lives on, or it is lost and never dials again.
+func (v victim) spared() bool {
+	live := v.n != 0 && v.fleet.LiveN(v.place.index) == v.n
+	return v.failed && live || !live && !v.fleet.ComesBack()
+}
 
 func newVictims() *victims {
 	return &victims{phases: map[string]*phaseVictims{}, last: map[string]int{}, frame: map[string]int{}}
@@ -205,9 +209,13 @@ func (v *victims) closing(phase string, wave int, clientID string, at place, n i
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.last[clientID] = n
-	if !at.fleet.ComesBack() {
-		return // nobody waits for it
-	}
+	if at.fleet.ComesBack() {
+		v.acting(phase, wave, clientID, at, n)
+	} // else nobody waits for it
+}
+
+// acting makes a client one that is away. v.mu is held.
+func (v *victims) acting(phase string, wave int, clientID string, at place, n int) {
 	p := v.phase(phase)
 	i, found := p.index[clientID]
 	if !found {
@@ -226,9 +234,11 @@ func (v *victims) closing(phase string, wave int, clientID string, at place, n i
 // holding notes that a lasting fault is about to hold a client on connection n,
 // and released that it was lifted.
 func (v *victims) holding(phase string, wave int, clientID string, at place, n int) {
-	v.closing(phase, wave, clientID, at, n)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.last[clientID] = n
+	// Also one that would not come back: the fault goes on until it is lost or let go.
+	v.acting(phase, wave, clientID, at, n)
 	if e := v.phase(phase).victim(clientID); e != nil {
 		e.held++
 	}

@@ -72,6 +72,7 @@ var benchUnits = []benchUnit{
 	{"rmta-ns", false, "lower"},
 	{"amplification", false, "lower"}, {"peak-connects", false, "lower"},
 	{"connected-clients", true, "higher"}, {"victims-clients", true, ""}, {"back-clients", true, "higher"}, {"censored-clients", true, "lower"},
+	{"unaffected-clients", true, "lower"}, {"absent-clients", true, "lower"},
 	{"lost-qos0-msgs", false, "lower"}, {"lost-qos1-msgs", true, "lower"}, {"lost-qos2-msgs", true, "lower"},
 	{"duplicated-msgs", false, "lower"}, {"reordered-msgs", true, "lower"}, {"unexpected-msgs", true, "lower"},
 	{"unscripted-ends", true, "lower"},
@@ -157,6 +158,8 @@ func (b *benchLine) wave(w Wave) {
 	b.count(int64(w.Victims), "victims-clients")
 	b.count(int64(w.Back), "back-clients")
 	b.count(int64(w.Censored), "censored-clients")
+	b.count(int64(w.Unaffected), "unaffected-clients")
+	b.count(int64(w.Absent), "absent-clients")
 	b.add(w.Herd.Amplification, "amplification")
 	b.count(int64(w.Herd.Peak), "peak-connects")
 }

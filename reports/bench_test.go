@@ -59,8 +59,9 @@ func TestBenchLeavesOutWhatIsNotKnown(t *testing.T) {
 			t.Errorf("a quantile that was not reached has a value: %s", line)
 		}
 	}
-	if !strings.Contains(text, " 10 censored-clients") {
-		t.Error("censored is not there")
+	// All of victims = back + censored + unaffected + absent.
+	if want := " 1000 victims-clients 985 back-clients 10 censored-clients 0 unaffected-clients 5 absent-clients "; !strings.Contains(text, want) {
+		t.Errorf("%q is not there:\n%s", want, text)
 	}
 	cut := pass(t)
 	cut.Run.Complete = false

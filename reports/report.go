@@ -100,7 +100,8 @@ type Abilities struct {
 	Queued         int     `json:"queued"`                  // messages kept for an absent session; 0 = not known
 	RedeliveryWait float64 `json:"redelivery_wait_seconds"` // longest wait before an unacknowledged message is sent again
 	// Can is what faults may do to it beyond its connections: kill, stop, restart,
-	// freeze, persist, gate, socket (a reset), namespace (faults of the kernel).
+	// freeze, persist, gate, socket (a reset), namespace (faults of the kernel),
+	// reset (by the broker itself).
 	Can          []string      `json:"can,omitempty"`
 	KnownDefects []KnownDefect `json:"known_defects,omitempty"`
 }

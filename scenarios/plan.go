@@ -60,9 +60,10 @@ type PlanWave struct {
 	Faults  []PlanFault `yaml:"faults"`
 }
 
-// HasVictims reports whether the plan knows whom a fault of the wave hits.
+// HasVictims reports whether the plan knows whom a fault of the wave hits. The
+// clients of an extent are in its way at most.
 func (w PlanWave) HasVictims() bool {
-	return slices.ContainsFunc(w.Faults, func(f PlanFault) bool { return f.Count > 0 || f.Everyone })
+	return slices.ContainsFunc(w.Faults, func(f PlanFault) bool { return f.Count > 0 && !f.Extent || f.Everyone })
 }
 
 // PlanFault is one fault of one wave with its victims. The plan holds the

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,6 +57,53 @@ func TestKilled(t *testing.T) {
 				t.Errorf("complete %v, exit code %d, %d of 20 connected", r.Run.Complete, r.ExitCode, r.Connect.Connected)
 			}
 		})
+	}
+}
+
+// TestKilledWhileFrozen kills a run whose broker stands still, and whose program
+// (exec) runs on: neither could hear of it, and both end with it.
+func TestKilledWhileFrozen(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "frozen.yaml")
+	text := `
+name: frozen
+clients: 5
+fleets:
+  - {name: devices, subscribe: [{topic: "rb/{client}/cmd", qos: 1}]}
+phases:
+  - {name: connect, until: {connected: 100%}, timeout: 30s}
+  - name: storm
+    faults: [{exec: {inject: [sleep, "600"], timeout: 600s}}, {broker-freeze: {}}]
+    for: 600s
+  - {name: drain, until: {quiet: 1s}, timeout: 30s}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := startProcess(dir, os.Environ(), reboundPath(t), "run", file, "--target", "child", "--allow-exec", "--out", filepath.Join(dir, "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.kill()
+	if _, err := p.await(&p.err, regexp.MustCompile(`(?m)^ .* storm .*`)); err != nil {
+		t.Fatal(err)
+	}
+	var children []handle
+	frozen := func() bool {
+		return slices.ContainsFunc(children, func(h handle) bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.pid))
+			return err == nil && strings.Contains(string(stat), ") T ")
+		})
+	}
+	for deadline := time.Now().Add(30 * time.Second); len(children) != 2 || !frozen(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d children, frozen %v", len(children), frozen())
+		}
+		children = childrenOf(t, p.cmd.Process.Pid)
+	}
+	p.kill()
+	for _, c := range children {
+		c.awaitEnd(t)
 	}
 }
 

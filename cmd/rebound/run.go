@@ -65,7 +65,8 @@ The summary goes to stdout and names the folder; progress goes to stderr. Where
 GITHUB_STEP_SUMMARY names a file, the page is added to it; under GitHub Actions
 what did not hold becomes annotations.
 
-First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now.`,
+First Ctrl-C: no more kicks, drain, report, exit 130. Second: stop now, once
+what a fault did is undone. Third: leave it as it is.`,
 		Example: `  rebound run kick-all
   rebound run kick-paced --clients 5000 --target child
   rebound run my.yaml --target tcp://127.0.0.1:1883 --kick fin --out out/try-1

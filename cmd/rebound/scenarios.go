@@ -18,7 +18,7 @@ func scenariosCommand(io streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "scenarios [NAME]",
 		Short:   "List the shipped scenarios, or print one",
-		Long:    "List the shipped scenarios with what they cost and need, or print the file of one,\nto read it or to make an own one of it.\n\nFROM is the shortest time that a run takes; a fleet that takes its time makes it\nlonger. What a scenario needs besides a target is said behind it.",
+		Long:    "List the shipped scenarios with what they cost and need, or print the file of\none, to read it or to make an own one of it.\n\nFROM is the shortest time that a run takes; a fleet that takes its time makes it\nlonger. What a scenario needs besides a target is said behind it.",
 		Example: "  rebound scenarios kick-all > my.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

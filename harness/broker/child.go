@@ -23,6 +23,7 @@ type Child struct {
 	env     []string
 	dir     string // scratch folder of the store; "" = there is none
 
+	resets    resets     // calls of Reset
 	life      sync.Mutex // one change of the process at a time
 	closed    bool
 	err       error           // of Close
@@ -61,7 +62,7 @@ func StartChild(ctx context.Context, o Options, command, env []string) (_ *Child
 	if len(command) == 0 {
 		command = ownCommand()
 	}
-	c := &Child{o: o, command: command, env: env, recounted: map[string]bool{}}
+	c := &Child{o: o, command: command, env: env, recounted: map[string]bool{}, resets: newResets()}
 	if o.Persist {
 		if c.dir, err = os.MkdirTemp("", "rebound-child-"); err != nil {
 			return nil, fmt.Errorf("start broker child: %w", err)

@@ -131,6 +131,8 @@ func answerParent(c *control, b *Embedded, clock *timeline.Clock) error {
 			err = c.send(message{Type: typeStats, Stats: &statsReport{At: clock.Now(), Stats: b.Stats()}})
 		case m.Type == typeGate:
 			err = answerGate(c, b, *m.Gate)
+		case m.Type == typeReset:
+			err = answerReset(c, b, m.Reset.ClientIDs)
 		}
 	}
 	return err
@@ -144,4 +146,18 @@ func answerGate(c *control, b *Embedded, g target.Gate) error {
 		return c.send(message{Type: typeFailed, Failed: err.Error()})
 	}
 	return c.send(message{Type: typeTally, Tally: &tally})
+}
+
+// answerReset resets the connections of some clients.
+func answerReset(c *control, b *Embedded, clientIDs []string) error {
+	closed := &closedReport{}
+	for _, id := range clientIDs {
+		found, at, err := b.reset(id)
+		r := resetReport{Found: found, At: at}
+		if err != nil {
+			r.Err = err.Error()
+		}
+		closed.Resets = append(closed.Resets, r)
+	}
+	return c.send(message{Type: typeClosed, Closed: closed})
 }

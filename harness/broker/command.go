@@ -185,6 +185,7 @@ func (c *Command) await(ctx context.Context, p *process) error {
 		}
 		select {
 		case <-p.done:
+			p.ended.Store(true) // it is told here
 			if strings.Contains(strings.ToLower(c.output.String()), "address already in use") {
 				return fmt.Errorf("%w: it ended with %w", ErrPortInUse, p.err)
 			}

@@ -15,7 +15,7 @@ import (
 // The control protocol: lines of JSON over two pipes, parent to child and
 // back. The parent speaks first (start), the child answers ready or failed.
 // From then on each stats of the parent is answered with one of the child, and
-// each gate with a tally or with failed. The child ends when it reads EOF, so it
+// each gate with a tally or with failed, each reset with closed. The child ends when it reads EOF, so it
 // also ends with its parent.
 const (
 	controlVersion = 1
@@ -31,6 +31,8 @@ const (
 	typeStats  = "stats"
 	typeGate   = "gate"
 	typeTally  = "tally"
+	typeReset  = "reset"
+	typeClosed = "closed"
 )
 
 // message is one line. Exactly the field that its type names is set; a stats
@@ -44,6 +46,8 @@ type message struct {
 	Stats   *statsReport      `json:"stats,omitempty"`
 	Gate    *target.Gate      `json:"gate,omitempty"`
 	Tally   *target.GateTally `json:"tally,omitempty"`
+	Reset   *resetOrder       `json:"reset,omitempty"`
+	Closed  *closedReport     `json:"closed,omitempty"`
 }
 
 // startOrder is what the child is to serve.
@@ -74,6 +78,22 @@ type statsReport struct {
 	Stats
 }
 
+// resetOrder names clients whose connections are to be reset.
+type resetOrder struct {
+	ClientIDs []string `json:"client_ids"`
+}
+
+// closedReport is what became of each of them, in their order.
+type closedReport struct {
+	Resets []resetReport `json:"resets"`
+}
+
+type resetReport struct {
+	Found bool             `json:"found,omitempty"`
+	At    timeline.Instant `json:"at,omitempty"` // just before the close call, on the child's reading of the run's clock
+	Err   string           `json:"err,omitempty"`
+}
+
 // parseMessage reads one line and checks that it is whole.
 func parseMessage(line []byte) (message, error) {
 	var m message
@@ -92,7 +112,9 @@ func parseMessage(line []byte) (message, error) {
 		m.Type == typeFailed && m.Failed != "",
 		m.Type == typeStats,
 		m.Type == typeGate && m.Gate != nil,
-		m.Type == typeTally && m.Tally != nil:
+		m.Type == typeTally && m.Tally != nil,
+		m.Type == typeReset && m.Reset != nil,
+		m.Type == typeClosed && m.Closed != nil:
 		return m, nil
 	}
 	return message{}, fmt.Errorf("%w: message of type %q is unknown or incomplete", ErrControl, m.Type)
@@ -130,6 +152,9 @@ func (c *control) send(m message) error {
 	line, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrControl, err)
+	}
+	if len(line) >= maxControlLine {
+		return fmt.Errorf("%w: a line of %d bytes, the limit is %d", ErrControl, len(line), maxControlLine) // it would end the other side
 	}
 	if _, err := c.out.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("%w: %w", ErrControl, err)

@@ -90,7 +90,7 @@ func (d *door) accept(w way, establish listeners.EstablishFn) {
 			if !ok {
 				return
 			}
-			early := &earlyConn{Conn: opened}
+			early := &earlyConn{Conn: opened, socket: conn}
 			_ = establish(d.ID(), early) // how it ended is for mochi's hooks to tell
 			_ = conn.Close()             // mochi has closed it, unless it panicked
 			early.finish()

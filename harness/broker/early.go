@@ -7,7 +7,8 @@ import "net"
 // time. It is used by the goroutine that mochi serves the connection in.
 type earlyConn struct {
 	net.Conn
-	ahead *ahead // nil = nothing was read ahead, or all of it was taken
+	socket net.Conn // as accepted, below TLS and WebSocket
+	ahead  *ahead   // nil = nothing was read ahead, or all of it was taken
 }
 
 // ahead is one read, under way or done. A WebSocket can not take a read back,

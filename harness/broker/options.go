@@ -40,6 +40,8 @@ var (
 	ErrNoChildMain = errors.New("the re-executed program did not become a broker child: call harness.ChildMain() first in main or TestMain")
 	// ErrControl says that the control pipe carried what it should not.
 	ErrControl = errors.New("broker child control")
+	// ErrNoSocket says that a connection is on nothing that can be reset.
+	ErrNoSocket = errors.New("no TCP socket")
 	// ErrChildOptions says that an option works only in the same process.
 	ErrChildOptions = errors.New("option not available in a broker child")
 	// ErrTLS says that a certificate can't be used, or that there is none.

@@ -73,6 +73,7 @@ const (
 	canGate      = "gate"
 	canSocket    = "socket"    // be reached over TCP, which can be reset
 	canNamespace = "namespace" // be taken into a network namespace of the run's own
+	canReset     = "reset"     // reset a connection itself
 )
 
 // processAbilities are those of each target with a broker process of ours.
@@ -99,7 +100,7 @@ func mochiAbilities() reports.Abilities {
 		KickReportsTime: true,
 		Persistence:     "none",
 		Queued:          maxInflight, // messages of QoS 1 and 2 wait in the in-flight store; QoS 0 is not kept
-		Can:             []string{canGate, canSocket, canNamespace},
+		Can:             []string{canGate, canSocket, canNamespace, canReset},
 		RedeliveryWait:  0, // resends when the client reconnects, never on a timer
 		KnownDefects:    mochiDefects(),
 	}

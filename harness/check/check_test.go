@@ -47,22 +47,32 @@ func TestCleanDetails(t *testing.T) {
 }
 
 // TestRodeOut: where nobody lost a connection, no session can have been resumed
-// or forgotten, and that is no gap in the evidence.
+// or forgotten, and that is no gap in the evidence. What was never issued does
+// not tell.
 func TestRodeOut(t *testing.T) {
-	ev := clean()
-	for i := range ev.Clients {
-		for _, c := range ev.Clients[i].all() {
-			c.SessionWanted = false
+	for what, tc := range map[string]struct {
+		outcomes [4]string
+		want     reports.Verdict
+	}{
+		"nobody came back":           {[4]string{"hit", "hit", "hit", "hit"}, reports.Unknown},
+		"one was hit":                {[4]string{"rode-out", "hit", "rode-out", "rode-out"}, reports.Unknown},
+		"each rode out":              {[4]string{"rode-out", "rode-out", "rode-out", "rode-out"}, reports.NotApplicable},
+		"each that was issued":       {[4]string{"rode-out", "", "rode-out", ""}, reports.NotApplicable},
+		"the first was never issued": {[4]string{"", "rode-out", "rode-out", ""}, reports.NotApplicable},
+		"nothing was issued":         {[4]string{}, reports.Unknown},
+	} {
+		ev := clean()
+		for i := range ev.Clients {
+			for _, c := range ev.Clients[i].all() {
+				c.SessionWanted = false
+			}
 		}
-	}
-	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.Unknown {
-		t.Errorf("nobody came back: %s: %s", c.Verdict, c.Detail)
-	}
-	for i := range ev.Actions {
-		ev.Actions[i].Outcome = "rode-out"
-	}
-	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.NotApplicable {
-		t.Errorf("all rode out: %s: %s", c.Verdict, c.Detail)
+		for i, outcome := range tc.outcomes {
+			ev.Actions[i].Outcome = outcome
+		}
+		if c := verdicts(ev)["session-forgotten"]; c.Verdict != tc.want {
+			t.Errorf("%s: %s: %s", what, c.Verdict, c.Detail)
+		}
 	}
 }
 
@@ -96,6 +106,11 @@ func TestLeftForGood(t *testing.T) {
 	if c := verdicts(ev)["never-returned"]; c.Verdict != reports.Valid || !strings.Contains(c.Detail, "with policy none 1 are away") {
 		t.Errorf("%s: %s", c.Verdict, c.Detail)
 	}
+	ev.Away = []string{"b", "c"} // c's fleet has another policy
+	if c := verdicts(ev)["never-returned"]; c.Verdict != reports.Invalid || c.Count != 1 || !strings.HasPrefix(c.Detail, "clients not back at the end: 1 (") {
+		t.Errorf("beside one that comes back: %s: %s", c.Verdict, c.Detail)
+	}
+	ev.Away = ev.Away[:1]
 	for _, c := range ev.roster()["b"].Conns {
 		c.Connack = 0
 	}

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -79,6 +81,40 @@ func TestHoldExcusesItsOwnSilence(t *testing.T) {
 	}
 }
 
+// TestRodeOutNeedsALife: who rode a fault out and was never heard of again may as
+// well be cut still.
+func TestRodeOutNeedsALife(t *testing.T) {
+	for what, tc := range map[string]struct {
+		bend func(ev *Evidence)
+		want reports.Verdict
+	}{
+		"it read on":              {func(ev *Evidence) { ev.at(b, 1).LastIn = 40*sec + 1 }, reports.Valid},
+		"it read nothing":         {func(*Evidence) {}, reports.Unknown},
+		"it was never lifted":     {func(ev *Evidence) { ev.Actions[len(ev.Actions)-1].Until = 0 }, reports.Valid},
+		"the run was interrupted": {func(ev *Evidence) { ev.Interrupted = true }, reports.Valid},
+		"another is away":         {func(ev *Evidence) { ev.Away = []string{"a"} }, reports.Invalid},
+	} {
+		ev := clean()
+		hold("b", 40*sec, 50*sec)(&ev)
+		ev.at(b, 1).LastIn = 40 * sec
+		tc.bend(&ev)
+		if c := verdicts(ev)["never-returned"]; c.Verdict != tc.want {
+			t.Errorf("%s: %s: %s", what, c.Verdict, c.Detail)
+		}
+	}
+}
+
+// TestHeldSilence: of a record that does not say when its client last wrote, all
+// that was held is taken off the longest gap.
+func TestHeldSilence(t *testing.T) {
+	c := conn("b", 1, 10*sec)
+	c.MaxOutGap, c.LastOut = int64(30*sec), 0
+	held := holds{"b": {{5 * sec, c.Connect + sec}, {20 * sec, 24 * sec}, {58 * sec, 90 * sec}}}
+	if got := silence(c, held, 60*sec); got != 23*sec {
+		t.Errorf("%d, want %d", got, 23*sec)
+	}
+}
+
 // TestHoldsOverlap: a moment under two faults is one moment.
 func TestHoldsOverlap(t *testing.T) {
 	ev := clean()
@@ -95,6 +131,39 @@ func TestHoldsOverlap(t *testing.T) {
 	}
 	if got := h.due("z", 7); got != 7 {
 		t.Errorf("a client that nobody held: %d", got)
+	}
+}
+
+// TestHeld: an action holds its client until it is lifted, or until the one
+// connection ended that it names, and one that never took effect holds nobody.
+func TestHeld(t *testing.T) {
+	ended := kick + 3*ms // connection 1 of b; its connection 2 ends after the stop
+	for what, tc := range map[string]struct {
+		change func(*Action)
+		to     timeline.Instant // 0 = it does not hold
+	}{
+		"until it was lifted":                {func(*Action) {}, 20 * sec},
+		"it was never lifted":                {func(x *Action) { x.Until = 0 }, stopped},
+		"its connection ended":               {func(x *Action) { x.N = 1 }, ended},
+		"its connection lived on":            {func(x *Action) { x.N = 2 }, 20 * sec},
+		"its connection never ended":         {func(x *Action) { x.N = 3 }, 20 * sec},
+		"nothing is known of its connection": {func(x *Action) { x.N = 9 }, 20 * sec},
+		"the call failed, and it was lifted": {func(x *Action) { x.OK = false }, 20 * sec},
+		"it never took effect":               {func(x *Action) { x.OK, x.Until = false, 0 }, 0},
+		"it was never issued":                {func(x *Action) { x.Issued = 0 }, 0},
+		"it does not last":                   {func(x *Action) { x.Lasting = false }, 0},
+	} {
+		ev := clean()
+		ev.Clients[b].Conns = append(ev.Clients[b].Conns, conn("b", 3, 60*sec))
+		hold("b", sec, 20*sec)(&ev)
+		tc.change(&ev.Actions[len(ev.Actions)-1])
+		var want []Span
+		if tc.to != 0 {
+			want = []Span{{sec, tc.to}}
+		}
+		if got := ev.holds()["b"]; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
 	}
 }
 
@@ -115,7 +184,11 @@ func TestSessionsAfterARestart(t *testing.T) {
 		ev := clean()
 		ev.at(b, 1).SessionPresent = false
 		ev.Lapses = []ledger.Lapse{tc.lapse}
-		if c := verdicts(ev)["session-forgotten"]; c.Verdict != tc.want {
+		words := "2 of 2 sessions were resumed, beside 1 that a restart"
+		if tc.want == reports.Invalid {
+			words = "had forgotten: 1 of 3"
+		}
+		if c := verdicts(ev)["session-forgotten"]; c.Verdict != tc.want || !strings.Contains(c.Detail, words) {
 			t.Errorf("%s: %s: %s", what, c.Verdict, c.Detail)
 		}
 	}
@@ -127,26 +200,5 @@ func TestSessionsAfterARestart(t *testing.T) {
 	ev.Clients[b].Conns = append(ev.Clients[b].Conns, again)
 	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.Invalid || c.Count != 1 {
 		t.Errorf("forgotten again without a restart: %s: %s", c.Verdict, c.Detail)
-	}
-}
-
-// TestRiddenOut: where each client rode its faults out, nobody had a session to
-// come back to.
-func TestRiddenOut(t *testing.T) {
-	ev := clean()
-	for i := range ev.Actions {
-		ev.Actions[i].Outcome = "rode-out"
-	}
-	for i := range ev.Clients {
-		for _, c := range ev.Clients[i].Conns {
-			c.SessionWanted = false
-		}
-	}
-	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.NotApplicable {
-		t.Errorf("%s: %s", c.Verdict, c.Detail)
-	}
-	ev.Actions[1].Outcome = "hit"
-	if c := verdicts(ev)["session-forgotten"]; c.Verdict != reports.Unknown {
-		t.Errorf("one was hit: %s: %s", c.Verdict, c.Detail)
 	}
 }

@@ -3,6 +3,7 @@ package check
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rebound-mqtt/rebound/harness/ledger"
@@ -51,6 +52,8 @@ func TestAway(t *testing.T) {
 		"by another fleet's door":  {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Fleet = "others" }},
 		"before the door was shut": {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Issued = 10 * sec }},
 		"after it was opened":      {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Healed = sec + 1 }},
+		"as it was shut":           {library, "did not try again after it", func(c *timeline.Conn, x *timeline.Extent) { x.Issued = c.End }},
+		"as it was opened":         {library, "did not try again after it", func(c *timeline.Conn, x *timeline.Extent) { x.Healed = c.Dial }},
 		"the door failed":          {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.OK = false }},
 		"it bars nobody":           {broker, "return code 3", func(_ *timeline.Conn, x *timeline.Extent) { x.Bars = false }},
 	} {
@@ -310,5 +313,83 @@ func TestSuccessor(t *testing.T) {
 	}
 	if by := successor(list[:1:1], at(9, 9, 0)); by != nil {
 		t.Errorf("accepted when the old one had ended: %d", by.N)
+	}
+}
+
+// TestDrained: a drain that reached its condition was complete, and so was one
+// that waits until nothing is owed and gave up when nothing came any more.
+func TestDrained(t *testing.T) {
+	quiet := 2 * time.Second
+	owed, silent := scenarios.Until{Drained: true}, scenarios.Until{Quiet: &quiet}
+	for what, tc := range map[string]struct {
+		until      scenarios.Until
+		reason     string
+		quiet      timeline.Instant
+		redelivery float64
+		want       bool
+	}{
+		"nothing is owed":                         {owed, "until", 0, 0, true},
+		"quiet long enough":                       {owed, "timeout", 2 * sec, 0, true},
+		"not quiet long enough":                   {owed, "timeout", 2*sec - 1, 0, false},
+		"what the broker waits is within that":    {owed, "timeout", 2 * sec, 0.5, true},
+		"no shorter where the broker waits less":  {owed, "timeout", 2*sec - 1, 0.5, false},
+		"as long as the broker waits, and longer": {owed, "timeout", 5 * sec, 4, true},
+		"only as long as the broker waits":        {owed, "timeout", 5*sec - 1, 4, false},
+		"ended by something else":                 {owed, "interrupted", 9 * sec, 0, false},
+		"it waits for quiet, which never came":    {silent, "timeout", 9 * sec, 0, false},
+	} {
+		p := scenarios.PlanPhase{Until: &tc.until}
+		if got := Drained(p, timeline.Phase{Reason: tc.reason, Quiet: int64(tc.quiet)}, tc.redelivery); got != tc.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+// TestWanted: the first phase that waits for clients says how many suffice, as a
+// share or as a number, and without one it is all.
+func TestWanted(t *testing.T) {
+	half, quiet := 0.5, time.Second
+	count := &scenarios.Until{ConnectedCount: 8}
+	for what, tc := range map[string]struct {
+		untils []*scenarios.Until
+		want   float64
+	}{
+		"none":               {[]*scenarios.Until{nil, {Quiet: &quiet}}, 1},
+		"a share":            {[]*scenarios.Until{nil, {Connected: &half}}, 0.5},
+		"a number":           {[]*scenarios.Until{{Quiet: &quiet}, count}, 0.2},
+		"a number, a share":  {[]*scenarios.Until{count, {Connected: &half}}, 0.2},
+		"a share, a number":  {[]*scenarios.Until{{Connected: &half}, count}, 0.5},
+		"another, then none": {[]*scenarios.Until{{Quiet: &quiet}}, 1},
+	} {
+		p := scenarios.Plan{Clients: 40}
+		for _, u := range tc.untils {
+			p.Phases = append(p.Phases, scenarios.PlanPhase{Until: u})
+		}
+		if got := wanted(&p); got != tc.want {
+			t.Errorf("%s: %v, want %v", what, got, tc.want)
+		}
+	}
+}
+
+// TestExtentsTakeEffect: each fault without victims was there in its own wave.
+func TestExtentsTakeEffect(t *testing.T) {
+	for what, tc := range map[string]struct {
+		change func(*timeline.Extent)
+		unmet  int
+	}{
+		"it was":        {func(*timeline.Extent) {}, 0},
+		"another fault": {func(x *timeline.Extent) { x.Fault = "reject-auth" }, 1},
+		"another phase": {func(x *timeline.Extent) { x.Phase = "steady" }, 1},
+		"another wave":  {func(x *timeline.Extent) { x.Wave = 2 }, 1},
+	} {
+		ev := clean()
+		w := &ev.Plan.Phases[2].Waves[0]
+		w.Faults = append(w.Faults, scenarios.PlanFault{Kind: "slow-auth", Extent: true})
+		x := timeline.Extent{Fault: "slow-auth", Phase: "storm", Wave: 1, Issued: 1, OK: true}
+		tc.change(&x)
+		ev.Extents = []timeline.Extent{x}
+		if got := unmetExtents(ev); len(got) != tc.unmet {
+			t.Errorf("%s: %q", what, got)
+		}
 	}
 }

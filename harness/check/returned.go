@@ -32,7 +32,29 @@ func neverReturned(ev Evidence) Result {
 	if left > 0 {
 		back = valid("every client that comes back was back at the end (%d outages); with policy %s %d are away", ev.Returned, scenarios.PolicyNone, left)
 	}
+	if mute := ev.mute(known); mute > 0 && !ev.Interrupted && ev.Aborted == "" {
+		back = unknown("clients that rode a fault out, and read nothing from its issue to the end: %d. Whether they are there, nobody saw", mute)
+		back.Count = int64(mute)
+	}
 	return t.verdict(fmt.Sprintf("clients not back at the end: %d (%s)", len(ev.Away)-left, t.charged()), back)
+}
+
+// mute counts the clients whose connection a lasting fault held, and that have
+// shown no sign of life on it since: no end, and nothing that they read.
+func (ev Evidence) mute(known roster) int {
+	clients := map[string]bool{}
+	for i := range ev.Actions {
+		a := &ev.Actions[i]
+		cl := known[a.ClientID]
+		if !a.Lasting || a.Outcome != "rode-out" || a.Until == 0 || cl == nil || len(cl.Conns) == 0 {
+			continue
+		}
+		c := cl.Conns[len(cl.Conns)-1]
+		if accepted(c) && c.Connack <= a.Issued && c.LastIn <= a.Issued && (c.End == 0 || c.Scripted || c.End >= ev.Stop) {
+			clients[a.ClientID] = true
+		}
+	}
+	return len(clients)
 }
 
 // leftForGood reports whether a client's policy never has it dial again, and it

@@ -174,6 +174,14 @@ func readPersistence(f *scenarios.Fields, params map[string]string) {
 	params["persistence"] = f.Text("persistence", "off")
 }
 
+// needsPersistence is NeedsFor of a fault that starts the broker again.
+func needsPersistence(spec scenarios.FaultSpec) []string {
+	if spec.Fields().Text("persistence", "off") == "on" {
+		return []string{"persist"}
+	}
+	return nil
+}
+
 // without is a JSON Schema without one of its properties.
 func without(schema json.RawMessage, property string) json.RawMessage {
 	var s map[string]any

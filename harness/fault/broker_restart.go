@@ -21,10 +21,11 @@ const brokerRestartSchema = `{"properties": {
 // brokerRestartKind is the row of broker-restart.
 func brokerRestartKind() Kind {
 	return Kind{
-		Name:   brokerRestartName,
-		Doc:    "Ends the broker's process and starts it again at the same addresses, with or without what it had kept.",
-		Schema: without(extentSchema(brokerRestartName, brokerRestartSchema), "for"),
-		Needs:  []string{"kill", "stop", "restart"},
+		Name:     brokerRestartName,
+		Doc:      "Ends the broker's process and starts it again at the same addresses, with or without what it had kept.",
+		Schema:   without(extentSchema(brokerRestartName, brokerRestartSchema), "for"),
+		Needs:    []string{"kill", "stop", "restart"},
+		NeedsFor: needsPersistence,
 		Plan: func(spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, _ uint64) (scenarios.PlanFault, error) {
 			return planOnBroker(brokerRestartName, spec, fleets, func(f *scenarios.Fields, params map[string]string) {
 				down := f.Duration("down", defaultDown)

@@ -22,6 +22,8 @@ func TestPlanConnection(t *testing.T) {
 	for _, tc := range []struct{ kind, params, resolved string }{
 		{"fin", "{spread: 1s}", "map[after:0s spread:1s who:share 100%]"},
 		{"rst", "{who: {count: 3}, times: 2, every: 1s}", "map[after:0s every:1s spread:0s times:2 who:count 3]"},
+		{"rst", "{by: client}", "map[after:0s spread:0s who:share 100%]"},
+		{"rst", "{by: broker}", "map[after:0s by:broker spread:0s who:share 100%]"},
 		{"slow-close", "{}", "map[after:0s delay:1s spread:0s who:share 100%]"},
 		{"slow-close", "{delay: 3s}", "map[after:0s delay:3s spread:0s who:share 100%]"},
 		{"truncate", "{packet: PUBLISH, direction: out, bytes: 9}",

@@ -109,7 +109,7 @@ func (d door) make(pf scenarios.PlanFault) (Fault, error) {
 func (d door) detail(t target.GateTally) string {
 	text := d.counts(t)
 	if t.Partial {
-		text += " (since the broker ended, and what it had counted with it)"
+		text += "; what came before the broker ended is not known"
 	}
 	return text
 }

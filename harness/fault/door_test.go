@@ -185,7 +185,7 @@ func TestDoorDetail(t *testing.T) {
 	for want, tally := range map[string]target.GateTally{
 		"no PUBLISH came":           {},
 		"1 PUBLISH seen: 1 handled": {Seen: 1, Passed: 1},
-		"no PUBLISH came (since the broker ended, and what it had counted with it)": {Partial: true},
+		"no PUBLISH came; what came before the broker ended is not known": {Partial: true},
 		"1,234,567 PUBLISHes seen: 1,234,500 handled, 60 refused, 6 closed, 1 given up by the client before their turn; 12 had to wait": {
 			Seen: 1_234_567, Passed: 1_234_500, Refused: 60, Closed: 6, Gone: 1, Delayed: 12,
 		},

@@ -218,6 +218,19 @@ func TestExecTimeout(t *testing.T) {
 	}
 }
 
+// TestExecCut: a program that the end of its phase killed says so in words.
+func TestExecCut(t *testing.T) {
+	env := newExecEnv(t)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, context.Canceled)
+	defer cancel()
+	if err := shell(t, "sleep 600", "").Inject(ctx, env.Env); err != nil {
+		t.Fatal(err)
+	}
+	if x := env.last(); x.OK || !strings.Contains(x.Err, "inject: it was killed: its phase was over, or the run was stopped") {
+		t.Errorf("%+v", x)
+	}
+}
+
 // zombie reports whether a process has ended and nobody has waited for it: its
 // new parent may take its time.
 func zombie(pid int) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rebound-mqtt/rebound/harness/kernel"
@@ -125,6 +126,8 @@ type Kind struct {
 	// Needs are the abilities that the target must have, in the words of
 	// reports.Abilities.Can.
 	Needs []string
+	// NeedsFor, if set, are those that it needs besides, as it is written.
+	NeedsFor func(spec scenarios.FaultSpec) []string
 	// Link says that it acts through Env.Links.
 	Link bool
 	// Note is what a reader of a report must know of how the fault is made, in a
@@ -137,4 +140,12 @@ type Kind struct {
 	Plan func(spec scenarios.FaultSpec, fleets []scenarios.PlanFleet, seed uint64) (scenarios.PlanFault, error)
 	// New makes the fault of a plan.
 	New func(pf scenarios.PlanFault) (Fault, error)
+}
+
+// AllNeeds are the abilities that the target must have for a fault as written.
+func (k Kind) AllNeeds(spec scenarios.FaultSpec) []string {
+	if k.NeedsFor == nil {
+		return k.Needs
+	}
+	return slices.Concat(k.Needs, k.NeedsFor(spec))
 }

@@ -21,7 +21,10 @@ const (
 	outputWait = time.Second
 )
 
-var errTimedOut = errors.New("it did not end in time and was killed")
+var (
+	errTimedOut = errors.New("it did not end in time and was killed")
+	errCut      = errors.New("it was killed: its phase was over, or the run was stopped")
+)
 
 // runProgram runs a program to its end and gives the first part of its output.
 // It is in a process group of its own, which is killed when ctx or the time
@@ -63,7 +66,9 @@ func runProgram(ctx context.Context, argv, environment []string, timeout time.Du
 	case <-ctx.Done():
 		killGroup()
 		<-ended
-		err = context.Cause(ctx)
+		if err = context.Cause(ctx); errors.Is(err, context.Canceled) {
+			err = errCut
+		}
 	}
 	killGroup()
 	_ = r.SetReadDeadline(time.Now().Add(outputWait)) // a pipe takes one

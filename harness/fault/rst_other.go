@@ -2,4 +2,4 @@
 
 package fault
 
-const rstNote = "the RST is real for the broker and synthetic for the client: this system can not abort a socket"
+const rstNote = "an RST by the client is real for the broker and synthetic for the client: this system can not abort a socket"

@@ -66,6 +66,10 @@ func TestControlIsStruckToo(t *testing.T) {
 	}{
 		"killed under it":                    {kill, conn(sec, 10*sec+2*ms), 0},
 		"noticed later":                      {kill, conn(sec, 14*sec), 0},
+		"ended with it":                      {kill, conn(sec, 10*sec), 0},
+		"connected as it was taken":          {kill, conn(10*sec+5*ms, 14*sec), 0},
+		"it read to the last":                {kill, func() timeline.Conn { c := conn(sec, 20*sec); c.LastIn = 15*sec + 5*ms; return c }(), 0},
+		"it read on":                         {kill, func() timeline.Conn { c := conn(sec, 20*sec); c.LastIn = 15*sec + 5*ms + 1; return c }(), 1},
 		"ended before":                       {kill, conn(sec, 10*sec-1), 1},
 		"a connection of the next broker":    {kill, conn(12*sec, 14*sec), 1},
 		"a kill that failed":                 {failed, conn(sec, 10*sec+2*ms), 1},

@@ -74,6 +74,39 @@ func TestLastingOutcomes(t *testing.T) {
 			h.hold(0, 2000, 8000)
 			h.kick(0, 3990, 3990, 3995)
 		}, Missed, 1, 0},
+		"a close ended it before it was lifted at all": {func(h *history) {
+			h.ended(0, 1, 0, 4000)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 0)
+			h.kick(0, 3990, 3990, 3995)
+		}, Missed, 1, 0},
+		"a close ended it as it was lifted": {func(h *history) {
+			h.ended(0, 1, 0, 8000)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+			h.kick(0, 7990, 7990, 7995)
+		}, Missed, 1, 0},
+		"a close ended it after it was lifted": {func(h *history) {
+			h.ended(0, 1, 0, 8500).Alive = 8400 * ms
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+			h.kick(0, 8490, 8490, 8495)
+		}, RodeOut, 1, 0},
+		"it ended as the fault began": {func(h *history) {
+			h.ended(0, 1, 0, 2000)
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000).Intended = 1999 * ms
+		}, Hit, 1, 0},
+		"its last sign of life came as it was let go": {func(h *history) {
+			h.ended(0, 1, 0, 8010).Alive = 8000 * ms
+			h.last(0, 2, 9000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
+		"it read what was held back until the last moment": {func(h *history) {
+			h.ended(0, 1, 0, 20_000).LastIn = 8000*ms + lifeSign
+			h.last(0, 2, 21_000)
+			h.hold(0, 2000, 8000)
+		}, Hit, 1, 0},
 		"each connection made under it is its doing": {func(h *history) {
 			h.ended(0, 1, 0, 3000)
 			h.ended(0, 2, 4000, 5000)
@@ -170,6 +203,8 @@ func TestExtents(t *testing.T) {
 		"a skipped one":                      {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Skipped = "no nft" })}, 3000, Unscripted},
 		"an end after its wave":              {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 62_000, Unscripted},
 		"an outside event":                   {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fault, e.Wave = "mark", 0 })}, 3000, "mark"},
+		"an end with it":                     {[]timeline.Extent{extent(func(*timeline.Extent) {})}, 2000, "exec"},
+		"an outside event, to the last":      {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fault, e.Wave = "mark", 0 })}, 65_000, "mark"},
 		"an outside event, too old":          {[]timeline.Extent{extent(func(e *timeline.Extent) { e.Fault, e.Wave = "mark", 0 })}, 66_000, Unscripted},
 		"the later of two": {[]timeline.Extent{
 			extent(func(e *timeline.Extent) { e.ID, e.Fault, e.Issued = 2, "nft-drop", 2500*ms }), extent(func(*timeline.Extent) {}),
@@ -209,14 +244,16 @@ func TestChargedEnds(t *testing.T) {
 }
 
 // TestLastingEndsWithIt: an action explains no end of a connection that
-// began after it was lifted.
+// began when it was lifted, or after.
 func TestLastingEndsWithIt(t *testing.T) {
-	h := newHistory()
-	h.ended(0, 1, 8500, 9000)
-	h.last(0, 2, 9100)
-	h.hold(0, 2000, 8000)
-	if s := h.trace(); len(s.Unscripted) != 1 || s.Acted[0].Outcome != NoOp {
-		t.Errorf("%d unexplained ends, %s", len(s.Unscripted), s.Acted[0].Outcome)
+	for _, dial := range []timeline.Instant{7996, 8500} { // accepted 4 ms later
+		h := newHistory()
+		h.ended(0, 1, dial, 9000)
+		h.last(0, 2, 9100)
+		h.hold(0, 2000, 8000)
+		if s := h.trace(); len(s.Unscripted) != 1 || s.Acted[0].Outcome != NoOp {
+			t.Errorf("dialled at %d ms: %d unexplained ends, %s", dial, len(s.Unscripted), s.Acted[0].Outcome)
+		}
 	}
 }
 

@@ -139,6 +139,38 @@ func TestTheTapSeesAReset(t *testing.T) {
 	}
 }
 
+// The far end's reset is told to one of the calls, by the kernel; the others read
+// EOF. Of a connection that was to be reset all are told; of another one, or after
+// a FIN, EOF is EOF.
+func TestTheFarEndsReset(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: this system does not say how a socket has ended")
+	}
+	for _, tc := range []struct {
+		doomed, fin bool
+		want        error
+	}{{true, false, syscall.ECONNRESET}, {false, false, io.EOF}, {true, true, io.EOF}} {
+		s := newFaults(t)
+		l := newLink(t, "tcp", s, "c")
+		if tc.doomed {
+			s.Doom("c")
+		}
+		if tc.fin {
+			_ = l.broker.(*net.TCPConn).CloseWrite()
+		} else {
+			_ = l.broker.(*net.TCPConn).SetLinger(0)
+			_ = l.broker.Close()
+			if _, err := l.client.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) { // it is told
+				t.Fatal(err)
+			}
+		}
+		_ = l.client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := l.client.Read(make([]byte, 1)); !errors.Is(err, tc.want) {
+			t.Errorf("%+v: the read gives %v", tc, err)
+		}
+	}
+}
+
 // conformsToSlowClose ends one of two connections: the client reads what had
 // arrived, then EOF; the broker's end is open for delay, or to hasten, and then
 // gets what was written, and EOF.

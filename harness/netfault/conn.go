@@ -27,6 +27,8 @@ type conn struct {
 	// and Write take it only on an error, and while they are slow.
 	mu    sync.Mutex
 	state state
+	// doomed: the far end is about to reset it.
+	doomed bool
 	// A socket whose reading side is shut down still takes what arrives, so
 	// that the end must be remembered to be final.
 	ended atomic.Bool
@@ -153,8 +155,22 @@ func (c *conn) readError(err error) error {
 		if errors.Is(err, os.ErrDeadlineExceeded) { // ours
 			return c.final()
 		}
+	case open:
+		if errors.Is(err, io.EOF) && c.wasReset() {
+			return c.opError("read", errReset)
+		}
 	}
 	return err
+}
+
+// wasReset reports whether the EOF of a socket that was to be reset is none: the
+// kernel tells one of the callers of the reset, and the others EOF. A FIN leaves
+// the socket half open.
+func (c *conn) wasReset() bool {
+	c.mu.Lock()
+	doomed := c.doomed
+	c.mu.Unlock()
+	return doomed && hasClosed(c.Conn)
 }
 
 // final is what every Read gives when the connection has ended from here.

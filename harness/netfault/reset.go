@@ -25,6 +25,16 @@ func (c *conn) reset(how func(net.Conn) (synthetic bool, err error)) (synthetic 
 	return synthetic, nil
 }
 
+// Doom says that the far end is about to reset the newest connection of a client,
+// so that all of its calls are told of the reset, whichever the kernel tells.
+func (l *Links) Doom(clientID string) {
+	if c := l.newest(clientID); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.doomed = true
+	}
+}
+
 // abortByClose has the close of the socket send the RST. The client's own calls
 // then give net.ErrClosed, from which the wrapper has to make a reset.
 func abortByClose(c net.Conn) (synthetic bool, err error) {

@@ -74,6 +74,13 @@ type ConnectionCloser interface {
 	CloseConnection(ctx context.Context, clientID string) (Closed, error)
 }
 
+// Resetter is a target that can reset the connection of one client from the
+// broker's side (SO_LINGER 0 and close): the client gets an RST, and the broker
+// meets the end as that of a broken connection. It returns when the RST is sent.
+type Resetter interface {
+	Reset(ctx context.Context, clientID string) (Closed, error)
+}
+
 // The kinds of device events, in the words of the cloud's device trace.
 const (
 	DeviceConnect    = "connect"    // CONNACK 0 was sent

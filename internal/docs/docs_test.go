@@ -106,7 +106,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestScenarioBlocks: each yaml block is a whole scenario that loads and plans.
+// TestScenarioBlocks: each yaml block is a whole scenario that loads and plans,
+// or a target file.
 func TestScenarioBlocks(t *testing.T) {
 	tables, n := harness.DefaultTables(), 0
 	for _, p := range pages(t) {
@@ -118,6 +119,12 @@ func TestScenarioBlocks(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "block.yaml")
 			if err := os.WriteFile(file, []byte(b.text()), 0o600); err != nil {
 				t.Fatal(err)
+			}
+			if harness.HoldsTarget(file) {
+				if _, _, err := harness.LoadTarget(file); err != nil {
+					t.Errorf("%s:%d: %v", p.path, b.lines[0].n, err)
+				}
+				continue
 			}
 			sc, _, err := harness.LoadScenario(file, tables)
 			if err == nil {
