@@ -47,8 +47,14 @@ func TestCloseOptionsFor(t *testing.T) {
 		{address, "fin", CloseOptions{Scheme: "rpc"}, "", 0, "from its own side"},
 		{"mosquitto", "", CloseOptions{Rate: 1}, "", 0, "from its own side"},
 		{"mosquitto", "", CloseOptions{}, "", 0, ""},
+		{"command", "", CloseOptions{Credentials: testKey}, "acs3", 50, ""},
+		{"command", "fin", CloseOptions{Rate: 1}, "", 0, "from its own side"},
 	} {
-		got, err := tc.in.For(tc.target, tc.kick, "http://192.0.2.1:8080")
+		endpoint := "http://192.0.2.1:8080"
+		if tc.target == "mosquitto" {
+			endpoint = "" // a user may name one of a command only
+		}
+		got, err := tc.in.For(tc.target, tc.kick, endpoint)
 		name := fmt.Sprint(tc.target, tc.kick, tc.in)
 		if tc.err != "" {
 			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), tc.err) {
@@ -59,7 +65,7 @@ func TestCloseOptionsFor(t *testing.T) {
 		if err != nil || got.Scheme != tc.scheme || got.Rate != tc.rate {
 			t.Errorf("%s: scheme %q, rate %g, %v", name, got.Scheme, got.Rate, err)
 		}
-		if again, err := got.For(tc.target, tc.kick, "http://192.0.2.1:8080"); tc.scheme != "" && (err != nil || again != got) {
+		if again, err := got.For(tc.target, tc.kick, endpoint); tc.scheme != "" && (err != nil || again != got) {
 			t.Errorf("%s: a second time %+v, %v", name, again, err)
 		}
 	}

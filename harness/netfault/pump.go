@@ -151,6 +151,7 @@ func (c *conn) broken(s *slow, err error) {
 	s.out.queue = slices.DeleteFunc(s.out.queue, func(p piece) bool { return !p.fin && !p.close })
 	s.out.size = 0
 	c.mu.Unlock()
-	s.err = c.writeFailed(err)
+	told := c.writeFailed(err)
 	c.mu.Lock()
+	s.err = told
 }
