@@ -87,6 +87,10 @@ repro-mochi-repeated-ack: ## show docs/track-record.md#mochi-repeated-ack again
 repro-mochi-false-dup: ## show docs/track-record.md#mochi-false-dup again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiFalseDup$$' -v -count=1
 
+.PHONY: repro-mochi-dup-cleared
+repro-mochi-dup-cleared: ## show docs/track-record.md#mochi-dup-cleared again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiDupCleared$$' -v -count=1
+
 .PHONY: repro-mochi-keepalive-integer
 repro-mochi-keepalive-integer: ## show docs/track-record.md#mochi-keepalive-integer again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiKeepAlive$$' -v -count=1

@@ -1,13 +1,17 @@
 package harness
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	mochi "github.com/mochi-mqtt/server/v2"
 
 	"github.com/rebound-mqtt/rebound/harness/broker"
 	"github.com/rebound-mqtt/rebound/harness/target"
@@ -195,7 +199,7 @@ func TestTargetCommandOwnBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := "name: double\ncommand: [" + exe + `, broker, --host, "{host}", --port, "{port}", --store, "{dir}/store", --endpoint, ` + endpoint + "]\n" +
-		"limits: {queued: 8192, persistence: lazy}\n"
+		"limits: {queued: 8192, persistence: lazy}\nversion: " + strconv.Quote(mochi.Version) + "\nknown_defects: " + knownOfMochi(t) + "\n"
 	r, _ := commandPlay(t, scenario(t, quick), text, "http://"+endpoint)
 	if r.ExitCode != ExitPass || r.Total.Back != 40 || r.Target.Closer != CloserAPI {
 		t.Errorf("exit %d, closed by %s, %+v", r.ExitCode, r.Target.Closer, r.Expectations)
@@ -205,4 +209,19 @@ func TestTargetCommandOwnBroker(t *testing.T) {
 	if r.ExitCode != ExitPass || r.Waves[0].Back != 12 || !kept(r) || r.Target.Closer != CloserFIN {
 		t.Errorf("exit %d, closed by %s, %+v", r.ExitCode, r.Target.Closer, r.Waves[0])
 	}
+}
+
+// knownOfMochi is what a target file of mochi says of its known defects: those of
+// the target child, which is the same broker.
+func knownOfMochi(t *testing.T) string {
+	t.Helper()
+	row, err := DefaultTables().target(broker.KindChild)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(row.Abilities.KnownDefects) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -130,6 +130,8 @@ func mochiDefects() []reports.KnownDefect {
 		"sent-by-the-broker-at-a-resume", "resend-order")
 	row("mochi-repeated-ack", "acknowledgements of the connection before are sent again when a session is resumed",
 		"sent-by-the-broker-at-a-resume", "unknown-ack")
+	row("mochi-dup-cleared", "a message that is routed while its subscriber's session is being resumed is sent with what is sent again, DUP = 1, and once more as a new one, DUP = 0",
+		"sent-twice-by-a-resume", "dup-flag")
 	row("mochi-keepalive-integer", "1.5 times an odd keep alive is counted in whole seconds",
 		"keep-alive-in-whole-seconds", "unscripted", "never-returned")
 	row("mochi-takeover-race", "two connections of one client that connect at the same time are both left open, and one of them is deaf",

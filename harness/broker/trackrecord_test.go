@@ -197,11 +197,12 @@ func newWindowHook() *windowHook {
 	return h
 }
 
-func (h *windowHook) ID() string           { return "window" }
-func (h *windowHook) Provides(b byte) bool { return b == mochi.OnQosDropped }
-func (h *windowHook) OnQosDropped(*mochi.Client, packets.Packet) {
-	h.once.Do(func() { close(h.inside); <-h.release })
-}
+func (h *windowHook) ID() string                                 { return "window" }
+func (h *windowHook) Provides(b byte) bool                       { return b == mochi.OnQosDropped }
+func (h *windowHook) OnQosDropped(*mochi.Client, packets.Packet) { h.stop() }
+
+// stop stops mochi, the first time, until open.
+func (h *windowHook) stop() { h.once.Do(func() { close(h.inside); <-h.release }) }
 
 // wait waits until mochi has stopped.
 func (h *windowHook) wait(t *testing.T) {
@@ -236,6 +237,17 @@ func dialFinder(t *testing.T, addr, id string, clean bool) *finder {
 }
 
 func dialFinderAs(t *testing.T, addr string, info mqtt.ConnectInfo) *finder {
+	c := openFinder(t, addr)
+	if c == nil {
+		return nil
+	}
+	c.write(mqtt.AppendConnect(nil, info))
+	c.read(mqtt.CONNACK)
+	return c
+}
+
+// openFinder opens a connection and leaves the CONNECT to its caller.
+func openFinder(t *testing.T, addr string) *finder {
 	u, err := url.Parse(addr)
 	if err != nil {
 		t.Error(err)
@@ -253,10 +265,7 @@ func dialFinderAs(t *testing.T, addr string, info mqtt.ConnectInfo) *finder {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Error(err)
 	}
-	c := &finder{t: t, conn: conn}
-	c.write(mqtt.AppendConnect(nil, info))
-	c.read(mqtt.CONNACK)
-	return c
+	return &finder{t: t, conn: conn}
 }
 
 func (c *finder) write(b []byte) {

@@ -28,6 +28,7 @@ var conditions = map[string]condition{
 	"publisher-lost-under-it":        {(*judgement).publisherLost, (*judgement).anyPublisherBack},
 	"acknowledged-by-a-resume":       {(*judgement).ackedByResume, (*judgement).anyPublisherBack},
 	"sent-by-the-broker-at-a-resume": {(*judgement).brokerAtResume, (*judgement).anyResumedQueue},
+	"sent-twice-by-a-resume":         {(*judgement).twiceByResume, (*judgement).anyResumedQueue},
 	"keep-alive-in-whole-seconds":    {(*judgement).keepAliveCut, (*judgement).anyOddKeepAlive},
 	"closed-at-a-look-in-5-s":        {(*judgement).closedAtALook, (*judgement).anyKeepAliveOver},
 	"connects-overlap":               {(*judgement).connectsOverlap, (*judgement).anyOverlap},

@@ -89,6 +89,61 @@ func (j *judgement) brokerAtResume(f check.Fault) bool {
 	return charged(f.Finding, timeline.ChargeBroker) && j.atResume(f.Finding, true)
 }
 
+// twiceByResume: the broker sent the message twice on a connection that had
+// resumed a kept session just before, with DUP = 1 and then with DUP = 0, and it
+// can have come to the broker while that session was being resumed. A message of
+// which no copy with DUP = 1 is seen on this connection, or any further copy,
+// refutes it, as one does that the broker handled before the resume.
+func (j *judgement) twiceByResume(f check.Fault) bool {
+	g := f.Finding
+	if !j.brokerAtResume(f) {
+		return false
+	}
+	p, ok := g.Packet()
+	if !ok || p.Out || p.Type != "PUBLISH" || p.Flags&flagDUP != 0 {
+		return false
+	}
+	var copies []timeline.Packet
+	for _, q := range g.Last {
+		if !q.Out && q.Type == "PUBLISH" && q.ID == g.PacketID {
+			copies = append(copies, q)
+		}
+	}
+	return len(copies) == 2 && copies[0].Flags == p.Flags|flagDUP && j.cameInResume(g, copies[0].At, p.Flags&flagQoS)
+}
+
+// cameInResume reports whether the message of a finding can have come to the
+// broker after the CONNECT of its connection and before an instant. Of one that
+// the accounts no longer had open, when it was acknowledged is not known, and the
+// bound is ours. Of QoS 2, where a further copy is in the course of things, they
+// keep no instants.
+func (j *judgement) cameInResume(g *timeline.Finding, until timeline.Instant, qos byte) bool {
+	m, ok := j.messageOf(g.Stream, g.Seq)
+	if !ok {
+		return qos == flagQoS2 && g.Stream != 0
+	}
+	last := m.Acked + routeSlack
+	if m.Acked == 0 {
+		last = m.Sent + resumeSlack
+	}
+	return m.Sent != 0 && m.Sent <= until && j.connOf(g.ClientID, g.N).Connect <= last
+}
+
+// messageOf gives a message with its instants, where the accounts have them.
+func (j *judgement) messageOf(stream uint32, seq uint64) (ledger.Message, bool) {
+	for _, r := range j.e.records {
+		if r.Stream == nil || r.Stream.ID != stream {
+			continue
+		}
+		for _, m := range r.Stream.Open {
+			if m.Seq == seq {
+				return m, true
+			}
+		}
+	}
+	return ledger.Message{}, false
+}
+
 // againAtReconnect: the publisher's library sent a PUBLISH again just after it
 // had connected again, when it sends what its store holds. A PUBLISH of the id on
 // this very connection before it refutes it, as one that came later does. (A
@@ -124,7 +179,12 @@ func (j *judgement) sentAtReconnect(f *timeline.Finding, kind string, flags byte
 	return ok && p.Out && p.Type == kind && p.Flags&flags == flags && j.atResume(f, false)
 }
 
-const flagDUP = 0x08 // in the fixed header of a PUBLISH
+// Flags in the fixed header of a PUBLISH.
+const (
+	flagDUP  = 0x08
+	flagQoS  = 0x06
+	flagQoS2 = 0x04
+)
 
 // atResume reports whether a packet came within the slack after the CONNACK of
 // its connection, and whether that resumed a session.

@@ -114,6 +114,42 @@ func conditionCases() map[string][]conditionCase {
 			{"on an unknown connection", false, nil, found(9, 1014, timeline.ChargeBroker)},
 			{"about no packet", false, nil, end(14_100)},
 		},
+		"sent-twice-by-a-resume": {
+			{"DUP = 1, then 0", true, sentAt(1005, 1016), twice(nil)},
+			{"both read at one instant", true, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[1].At = f.At })},
+			{"acknowledged in between", true, sentAt(1005, 1016), twice(func(f *timeline.Finding) {
+				f.Last = slices.Insert(f.Last, 2, timeline.Packet{At: 1015 * ms, Out: true, Type: "PUBACK", ID: 7})
+			})},
+			{"acknowledged to the publisher just before the CONNECT", true, sentAt(990, 995), twice(nil)},
+			{"not known when it was", true, sentAt(990, 0), twice(nil)},
+			{"handled before the resume", false, sentAt(900, 901), twice(nil)},
+			{"long before, and not known when", false, sentAt(5, 0), twice(nil)},
+			{"sent after the first copy", false, sentAt(1016, 1017), twice(nil)},
+			{"never seen to be sent", false, sentAt(0, 1013), twice(nil)},
+			{"the accounts do not have it", false, nil, twice(nil)},
+			{"they have another one", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Seq = 5 })},
+			{"at QoS 2 they have none", true, nil, twice(ofQoS2)},
+			{"at QoS 2 and handled before the resume", false, sentAt(900, 901), twice(ofQoS2)},
+			{"at QoS 2 and none of ours", false, nil, twice(func(f *timeline.Finding) { ofQoS2(f); f.Stream = 0 })},
+			{"no copy before it", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last = slices.Delete(f.Last, 1, 2) })},
+			{"the first copy with DUP = 0 too", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[1].Flags = 2 })},
+			{"the first copy at another QoS", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[1].Flags = 0x0c })},
+			{"the first copy of another id", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[1].ID = 8 })},
+			{"the first of the two was written", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[1].Out = true })},
+			{"a third copy", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last = slices.Insert(f.Last, 1, f.Last[1]) })},
+			{"a copy with DUP = 0 before the two", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) {
+				f.Last = slices.Insert(f.Last, 1, timeline.Packet{At: 1014 * ms, Type: "PUBLISH", Flags: 2, ID: 7})
+			})},
+			{"it is the one with DUP = 1", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[2].Flags = 0x0a })},
+			{"it is another packet", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[2].Type = "PUBREL" })},
+			{"it was written", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last[2].Out = true })},
+			{"long after the resume", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.At, f.Last[2].At = 2100*ms, 2100*ms })},
+			{"on a new session", false, both(sentAt(1005, 1016), func(j *judgement) { j.connOf(clientID(0), 2).SessionPresent = false }), twice(nil)},
+			{"by the library", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Charge = timeline.ChargePublisher })},
+			{"on an unknown connection", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.N = 9 })},
+			{"no packet was kept", false, sentAt(1005, 1016), twice(func(f *timeline.Finding) { f.Last = nil })},
+			{"about no packet", false, nil, end(14_100)},
+		},
 		"keep-alive-in-whole-seconds": {
 			{"silent for 4.1 s of 4.5", true, nil, end(14_100)},
 			{"by a reset", true, nil, ended(func(c *timeline.Conn) { c.EndKind = timeline.EndReset })},
@@ -310,6 +346,38 @@ func readAgain(seq uint64) func(j *judgement) {
 			Stream: 3, Client: clientID(0), Epoch: 1, Again: ledger.NewSet(seq),
 		}})
 	}
+}
+
+// twice is a message that was read twice after the CONNACK of dev-a's connection
+// 2, at QoS 1: with DUP = 1 and 1 ms later with DUP = 0.
+func twice(bend func(f *timeline.Finding)) check.Fault {
+	f := &timeline.Finding{
+		Rule: "dup-flag", ClientID: clientID(0), N: 2, At: 1016 * ms, Charge: timeline.ChargeBroker, PacketID: 7, Stream: 3, Seq: 4,
+		Last: packets(
+			timeline.Packet{At: 1015 * ms, Type: "PUBLISH", Flags: 0x0a, ID: 7},
+			timeline.Packet{At: 1016 * ms, Type: "PUBLISH", Flags: 2, ID: 7},
+		),
+	}
+	if bend != nil {
+		bend(f)
+	}
+	return check.Fault{Finding: f}
+}
+
+func ofQoS2(f *timeline.Finding) { f.Last[1].Flags, f.Last[2].Flags = 0x0c, 4 }
+
+// sentAt has the accounts say when message 4 of stream 3 was sent and
+// acknowledged; 0 = they do not know.
+func sentAt(sent, acked timeline.Instant) func(j *judgement) {
+	return func(j *judgement) {
+		j.e.records = append(j.e.records, ledger.Record{Delivery: &ledger.DeliveryAccount{Stream: 3}}, ledger.Record{Stream: &ledger.StreamAccount{
+			ID: 3, Open: []ledger.Message{{Seq: 3, Sent: 1005 * ms}, {Seq: 4, Sent: sent * ms, Acked: acked * ms}},
+		}})
+	}
+}
+
+func both(a, b func(j *judgement)) func(j *judgement) {
+	return func(j *judgement) { a(j); b(j) }
 }
 
 // republish adds the finding of a PUBLISH that must not have come again, at a
