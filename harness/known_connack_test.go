@@ -1,0 +1,62 @@
+package harness
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/rebound-mqtt/rebound/harness/broker"
+	"github.com/rebound-mqtt/rebound/reports"
+)
+
+// connackWindow holds the CONNACK of the first resume of a device until a message
+// for it was written, and then for as long as its library takes to close.
+type connackWindow struct {
+	mochi.HookBase
+	first atomic.Pointer[mochi.Client]
+	sent  chan struct{}
+	once  sync.Once
+}
+
+func (h *connackWindow) ID() string { return "connack-window" }
+
+func (h *connackWindow) Provides(b byte) bool {
+	return b == mochi.OnPacketEncode || b == mochi.OnPacketSent
+}
+
+func (h *connackWindow) OnPacketEncode(cl *mochi.Client, p packets.Packet) packets.Packet {
+	if p.FixedHeader.Type == packets.Connack && p.SessionPresent && strings.HasPrefix(cl.ID, "dev-") && h.first.CompareAndSwap(nil, cl) {
+		within(h.sent)
+		time.Sleep(300 * time.Millisecond)
+	}
+	return p
+}
+
+func (h *connackWindow) OnPacketSent(cl *mochi.Client, p packets.Packet, _ []byte) {
+	if cl == h.first.Load() && p.FixedHeader.Type == packets.Publish {
+		h.once.Do(func() { close(h.sent) })
+	}
+}
+
+// TestKnownPublishBeforeConnack: docs/track-record.md#mochi-publish-before-connack
+// in a run with each driver: it is found, charged to the broker, and known.
+func TestKnownPublishBeforeConnack(t *testing.T) {
+	for _, driver := range []string{"paho", "strict"} {
+		t.Run(driver, func(t *testing.T) {
+			sc := scenario(t, quick, "each: 2/s", "each: 20/s")
+			hook := &connackWindow{sent: make(chan struct{})}
+			r, _ := play(t, sc, PlanOptions{Driver: driver}, Options{Broker: broker.Options{Hooks: []mochi.Hook{hook}}})
+			for _, c := range r.Checks {
+				if c.Name == "first-packet" && (c.Verdict != reports.Invalid || c.Count != 1 || c.Known != "docs/track-record.md#mochi-publish-before-connack") {
+					t.Errorf("%+v", c)
+				}
+			}
+			onlyInvalid(t, r)
+		})
+	}
+}
