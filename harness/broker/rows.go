@@ -141,6 +141,6 @@ func mochiDefects() []reports.KnownDefect {
 	row("mochi-disconnect-sent", "an MQTT 3.1.1 client that is taken over is sent a DISCONNECT",
 		"disconnect-at-a-takeover", "server-packet")
 	row("mochi-publish-before-connack", "a message that is routed while its subscriber's session is being resumed is sent before the CONNACK",
-		"publish-before-the-connack", "first-packet")
+		"publish-before-the-connack", "first-packet", "unscripted")
 	return table
 }

@@ -323,8 +323,14 @@ func (j *judgement) toldOfTakeover(f check.Fault) bool {
 // routed the message between the resume and the CONNACK. Any other packet refutes it,
 // as does DUP = 1 (what was kept for the session it sends after the CONNACK), and a
 // session that was not resumed.
+//
+// Of a connection: its library closed it at such a PUBLISH, having read the CONNACK
+// that came with it.
 func (j *judgement) beforeConnack(f check.Fault) bool {
 	g := f.Finding
+	if g == nil {
+		return f.Conn != nil && j.closedAtEarly(f.Conn)
+	}
 	if !charged(g, timeline.ChargeBroker) {
 		return false
 	}
@@ -334,6 +340,13 @@ func (j *judgement) beforeConnack(f check.Fault) bool {
 	}
 	c := j.connOf(g.ClientID, g.N)
 	return c != nil && !c.Clean && c.Connect != 0 && c.Connect <= g.At && j.resumedAfter(c, g.At)
+}
+
+func (j *judgement) closedAtEarly(c *timeline.Conn) bool {
+	return c.EndKind == timeline.EndLocal && !c.Scripted && slices.ContainsFunc(j.e.found, func(g timeline.Finding) bool {
+		return g.Rule == "first-packet" && g.ClientID == c.ClientID && g.N == c.N && g.At <= c.End && c.End <= g.At+resumeSlack &&
+			j.beforeConnack(check.Fault{Finding: &g})
+	})
 }
 
 // cameIn counts the packets from the broker.

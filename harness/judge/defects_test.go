@@ -235,6 +235,16 @@ func conditionCases() map[string][]conditionCase {
 			{"closed, and the next session was new", false, closedEarly(func(_, next *timeline.Conn) { next.SessionPresent = false }), early(2, 1013)},
 			{"closed, and the next one could be no other", false, closedEarly(func(_, next *timeline.Conn) { next.SessionWanted = false }), early(2, 1013)},
 			{"closed, and the next was a clean session", false, closedEarly(func(_, next *timeline.Conn) { next.Clean = true }), early(2, 1013)},
+			closedAtEarly("a connection that the library closed at it", true, nil),
+			closedAtEarly("one that it closed long after", false, func(c *timeline.Conn, _ *timeline.Finding) { c.End = 2015 * ms }),
+			closedAtEarly("one that it closed before", false, func(c *timeline.Conn, _ *timeline.Finding) { c.End = 1012 * ms }),
+			closedAtEarly("one that the broker ended", false, func(c *timeline.Conn, _ *timeline.Finding) { c.EndKind = timeline.EndEOF }),
+			closedAtEarly("one that the harness ended", false, func(c *timeline.Conn, _ *timeline.Finding) { c.Scripted = true }),
+			closedAtEarly("one that had another finding", false, func(_ *timeline.Conn, g *timeline.Finding) { g.Rule = "server-packet" }),
+			closedAtEarly("one of a new session", false, func(c *timeline.Conn, _ *timeline.Finding) { c.SessionPresent = false }),
+			closedAtEarly("one whose client has such a finding elsewhere", false, func(_ *timeline.Conn, g *timeline.Finding) { g.N = 3 }),
+			closedAtEarly("one of another client", false, func(_ *timeline.Conn, g *timeline.Finding) { g.ClientID = clientID(1) }),
+			{"a client", false, nil, check.Fault{Client: clientID(0)}},
 			{"closed, and it was a clean session", false, closedEarly(func(c, _ *timeline.Conn) { c.Clean = true }), early(2, 1013)},
 			{"closed, and a rival that was not accepted came next", true, closedEarly(nil, &timeline.Conn{N: 9, Connect: 1508 * ms}), early(2, 1013)},
 			{"closed, and a rival got a new session after it was resumed", true, closedEarly(nil, &timeline.Conn{N: 9, Connect: 4000 * ms, Connack: 4002 * ms}), early(2, 1013)},
@@ -315,6 +325,24 @@ func closedEarly(bend func(c, next *timeline.Conn), rivals ...*timeline.Conn) fu
 func rival(j *judgement) {
 	cl := j.clientOf(clientID(0))
 	cl.Rivals = append(cl.Rivals, &timeline.Conn{ClientID: cl.ID, N: 9, Rival: true, SessionPresent: true, Connect: 1508 * ms, Connack: 1510 * ms, End: 1600 * ms})
+}
+
+// closedAtEarly is a case about dev-a's connection 2: its library read a PUBLISH and
+// the CONNACK behind it, and closed it at 1015 ms.
+func closedAtEarly(what string, holds bool, bend func(c *timeline.Conn, g *timeline.Finding)) conditionCase {
+	c := &timeline.Conn{
+		ClientID: clientID(0), N: 2, Connect: 1012 * ms, Connack: 1014 * ms, SessionPresent: true, SessionWanted: true,
+		End: 1015 * ms, EndKind: timeline.EndLocal,
+	}
+	p := timeline.Packet{At: 1014 * ms, Type: "PUBLISH", Flags: 2, ID: 7}
+	g := timeline.Finding{Rule: "first-packet", ClientID: c.ClientID, N: 2, At: p.At, Charge: timeline.ChargeBroker, PacketID: 7, Last: []timeline.Packet{p}}
+	if bend != nil {
+		bend(c, &g)
+	}
+	return conditionCase{what, holds, func(j *judgement) {
+		*j.connOf(c.ClientID, 2) = *c
+		j.e.found = append(j.e.found, g)
+	}, check.Fault{Conn: c}}
 }
 
 // byLibrary charges a publisher's library with a finding.
