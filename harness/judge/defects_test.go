@@ -242,7 +242,9 @@ func conditionCases() map[string][]conditionCase {
 			closedAtEarly("one that the harness ended", false, func(c *timeline.Conn, _ *timeline.Finding) { c.Scripted = true }),
 			closedAtEarly("one that had another finding", false, func(_ *timeline.Conn, g *timeline.Finding) { g.Rule = "server-packet" }),
 			closedAtEarly("one of a new session", false, func(c *timeline.Conn, _ *timeline.Finding) { c.SessionPresent = false }),
-			closedAtEarly("one whose client has such a finding elsewhere", false, func(_ *timeline.Conn, g *timeline.Finding) { g.N = 3 }),
+			closedAtEarly("one whose client has such a finding elsewhere", false, func(c *timeline.Conn, g *timeline.Finding) {
+				c.End, g.N, g.At, g.Last[0].At = 3505*ms, 3, 3503*ms, 3503*ms
+			}),
 			closedAtEarly("one of another client", false, func(_ *timeline.Conn, g *timeline.Finding) { g.ClientID = clientID(1) }),
 			{"a client", false, nil, check.Fault{Client: clientID(0)}},
 			{"closed, and it was a clean session", false, closedEarly(func(c, _ *timeline.Conn) { c.Clean = true }), early(2, 1013)},
