@@ -107,6 +107,10 @@ repro-mochi-shared-ids: ## show docs/track-record.md#mochi-shared-ids again
 repro-mochi-disconnect-sent: ## show docs/track-record.md#mochi-disconnect-sent again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiDisconnect$$' -v -count=1
 
+.PHONY: repro-mochi-publish-before-connack
+repro-mochi-publish-before-connack: ## show docs/track-record.md#mochi-publish-before-connack again
+	$(GO) test ./harness/broker -run '^TestTrackRecordMochiPublishBeforeConnack$$' -v -count=1
+
 .PHONY: repro-mochi-bolt-ids
 repro-mochi-bolt-ids: ## show docs/track-record.md#mochi-bolt-ids again
 	$(GO) test ./harness/broker -run '^TestTrackRecordMochiBoltIDs$$' -v -count=1

@@ -140,5 +140,7 @@ func mochiDefects() []reports.KnownDefect {
 		"clean-connect-at-an-end", "deaf", "never-returned")
 	row("mochi-disconnect-sent", "an MQTT 3.1.1 client that is taken over is sent a DISCONNECT",
 		"disconnect-at-a-takeover", "server-packet")
+	row("mochi-publish-before-connack", "a message that is routed while its subscriber's session is being resumed is sent before the CONNACK",
+		"publish-before-the-connack", "first-packet", "unscripted")
 	return table
 }

@@ -34,6 +34,7 @@ var conditions = map[string]condition{
 	"connects-overlap":               {(*judgement).connectsOverlap, (*judgement).anyOverlap},
 	"clean-connect-at-an-end":        {(*judgement).cleanAtEnd, (*judgement).anyCleanAtEnd},
 	"disconnect-at-a-takeover":       {(*judgement).toldOfTakeover, (*judgement).anyOverlap},
+	"publish-before-the-connack":     {(*judgement).beforeConnack, (*judgement).anyResumedQueue},
 	"published-again-at-a-reconnect": {(*judgement).againAtReconnect, (*judgement).anyPublisherBackAt2},
 	"first-sent-with-dup":            {(*judgement).firstWithDup, (*judgement).anyPublisherBack},
 	"pubrel-at-a-reconnect":          {(*judgement).pubrelAtReconnect, (*judgement).anyPublisherBackAt2},

@@ -318,6 +318,75 @@ func (j *judgement) toldOfTakeover(f check.Fault) bool {
 	})
 }
 
+// beforeConnack: the first packet from the broker on a connection to a kept session
+// was a PUBLISH that is no resend, and the session was resumed: the broker can have
+// routed the message between the resume and the CONNACK. Any other packet refutes it,
+// as does DUP = 1 (what was kept for the session it sends after the CONNACK), and a
+// session that was not resumed.
+//
+// Of a connection: its library closed it at such a PUBLISH, having read the CONNACK
+// that came with it.
+func (j *judgement) beforeConnack(f check.Fault) bool {
+	g := f.Finding
+	if g == nil {
+		return f.Conn != nil && j.closedAtEarly(f.Conn)
+	}
+	if !charged(g, timeline.ChargeBroker) {
+		return false
+	}
+	p, ok := g.Packet()
+	if !ok || p.Out || p.Type != "PUBLISH" || p.Flags&flagDUP != 0 || cameIn(g.Last) != 1 {
+		return false
+	}
+	c := j.connOf(g.ClientID, g.N)
+	return c != nil && !c.Clean && c.Connect != 0 && c.Connect <= g.At && j.resumedAfter(c, g.At)
+}
+
+func (j *judgement) closedAtEarly(c *timeline.Conn) bool {
+	return c.EndKind == timeline.EndLocal && !c.Scripted && slices.ContainsFunc(j.e.found, func(g timeline.Finding) bool {
+		return g.Rule == "first-packet" && g.ClientID == c.ClientID && g.N == c.N && g.At <= c.End && c.End <= g.At+resumeSlack &&
+			j.beforeConnack(check.Fault{Finding: &g})
+	})
+}
+
+// cameIn counts the packets from the broker.
+func cameIn(last []timeline.Packet) (n int) {
+	for _, p := range last {
+		if !p.Out {
+			n++
+		}
+	}
+	return n
+}
+
+// resumedAfter reports whether a connection resumed a session with a CONNACK that
+// came at an instant or later. A library that closes at a packet before it
+// [MQTT-4.8.0-1] can not read it: then the client's next CONNACK has to be that of
+// the same session. A connection on which no CONNACK came though the client waited,
+// or that the broker ended, refutes it.
+func (j *judgement) resumedAfter(c *timeline.Conn, at timeline.Instant) bool {
+	if c.Connack == 0 {
+		if c.EndKind != timeline.EndLocal || c.Scripted || c.End < at || c.End > at+resumeSlack {
+			return false
+		}
+		if c = j.acceptedAfter(c); c == nil {
+			return false
+		}
+	}
+	return accepted(c) && !c.Clean && c.SessionWanted && c.SessionPresent && at <= c.Connack
+}
+
+// acceptedAfter gives the client's first accepted connection whose CONNECT was
+// written after that of c; nil = there is none.
+func (j *judgement) acceptedAfter(c *timeline.Conn) (next *timeline.Conn) {
+	for _, o := range j.allOf(c.ClientID) {
+		if accepted(o) && o.Connect > c.Connect && (next == nil || o.Connect < next.Connect) {
+			next = o
+		}
+	}
+	return next
+}
+
 // The premises without which a defect can not show.
 
 func (j *judgement) anyConn(is func(c *timeline.Conn) bool) bool {

@@ -45,6 +45,24 @@ func conditionCases() map[string][]conditionCase {
 	}
 	dup := timeline.Packet{Type: "PUBLISH", Out: true, Flags: 0x0c, ID: 7}
 	bye := timeline.Packet{Type: "DISCONNECT"}
+	first := func(n int, at timeline.Instant, in ...timeline.Packet) check.Fault { // what the broker sent, the last of it found
+		p := &in[len(in)-1]
+		p.At = at * ms
+		return check.Fault{Finding: &timeline.Finding{
+			ClientID: clientID(0), N: n, At: p.At, Charge: timeline.ChargeBroker, PacketID: p.ID,
+			Last: append([]timeline.Packet{{Type: "CONNECT", Out: true}}, in...),
+		}}
+	}
+	early := func(n int, at timeline.Instant) check.Fault {
+		f := first(n, at, timeline.Packet{Type: "PUBLISH", Flags: 2, ID: 7})
+		if n != 9 && at > 1014 { // the CONNACK of connection 2
+			f.Finding.Last = slices.Insert(f.Finding.Last, 1, timeline.Packet{At: 1014 * ms, Type: "CONNACK"})
+		}
+		return f
+	}
+	at2 := func(bend func(c *timeline.Conn)) func(j *judgement) {
+		return func(j *judgement) { bend(j.connOf(clientID(0), 2)) }
+	}
 	ended := func(bend func(c *timeline.Conn)) check.Fault {
 		c := &timeline.Conn{ClientID: clientID(0), N: 2, KeepAlive: 3, LastOut: 10_000 * ms, End: 14_100 * ms, EndKind: timeline.EndEOF}
 		bend(c)
@@ -186,6 +204,56 @@ func conditionCases() map[string][]conditionCase {
 			{"on the newest connection", false, nil, found(3, 3600, timeline.ChargeBroker, bye)},
 			{"about no packet", false, nil, end(14_100)},
 		},
+		"publish-before-the-connack": {
+			{"the CONNACK of a resumed session followed", true, nil, early(2, 1013)},
+			{"at QoS 0, which has no id", true, nil, first(2, 1013, timeline.Packet{Type: "PUBLISH"})},
+			{"the library closed at it", true, closedEarly(nil), early(2, 1013)},
+			{"a rival read on", true, func(j *judgement) { rival(j); j.connOf(clientID(0), 9).SessionWanted = true }, early(9, 1509)},
+			{"on a new session", false, nil, early(1, 3)},
+			{"the CONNACK denied the session", false, at2(func(c *timeline.Conn) { c.SessionPresent = false }), early(2, 1013)},
+			{"the broker had no session to know", false, at2(func(c *timeline.Conn) { c.SessionWanted = false }), early(2, 1013)},
+			{"a clean session", false, at2(func(c *timeline.Conn) { c.Clean = true }), early(2, 1013)},
+			{"the CONNACK refused it", false, at2(func(c *timeline.Conn) { c.ConnackCode = 3 }), early(2, 1013)},
+			{"sent again", false, nil, first(2, 1013, timeline.Packet{Type: "PUBLISH", Flags: 0x0a, ID: 7})},
+			{"an acknowledgement", false, nil, first(2, 1013, timeline.Packet{Type: "PUBACK", ID: 7})},
+			{"a PUBREL", false, nil, first(2, 1013, timeline.Packet{Type: "PUBREL", Flags: 2, ID: 7})},
+			{"a DISCONNECT", false, nil, first(2, 1013, timeline.Packet{Type: "DISCONNECT"})},
+			{"a second CONNACK", false, nil, first(2, 1020, timeline.Packet{Type: "CONNACK"})},
+			{"after the CONNACK", false, nil, early(2, 1020)},
+			{"after another packet", false, nil, first(2, 1013, timeline.Packet{At: 1013 * ms, Type: "PUBREC", ID: 9}, timeline.Packet{Type: "PUBLISH", Flags: 2, ID: 7})},
+			{"before the CONNECT", false, nil, early(2, 1011)},
+			{"after a CONNACK that was not kept", false, nil, first(2, 1020, timeline.Packet{Type: "PUBLISH", Flags: 2, ID: 7})},
+			{"no CONNECT", false, at2(func(c *timeline.Conn) { c.Connect = 0 }), early(2, 1013)},
+			{"charged to the library", false, nil, byLibrary(early(2, 1013))},
+			{"on an unknown connection", false, nil, early(8, 1013)},
+			{"no packet was kept", false, nil, check.Fault{Finding: &timeline.Finding{ClientID: clientID(0), N: 2, At: 1013 * ms, Charge: timeline.ChargeBroker}}},
+			{"no CONNACK, and the broker ended it", false, closedEarly(func(c, _ *timeline.Conn) { c.EndKind = timeline.EndEOF }), early(2, 1013)},
+			{"no CONNACK, though the client waited", false, closedEarly(func(c, _ *timeline.Conn) { c.End = 2014 * ms }), early(2, 1013)},
+			{"no CONNACK, and it is open", false, closedEarly(func(c, _ *timeline.Conn) { c.End, c.EndKind = 0, "" }), early(2, 1013)},
+			{"no CONNACK before the stop", false, closedEarly(func(c, _ *timeline.Conn) { c.Scripted = true }), early(2, 1013)},
+			{"closed before it", false, closedEarly(func(c, _ *timeline.Conn) { c.End = 1012 * ms }), early(2, 1013)},
+			{"closed, and the next session was new", false, closedEarly(func(_, next *timeline.Conn) { next.SessionPresent = false }), early(2, 1013)},
+			{"closed, and the next one could be no other", false, closedEarly(func(_, next *timeline.Conn) { next.SessionWanted = false }), early(2, 1013)},
+			{"closed, and the next was a clean session", false, closedEarly(func(_, next *timeline.Conn) { next.Clean = true }), early(2, 1013)},
+			closedAtEarly("a connection that the library closed at it", true, nil),
+			closedAtEarly("one that it closed long after", false, func(c *timeline.Conn, _ *timeline.Finding) { c.End = 2015 * ms }),
+			closedAtEarly("one that it closed before", false, func(c *timeline.Conn, _ *timeline.Finding) { c.End = 1012 * ms }),
+			closedAtEarly("one that the broker ended", false, func(c *timeline.Conn, _ *timeline.Finding) { c.EndKind = timeline.EndEOF }),
+			closedAtEarly("one that the harness ended", false, func(c *timeline.Conn, _ *timeline.Finding) { c.Scripted = true }),
+			closedAtEarly("one that had another finding", false, func(_ *timeline.Conn, g *timeline.Finding) { g.Rule = "server-packet" }),
+			closedAtEarly("one of a new session", false, func(c *timeline.Conn, _ *timeline.Finding) { c.SessionPresent = false }),
+			closedAtEarly("one whose client has such a finding elsewhere", false, func(c *timeline.Conn, g *timeline.Finding) {
+				c.End, g.N, g.At, g.Last[0].At = 3505*ms, 3, 3503*ms, 3503*ms
+			}),
+			closedAtEarly("one of another client", false, func(_ *timeline.Conn, g *timeline.Finding) { g.ClientID = clientID(1) }),
+			{"a client", false, nil, check.Fault{Client: clientID(0)}},
+			{"closed, and it was a clean session", false, closedEarly(func(c, _ *timeline.Conn) { c.Clean = true }), early(2, 1013)},
+			{"closed, and a rival that was not accepted came next", true, closedEarly(nil, &timeline.Conn{N: 9, Connect: 1508 * ms}), early(2, 1013)},
+			{"closed, and a rival got a new session after it was resumed", true, closedEarly(nil, &timeline.Conn{N: 9, Connect: 4000 * ms, Connack: 4002 * ms}), early(2, 1013)},
+			{"closed, and a rival got a new session before that", false, closedEarly(nil, &timeline.Conn{N: 9, Connect: 1508 * ms, Connack: 1510 * ms}), early(2, 1013)},
+			{"closed, and never accepted again", false, closedEarly(func(_, next *timeline.Conn) { next.Connack = 0 }), early(2, 1013)},
+			{"about no packet", false, nil, end(14_100)},
+		},
 		"published-again-at-a-reconnect": {
 			{"with the CONNACK", true, nil, found(2, 1015, timeline.ChargePublisher, dup)},
 			{"the PUBREL of a repeated PUBREC before it", true, nil, found(2, 1015, timeline.ChargePublisher, timeline.Packet{Type: "PUBREL", Out: true, ID: 7}, dup)},
@@ -241,10 +309,48 @@ type conditionCase struct {
 	fault check.Fault
 }
 
+// closedEarly has the library close dev-a's connection 2 before a CONNACK was read,
+// at 1014 ms; connection 3 resumes the session.
+func closedEarly(bend func(c, next *timeline.Conn), rivals ...*timeline.Conn) func(j *judgement) {
+	return func(j *judgement) {
+		cl := j.clientOf(clientID(0))
+		cl.Rivals = append(cl.Rivals, rivals...)
+		c, next := j.connOf(clientID(0), 2), j.connOf(clientID(0), 3)
+		c.Connack, c.SessionPresent, c.SessionWanted, c.End, c.EndKind = 0, false, false, 1014*ms, timeline.EndLocal
+		if bend != nil {
+			bend(c, next)
+		}
+	}
+}
+
 // rival takes dev-a's session over at 1510 ms.
 func rival(j *judgement) {
 	cl := j.clientOf(clientID(0))
 	cl.Rivals = append(cl.Rivals, &timeline.Conn{ClientID: cl.ID, N: 9, Rival: true, SessionPresent: true, Connect: 1508 * ms, Connack: 1510 * ms, End: 1600 * ms})
+}
+
+// closedAtEarly is a case about dev-a's connection 2: its library read a PUBLISH and
+// the CONNACK behind it, and closed it at 1015 ms.
+func closedAtEarly(what string, holds bool, bend func(c *timeline.Conn, g *timeline.Finding)) conditionCase {
+	c := &timeline.Conn{
+		ClientID: clientID(0), N: 2, Connect: 1012 * ms, Connack: 1014 * ms, SessionPresent: true, SessionWanted: true,
+		End: 1015 * ms, EndKind: timeline.EndLocal,
+	}
+	p := timeline.Packet{At: 1014 * ms, Type: "PUBLISH", Flags: 2, ID: 7}
+	g := timeline.Finding{Rule: "first-packet", ClientID: c.ClientID, N: 2, At: p.At, Charge: timeline.ChargeBroker, PacketID: 7, Last: []timeline.Packet{p}}
+	if bend != nil {
+		bend(c, &g)
+	}
+	return conditionCase{what, holds, func(j *judgement) {
+		*j.connOf(c.ClientID, 2) = *c
+		j.e.found = append(j.e.found, g)
+	}, check.Fault{Conn: c}}
+}
+
+// byLibrary charges a publisher's library with a finding.
+func byLibrary(f check.Fault) check.Fault {
+	f.Finding.Charge = timeline.ChargePublisher
+	return f
 }
 
 // after has a packet come after the one that a finding is about.
