@@ -65,13 +65,20 @@ func (h *resumeWindow) OnPacketSent(cl *mochi.Client, p packets.Packet, _ []byte
 // found, charged to the broker, and known.
 func TestKnownDupCleared(t *testing.T) {
 	sc := scenario(t, quick, "each: 2/s", "each: 20/s")
-	r, _ := play(t, sc, PlanOptions{}, Options{Broker: broker.Options{Hooks: []mochi.Hook{newResumeWindow()}}})
-	for _, c := range r.Checks {
-		if c.Name == "dup-flag" && (c.Verdict != reports.Invalid || c.Known != "docs/track-record.md#mochi-dup-cleared") {
-			t.Errorf("%+v", c)
+	for range 8 { // the hook widens a window; whether a message falls into it is up to the scheduler
+		r, _ := play(t, sc, PlanOptions{}, Options{Broker: broker.Options{Hooks: []mochi.Hook{newResumeWindow()}}})
+		onlyInvalid(t, r)
+		for _, c := range r.Checks {
+			if c.Name != "dup-flag" || c.Verdict != reports.Invalid {
+				continue
+			}
+			if c.Known != "docs/track-record.md#mochi-dup-cleared" {
+				t.Errorf("%+v", c)
+			}
+			return
 		}
 	}
-	onlyInvalid(t, r)
+	t.Error("in eight runs no message was sent twice at a resume")
 }
 
 // dupCleared has the first device that resumes a session read a message twice

@@ -24,7 +24,7 @@ func TestShipped(t *testing.T) {
 	}
 	o := options{
 		seeds: 1, drivers: []string{"paho"}, target: "mosquitto", clients: 40,
-		jobs: 4, // mostly they wait
+		jobs: 6, // mostly they wait
 		out:  filepath.Join(dir, "out"), binary: binary,
 	}
 	if !mosquittoIsHere() {
