@@ -60,7 +60,11 @@ func TestTrackRecordMochiPublishBeforeConnack(t *testing.T) {
 		t.Fatalf("then read % x, not the CONNACK of a resumed session", connack)
 	}
 	again := &finder{t: t, conn: raw.conn}
-	if kept := again.next(mqtt.PUBLISH); kept.payload != "kept" || !kept.dup {
+	kept := again.next(mqtt.PUBLISH)
+	if kept.payload == "early" { // it is in flight too, and mochi-offline-order has a say in which is first
+		kept = again.next(mqtt.PUBLISH)
+	}
+	if kept.payload != "kept" || !kept.dup {
 		t.Fatalf("then %q came, with DUP %v", kept.payload, kept.dup)
 	}
 	t.Logf("read in this order: PUBLISH % x, CONNACK % x, PUBLISH kept with DUP 1", first, connack)
