@@ -68,7 +68,7 @@ $GO test -race -v -p 1 -timeout 20m ./... >"$log" 2>&1 || status=$?
 (cd compat && $GO test -race -v -count=1 -timeout 10m ./...) >>"$log" 2>&1 || status=$?
 (cd compat/formats && $GO test -race -v -count=1 -timeout 5m ./...) >>"$log" 2>&1 || status=$?
 # Allocations are counted without the race detector, which adds its own.
-$GO test -v -run 'NotAllocate|AcrossKicks' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet >>"$log" 2>&1 || status=$?
+$GO test -v -run 'NotAllocate|WithoutAllocation|AcrossKicks|CostLittle|CostOfAWrapper' ./harness/mqtt ./harness/wire ./harness/protocol ./harness/ledger ./harness/fleet ./harness/netfault >>"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|---? FAIL|\?)' "$log" || true
 if [ "$status" -ne 0 ]; then
   echo "--- what failed, with its output:"
