@@ -210,8 +210,8 @@ func (r *run) wave(ctx context.Context, ph *scenarios.PlanPhase, w scenarios.Pla
 }
 
 // healAll heals the faults of a wave, all at once: what one lets go may have to
-// pass what another still holds, and one at the door of a broker
-// that another has frozen can be lifted only when that one is.
+// pass what another still holds, and one at the door of a broker that another has
+// frozen can be lifted only when that one is.
 func healAll(ctx context.Context, faults []fault.Fault, envs []*fault.Env) error {
 	errs := make([]error, len(faults))
 	var healing sync.WaitGroup
